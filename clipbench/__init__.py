@@ -1,0 +1,3 @@
+"""Reproducibility benchmarks for adapting CLIP, and a library that adapts any CLIP well."""
+
+__version__ = "0.1.0"

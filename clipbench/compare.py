@@ -1,0 +1,184 @@
+"""Measured beside printed, with a verdict for every cell (the words are those of the README and of DESIGN)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipbench.capabilities import unobtainable
+from clipbench.measured import Library, Measured, missing_reason, parts_of
+from clipbench.published import Published, load_published
+from clipbench.record import Record
+from clipbench.spec import Cell, Experiment, Paper, resolve
+from clipbench.stats import Assessment, Side, TestSet, assess, side_of
+
+WORDS = (
+    "reproduced",
+    "compatible",
+    "deviates",
+    "incomplete",
+    "not comparable",
+    "not run",
+    "unobtainable",
+    "quoted",
+)
+MARGIN = 0.5
+"""Default equivalence margin, percentage points."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One cell: what is printed, what was measured, their difference and the verdict with its reason."""
+
+    paper: str
+    experiment: str
+    cell: Cell
+    unit: str
+    published: Published | None
+    measured: Measured | None
+    assessment: Assessment | None
+    verdict: str
+    reason: str
+
+    @property
+    def ours(self) -> Side | None:
+        """Mean, spread and number of our runs."""
+        return side_of(list(self.measured.values.values())) if self.measured else None
+
+
+def compare_paper(
+    chosen: Sequence[tuple[Paper, Experiment]], library: Library, margin: float = MARGIN
+) -> list[Comparison]:
+    """Every printed cell of the chosen tables, in the paper's order. Figures print no numbers and are passed over."""
+    results = []
+    for paper, experiment in chosen:
+        printed = load_published(paper)
+        for cell in experiment.cells():
+            published = printed.get((experiment.name, cell.row.id, cell.column.id))
+            measured = library.cell(paper, experiment, cell)
+            if published is None and measured is None:
+                continue
+            results.append(_compare(paper, experiment, cell, published, measured, margin))
+    return results
+
+
+def summary(results: Sequence[Comparison]) -> dict[str, int]:
+    """Cells by verdict, in the order of the vocabulary, zeros left out."""
+    counts = Counter(r.verdict for r in results if r.published is not None)
+    return {word: counts[word] for word in WORDS if counts[word]}
+
+
+def _compare(
+    paper: Paper,
+    experiment: Experiment,
+    cell: Cell,
+    published: Published | None,
+    measured: Measured | None,
+    margin: float,
+) -> Comparison:
+    assessment, verdict, reason = None, "", ""
+    if published is None or published.value is None:
+        verdict, reason = "not comparable", "the paper prints no number here"
+    elif cell.quoted or published.provenance == "quoted":
+        reference = published.reference or cell.quoted or ""
+        verdict, reason = "quoted", f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
+    elif measured is None:
+        verdict, reason = _absent(paper, experiment, cell)
+    else:
+        assessment, verdict, reason = judge(published, measured, paper, margin, _due(experiment, published))
+    unit = experiment.unit_of(cell)
+    return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
+
+
+def _due(experiment: Experiment, published: Published) -> int:
+    """Repetitions that the protocol asks for."""
+    return published.n or len(experiment.seeds)
+
+
+def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]:
+    for part in parts_of(experiment, cell) if cell.derived else [cell]:
+        if part.quoted or part.derived:
+            continue
+        if reason := unobtainable(resolve(paper, experiment, part).protocol):
+            return "unobtainable", reason
+    reason = missing_reason(paper, experiment, cell)
+    return "not run", reason or "no record in this results folder"
+
+
+def judge(
+    published: Published, measured: Measured, paper: Paper, margin: float, due: int
+) -> tuple[Assessment | None, str, str]:
+    """Assessment, verdict and reason for one pair; ``paper`` is only named in messages."""
+    if measured.not_comparable:
+        return None, "not comparable", "; ".join(measured.not_comparable)
+    if measured.exact:
+        return None, *_exact(published, measured)
+    ours = side_of(list(measured.values.values()))
+    theirs = Side(published.value or 0.0, published.std, published.n, published.decimals)
+    assessment = assess(ours, theirs, test_set(measured.records), margin)
+    if len(measured.values) < due:
+        return assessment, "incomplete", f"{len(measured.values)} of {due} seeds"
+    return assessment, *verdict_of(assessment, margin)
+
+
+def verdict_of(assessment: Assessment, margin: float) -> tuple[str, str]:
+    """The word for an assessment, and why."""
+    interval = f"90% interval {assessment.low:+.2f} to {assessment.high:+.2f}, margin ±{margin:g}"
+    notes = "".join(f"; {note}" for note in assessment.notes)
+    if assessment.equivalent:
+        return "reproduced", interval + notes
+    if assessment.different:
+        return "deviates", interval + notes
+    need = assessment.seeds_needed
+    wanted = f"about {need} seeds of ours would tell" if need else "no number of our seeds would tell"
+    return "compatible", f"{interval}; {wanted}{notes}"
+
+
+def _exact(published: Published, measured: Measured) -> tuple[str, str]:
+    """A number that follows from the architecture: it equals the printed one after rounding, or it does not."""
+    value = next(iter(measured.values.values()))
+    decimals = published.decimals or 0
+    half = 0.5 * 10.0**-decimals
+    if math.isclose(value, published.value or 0.0, abs_tol=half * (1 + 1e-9), rel_tol=0.0):
+        return "reproduced", f"{value:.4f} rounds to the printed number"
+    return "deviates", f"{value:.4f} does not round to {published.raw}"
+
+
+def test_set(records: Sequence[Record]) -> TestSet:
+    """The test images behind a cell; of several data sets (an average) the smallest stands for all."""
+    smallest = min(records, key=lambda r: r.data.test_images)
+    population = smallest.data.test_images + smallest.data.train_images
+    return TestSet(smallest.data.test_images, population, smallest.protocol.split_draw or "same")
+
+
+def compare_folders(
+    ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN
+) -> list[tuple[Record, Assessment | None, str, str]]:
+    """Two results folders, protocol by protocol: one of our records each, with assessment, verdict and reason."""
+    other = _by_protocol(theirs)
+    results: list[tuple[Record, Assessment | None, str, str]] = []
+    for digest, records in _by_protocol(ours).items():
+        if digest not in other:
+            results.append((records[0], None, "not run", "no record of this protocol in the other folder"))
+            continue
+        values, others = ([r.metrics["accuracy"] for r in group] for group in (records, other[digest]))
+        if _same_numbers(records, other[digest]):
+            results.append((records[0], None, "reproduced", "identical numbers, seed by seed"))
+            continue
+        assessment = assess(side_of(values), side_of(others), test_set(records), margin)
+        results.append((records[0], assessment, *verdict_of(assessment, margin)))
+    return results
+
+
+def _same_numbers(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
+    here, there = ({r.seed: r.metrics["accuracy"] for r in group} for group in (ours, theirs))
+    return here == there
+
+
+def _by_protocol(records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (r.origin.experiment, r.origin.row, r.origin.column, r.seed)):
+        groups.setdefault(record.protocol.digest, []).append(record)
+    return groups

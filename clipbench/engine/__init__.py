@@ -1,0 +1,1 @@
+"""Training and evaluation: one loop for every table, with several seeds in one pass over the frozen model."""

@@ -1,0 +1,55 @@
+"""Checkpoints of a pass: all that is needed to continue exactly, written beside and renamed into place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from clipbench.engine.loop import Loop, State
+from clipbench.record import Epoch
+
+
+class Checkpoint:
+    """The file of the pass that trains exactly these runs together; saved at most every ``seconds``."""
+
+    def __init__(self, folder: Path, run_ids: Sequence[str], seconds: float) -> None:
+        key = hashlib.sha256(" ".join(run_ids).encode()).hexdigest()[:16]
+        self._path = folder / f"{key}.pt"
+        self._seconds, self._saved = seconds, time.monotonic()
+
+    def maybe_save(self, loop: Loop, state: State) -> None:
+        """Save at the end of an epoch, if the last time is long enough ago."""
+        if time.monotonic() - self._saved < self._seconds:
+            return
+        partial = self._path.with_suffix(f".{os.getpid()}.partial")
+        history = [[asdict(line) for line in lines] for lines in state.history]
+        progress = {"epoch": state.epoch, "history": history, "predictions": state.predictions}
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({**progress, **loop.checkpoint()}, partial)
+            partial.rename(self._path)
+        except (OSError, RuntimeError) as error:
+            # A checkpoint that cannot be written (full disk) costs time after a crash; the run itself goes on.
+            partial.unlink(missing_ok=True)
+            warnings.warn(f"no checkpoint could be written to {self._path.parent}: {error}", stacklevel=2)
+        self._saved = time.monotonic()
+
+    def restore(self, loop: Loop) -> State:
+        """Put the saved parameters and optimiser into ``loop``; a fresh state where there is no checkpoint."""
+        if not self._path.exists():
+            return State()
+        saved = torch.load(self._path, map_location="cpu", weights_only=True)
+        loop.restore(saved)
+        history = [[Epoch(**line) for line in lines] for lines in saved["history"]]
+        return State(saved["epoch"], history, list(saved["predictions"]))
+
+    def remove(self) -> None:
+        """The records are in place; the checkpoint is of no more use."""
+        self._path.unlink(missing_ok=True)

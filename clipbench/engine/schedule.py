@@ -1,0 +1,22 @@
+"""Learning rate as a pure function of progress, so that a resumed run needs no scheduler state."""
+
+from __future__ import annotations
+
+import math
+
+from clipbench.spec import Protocol
+
+
+def learning_rate(protocol: Protocol, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """The rate of optimiser step ``step`` (from 0).
+
+    Cosine from ``lr`` to ``lr_min`` over all steps, as ``torch.optim.lr_scheduler.CosineAnnealingLR`` with ``T_max`` steps
+    (or epochs, where the schedule moves once an epoch).
+    """
+    start, floor = protocol.lr or 0.0, protocol.lr_min or 0.0
+    if protocol.schedule == "constant":
+        return start
+    done, total = step, steps_per_epoch * epochs
+    if protocol.schedule_step == "epoch":
+        done, total = step // steps_per_epoch, epochs
+    return floor + (start - floor) * (1.0 + math.cos(math.pi * done / total)) / 2.0

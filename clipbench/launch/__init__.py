@@ -1,0 +1,1 @@
+"""Carrying out a plan: on this machine now; several GPUs and Slurm are to come."""

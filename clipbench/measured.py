@@ -1,0 +1,126 @@
+"""The measured side of a table: the records that belong to a printed cell, and whether they may be compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipbench.capabilities import why_not
+from clipbench.errors import UserError
+from clipbench.metrics import METRICS
+from clipbench.record import Record
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, resolve
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The aggregate of the records that belong to a cell.
+
+    ``values`` maps seeds to numbers in the cell's unit. ``not_comparable`` says why these are not the paper's protocol
+    (empty: they are); ``others`` counts further groups of records of this cell (other readings, other profiles).
+    """
+
+    values: Mapping[int, float]
+    records: Sequence[Record]
+    not_comparable: Sequence[str]
+    exact: bool
+    others: int = 0
+
+    @property
+    def profile(self) -> str:
+        """``full`` or ``smoke``."""
+        return self.records[0].protocol.profile or "full"
+
+
+class Library:
+    """The records of a results folder, found by the cells of an experiment."""
+
+    def __init__(self, records: Sequence[Record], profile: str | None = None) -> None:
+        self._by_digest: dict[str, list[Record]] = {}
+        self._by_origin: dict[tuple[str, str, str], set[str]] = {}
+        for record in records:
+            if profile is not None and record.protocol.profile != profile:
+                continue
+            digest = record.protocol.digest
+            self._by_digest.setdefault(digest, []).append(record)
+            where = (record.origin.experiment, record.origin.row, record.origin.column)
+            self._by_origin.setdefault(where, set()).add(digest)
+
+    def cell(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+        """What was measured of a cell, computed from others where the paper does so; None where nothing was."""
+        if cell.derived:
+            return self._derived(paper, experiment, cell)
+        if cell.quoted:
+            return None
+        canonical = resolve(paper, experiment, cell).protocol
+        digests = self._digests(paper, experiment, cell, canonical)
+        if not digests:
+            return None
+        records = self._by_digest[digests[0]]
+        metric = METRICS[experiment.metric_of(cell)]
+        return Measured(
+            values={r.seed: metric.read(r) for r in records},
+            records=records,
+            not_comparable=_reasons(records, canonical),
+            exact=metric.exact,
+            others=len(digests) - 1,
+        )
+
+    def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
+        """Groups of records of this cell, the paper's own protocol first, then full before smoke, newest first."""
+        found = self._by_origin.get((experiment.id, cell.row.id, cell.column.id), set()) | {canonical.digest}
+        if experiment.protocol in paper.smoke:
+            found = found | {resolve(paper, experiment, cell, Overrides(profile="smoke")).protocol.digest}
+
+        def rank(digest: str) -> tuple[bool, bool, str]:
+            records = self._by_digest[digest]
+            return digest == canonical.digest, records[0].protocol.profile != "smoke", max(r.finished for r in records)
+
+        return sorted((d for d in found if d in self._by_digest), key=rank, reverse=True)
+
+    def _derived(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+        """An average or difference, seed by seed, over the seeds that every part has."""
+        parts = [self.cell(paper, experiment, part) for part in parts_of(experiment, cell)]
+        present = [p for p in parts if p is not None]
+        if not present or len(present) < len(parts):
+            return None
+        exact = all(p.exact for p in present)
+        seeds = set.intersection(*(set(p.values) for p in present))
+        if not seeds:
+            return None
+        signs = [1.0, -1.0] if (cell.column.difference_of or cell.row.difference_of) else [1.0 / len(parts)] * len(parts)
+        return Measured(
+            values={s: sum(k * p.values[s] for k, p in zip(signs, present, strict=True)) for s in sorted(seeds)},
+            records=[r for p in present for r in p.records if r.seed in seeds],
+            not_comparable=tuple(dict.fromkeys(reason for p in present for reason in p.not_comparable)),
+            exact=exact,
+        )
+
+
+def parts_of(experiment: Experiment, cell: Cell) -> list[Cell]:
+    """The cells that a derived cell is computed from."""
+    if names := (*cell.column.average_of, *cell.column.difference_of):
+        return [Cell(cell.row, experiment.column(name)) for name in names]
+    return [Cell(experiment.row(n), cell.column) for n in (*cell.row.average_of, *cell.row.difference_of)]
+
+
+def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | None:
+    """Why a cell cannot be run today; None where it can."""
+    if cell.derived:
+        reasons = [missing_reason(paper, experiment, part) for part in parts_of(experiment, cell)]
+        return next((reason for reason in reasons if reason), None)
+    try:
+        return why_not(resolve(paper, experiment, cell))
+    except UserError as error:
+        return str(error)
+
+
+def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
+    """What sets these records apart from the paper's protocol."""
+    used, due = records[0].protocol.as_dict(), canonical.as_dict()
+    if used.get("profile") == "smoke":
+        return ("smoke profile: tiny model, generated images",)
+    names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
+    reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
+    reasons += [f"incomplete data: {r.data.shortfall}" for r in records[:1] if not r.data.complete]
+    return tuple(reasons)

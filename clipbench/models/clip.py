@@ -1,0 +1,137 @@
+"""The vision tower of an open_clip model, by name or config file, with pretrained, random or local weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clipbench.errors import UserError
+from clipbench.models import TINY, family
+from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files that stand behind a protocol's names; they are no part of it (their digests are)."""
+
+    config: Path | None = None
+    weights: Path | None = None
+
+
+def load_backbone(backbone: str, weights: str, sources: Sources = Sources(), *, seed: int = 0) -> Backbone:
+    """The vision tower, on the CPU in float32, without the projection into the joint space (the head does not use it).
+
+    ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or the digest
+    of ``sources.weights``. Raises ``UserError`` for unknown names, missing downloads, and files that do not fit.
+    """
+    model = _tiny() if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
+    visual = model.visual
+    _check_tower(backbone, visual)
+    visual.proj = None
+    mean, std = getattr(visual, "image_mean", None), getattr(visual, "image_std", None)
+    size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
+    return Backbone(
+        module=visual,
+        tokens=lambda images: visual.transformer(visual._embeds(images)),
+        norm=visual.ln_post,
+        prefix=1,
+        width=visual.transformer.width,
+        image_size=size,
+        mean=tuple(mean or CLIP_MEAN),
+        std=tuple(std or CLIP_STD),
+        name=backbone,
+        weights=weights,
+        weights_sha256=weights_digest(visual),
+    )
+
+
+def _tiny() -> Any:
+    from clipbench.models.tiny import load_tiny
+
+    return load_tiny()
+
+
+def _open_clip(backbone: str, weights: str, sources: Sources, seed: int) -> Any:
+    import open_clip
+
+    name = _configured(backbone, sources.config)
+    if name not in open_clip.list_models():
+        from difflib import get_close_matches
+
+        near = ", ".join(get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5))
+        raise UserError(f"open_clip knows no model {name!r}{f'; near it are {near}' if near else ''}.")
+    if sources.weights is not None:
+        return _with_file(open_clip, name, sources.weights)
+    if weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return open_clip.create_model(name, pretrained=None)
+    return _pretrained(open_clip, name, weights)
+
+
+def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
+    """open_clip's own download, once the tag is known to fit the architecture's activation."""
+    if tag not in open_clip.list_pretrained_tags_by_model(name):
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise UserError(f"open_clip has no weights {tag!r} for {name}; it has {tags}. --weights FILE takes a local file.")
+    if open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False) and not _quick_gelu(open_clip, name):
+        raise UserError(
+            f"the weights {tag!r} were trained with QuickGELU, but {name} has plain GELU: its features would be wrong. "
+            f"Use --backbone {name}-quickgelu."
+        )
+    try:
+        return open_clip.create_model(name, pretrained=tag)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the weights {tag!r} of {name} could not be fetched ({_first_line(error)}). They are looked for in the "
+            f"Hugging Face and open_clip caches and then downloaded. Without network, fetch them elsewhere and pass "
+            f"--weights FILE, or add --smoke to see the command work with the embedded model."
+        ) from error
+
+
+def _with_file(open_clip: Any, name: str, path: Path) -> Any:
+    """Weights from a safetensors file, or a torch file read with ``weights_only``."""
+    if not path.is_file():
+        raise UserError(f"the weights file {path} does not exist.")
+    model = open_clip.create_model(name, pretrained=None)
+    try:
+        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torch, safetensors, pickle and zip raise a dozen kinds for a bad file
+        raise UserError(
+            f"the weights file {path} does not hold a {name}: {_first_line(error)} "
+            f"Check that it is whole and that --backbone names its architecture."
+        ) from error
+    return model.float()
+
+
+def _configured(backbone: str, config: Path | None) -> str:
+    """The open_clip name; a config file is registered under its stem first."""
+    if config is None:
+        return backbone
+    import open_clip
+
+    try:
+        json.loads(config.read_text(encoding="utf-8"))["vision_cfg"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{config} is no open_clip model config (a JSON with embed_dim, vision_cfg, text_cfg): {error}") from error
+    open_clip.add_model_config(config)
+    return config.stem
+
+
+def _quick_gelu(open_clip: Any, name: str) -> bool:
+    config = open_clip.get_model_config(name) or {}
+    return bool(config.get("quick_gelu", False))
+
+
+def _check_tower(backbone: str, visual: nn.Module) -> None:
+    if not hasattr(visual, "transformer") or not hasattr(visual, "_embeds"):
+        raise UserError(f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one.")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,0 +1,148 @@
+"""From experiments to runs: which there are, which are done, which train together, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from clipbench.capabilities import why_not
+from clipbench.errors import UserError
+from clipbench.record import Origin
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
+from clipbench.spec.paper import load_papers
+from clipbench.spec.resolve import check_assumed, seeds_of
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run that an experiment asks for, with the first cell that asked for it."""
+
+    run: Run
+    experiment: Experiment
+    cell: Cell
+    resolved: Resolved
+    overrides: Overrides
+
+    @property
+    def origin(self) -> Origin:
+        """What the record says of where the run came from."""
+        where = (self.experiment.id, self.cell.row.id, self.cell.column.id)
+        return Origin(*where, dict(self.overrides.assume), dict(self.overrides.fields))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A cell that cannot run, and why."""
+
+    experiment: Experiment
+    cell: Cell
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a ``run`` command would do."""
+
+    overrides: Overrides
+    runs: Sequence[Planned]
+    gaps: Sequence[Gap]
+
+    def groups(self, todo: Iterable[str], most: int | None, replicable: Callable[[Protocol], bool]) -> list[list[Planned]]:
+        """The runs with ids in ``todo``, those of one protocol together, at most ``most`` in one pass."""
+        wanted = set(todo)
+        together: dict[str, list[Planned]] = {}
+        for planned in self.runs:
+            if planned.run.id in wanted:
+                together.setdefault(planned.run.protocol.digest, []).append(planned)
+        return [
+            runs[start : start + size]
+            for runs in together.values()
+            for size in [min(most or len(runs), len(runs)) if replicable(runs[0].run.protocol) else 1]
+            for start in range(0, len(runs), size)
+        ]
+
+
+def make_plan(
+    patterns: Sequence[str], overrides: Overrides, only: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> Plan:
+    """Plan the experiments that the words name. ``only`` holds ``key=value`` filters, values with ``|`` and wildcards."""
+    runs: dict[str, Planned] = {}
+    gaps: list[Gap] = []
+    filters = [_filter(word) for word in only]
+    matched = False
+    for paper, experiment, cells in _cells(patterns):
+        check_assumed(paper, experiment, overrides.assume)
+        for cell in cells:
+            resolved = resolve(paper, experiment, cell, overrides)
+            if not all(keep(cell, resolved.protocol) for keep in filters):
+                continue
+            matched = True
+            if reason := why_not(resolved):
+                gaps.append(Gap(experiment, cell, reason))
+                continue
+            for seed in seeds or seeds_of(paper, experiment, overrides):
+                run = Run(resolved.protocol, seed)
+                runs.setdefault(run.id, Planned(run, experiment, cell, resolved, overrides))
+    if filters and not matched:
+        raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns)}")
+    return Plan(overrides, tuple(runs.values()), tuple(gaps))
+
+
+def runnable_cells(experiment: Experiment) -> list[Cell]:
+    """The cells that a run could fill: neither quoted nor computed from others."""
+    return [cell for cell in experiment.cells() if not cell.quoted and not cell.derived]
+
+
+def source_of(paper: Paper, experiment: Experiment) -> Experiment:
+    """The experiment whose runs a figure draws; a table is its own."""
+    return paper.experiments[experiment.source] if experiment.source else experiment
+
+
+def _cells(patterns: Sequence[str]) -> list[tuple[Paper, Experiment, list[Cell]]]:
+    """Papers, experiments and the cells to run; a figure asks for the cells of its panels."""
+    found = []
+    for paper, experiment in find(patterns):
+        source = source_of(paper, experiment)
+        cells = runnable_cells(source)
+        if experiment.panels:
+            drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
+            cells = [cell for cell in cells if (cell.row.id, cell.column.id) in drawn]
+        found.append((paper, source, cells))
+    return found
+
+
+def _filter(word: str) -> Callable[[Cell, Protocol], bool]:
+    key, equals, value = word.partition("=")
+    if not equals or not value:
+        raise UserError(f"--only takes key=value pairs (dataset=aid,method=lora-r4), not {word!r}.")
+    choices = value.split("|")
+
+    def keep(cell: Cell, protocol: Protocol) -> bool:
+        names = {
+            "row": [cell.row.id],
+            "column": [cell.column.id],
+            "method": [cell.row.id, cell.column.id, protocol.method or ""],
+            "dataset": [protocol.dataset or "", (cell.column.dataset_name or "").lower()],
+        }
+        if key not in names and not hasattr(protocol, key):
+            raise UserError(f"--only knows row, column, method, dataset and the protocol's fields, not {key!r}.")
+        values = names.get(key) or [_plain(getattr(protocol, key))]
+        return any(fnmatchcase(v, choice) for v in values for choice in choices)
+
+    return keep
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _choices(patterns: Sequence[str]) -> str:
+    cells = [cell for _, _, found in _cells(patterns) for cell in found]
+    rows, columns = ({getattr(c, axis).id: None for c in cells} for axis in ("row", "column"))
+    return f"rows are {', '.join(rows)}; columns are {', '.join(columns)}."
+
+
+def paper_of(experiment: Experiment) -> Paper:
+    """The paper that an experiment belongs to."""
+    return next(p for p in load_papers() if p.id == experiment.paper)

@@ -1,0 +1,136 @@
+"""What a finished run leaves on disk: the one place that documents every key of ``record.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from clipbench.spec import Protocol, Run
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The cell that asked for the run first, and what the user changed. Not part of the run's identity."""
+
+    experiment: str
+    row: str
+    column: str
+    assume: Mapping[str, str]
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """What the run saw: images per part, SHA-256 of the split's file lists, and whether the data set was whole."""
+
+    dataset: str
+    classes: int
+    train_images: int
+    test_images: int
+    split_sha256: str
+    complete: bool
+    shortfall: str
+
+
+@dataclass(frozen=True)
+class ModelUsed:
+    """What was adapted: SHA-256 of the frozen weights, and trainable and total parameters (head and adapters included)."""
+
+    backbone: str
+    weights: str
+    weights_sha256: str
+    trainable_parameters: int
+    total_parameters: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the history: mean training loss, learning rate at the end, test accuracy in percent, seconds."""
+
+    epoch: int
+    train_loss: float
+    lr: float
+    accuracy: float
+    train_seconds: float
+    test_seconds: float
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where the run was made: versions, device, threads, and the code's commit (``+`` appended where it was dirty)."""
+
+    clipbench: str
+    commit: str
+    python: str
+    torch: str
+    open_clip: str
+    platform: str
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the run took. Seconds, memory and energy are those of the whole pass; ``replicas`` runs shared it.
+
+    ``peak_memory_bytes`` is the device's peak on a GPU and the process's resident peak on a CPU; ``energy_joules`` is
+    None where the device does not report it.
+    """
+
+    seconds: float
+    replicas: int
+    peak_memory_bytes: int
+    energy_joules: float | None
+    training_images_per_second: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256."""
+
+    id: str
+    seed: int
+    protocol: Protocol
+    origin: Origin
+    metrics: Mapping[str, float]
+    history: Sequence[Epoch]
+    data: DataUsed
+    model: ModelUsed
+    environment: Environment
+    cost: Cost
+    finished: str
+    files: Mapping[str, str]
+    schema: int = SCHEMA
+
+    @property
+    def run(self) -> Run:
+        """The run that this record belongs to."""
+        return Run(self.protocol, self.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``record.json``; fields of the protocol that do not apply are left out."""
+        return asdict(self) | {"protocol": self.protocol.as_dict()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Record:
+        """Read back. Raises ``ValueError`` where a key is missing or unknown, or the id is not the protocol's hash."""
+        if values.get("schema") != SCHEMA:
+            raise ValueError(f"schema {values.get('schema')!r}, this version reads {SCHEMA}")
+        parts = {"origin": Origin, "data": DataUsed, "model": ModelUsed, "environment": Environment, "cost": Cost}
+        built: dict[str, Any] = {name: _build(kind, values[name]) for name, kind in parts.items()}
+        built["history"] = tuple(_build(Epoch, line) for line in values["history"])
+        built["protocol"] = Protocol.of(values["protocol"])
+        record: Record = _build(cls, {**values, **built})
+        if record.run.id != record.id:
+            raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")
+        return record
+
+
+def _build(kind: Any, values: Mapping[str, Any]) -> Any:
+    names = {f.name for f in fields(kind)}
+    if set(values) != names:
+        raise ValueError(f"keys of {kind.__name__}: {', '.join(sorted(set(values) ^ names))} missing or unknown")
+    return kind(**values)

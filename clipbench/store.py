@@ -1,0 +1,239 @@
+"""Records on disk: one directory per run, whole or absent, safe with many writers on a shared file system."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clipbench.errors import UserError
+from clipbench.record import Record
+
+CLAIM_SECONDS = 900.0
+"""A claim whose owner has not renewed it for this long is taken over."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A directory that is no trustworthy record: reported, never used, never deleted."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record about to be written, with the bytes of the files that belong to it."""
+
+    record: Record
+    files: Mapping[str, bytes]
+
+
+class Store:
+    """A results folder.
+
+    ``<id>/record.json`` and its companions are a record. ``.ready-*`` folders hold records that are whole but not yet
+    in place (a kill between two renames); they are moved in on the next opening. ``.claims`` says who works on what.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._promote_all()
+
+    def has(self, run_id: str) -> bool:
+        """Whether a trustworthy record of that run is here."""
+        return self.get(run_id) is not None
+
+    def get(self, run_id: str) -> Record | None:
+        """The record of that run, or None where it is absent or not to be trusted."""
+        found = _read(self.root / run_id) if (self.root / run_id).is_dir() else None
+        return found if isinstance(found, Record) else None
+
+    def scan(self) -> tuple[list[Record], list[Fault]]:
+        """Every record of the folder (oldest first), and every directory that cannot be trusted."""
+        found = [_read(path) for path in self._directories()]
+        records = sorted((r for r in found if isinstance(r, Record)), key=lambda r: (r.finished, r.id))
+        return records, [f for f in found if isinstance(f, Fault)]
+
+    def path(self, run_id: str, name: str) -> Path:
+        """Where a companion file of a run lies."""
+        return self.root / run_id / name
+
+    def publish(self, drafts: Sequence[Draft]) -> None:
+        """Write the records of one pass all together: after a kill at any moment either all of them count or none.
+
+        Raises ``UserError`` on a full disk or a folder that cannot be written.
+        """
+        name = uuid.uuid4().hex
+        partial, ready = self.root / f".partial-{name}", self.root / f".ready-{name}"
+        try:
+            for draft in drafts:
+                _write(partial / draft.record.id, draft)
+            partial.rename(ready)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(f"the records cannot be written to {self.root}: {_plain(error)}") from error
+        self._promote(ready)
+
+    def set_aside(self, run_id: str) -> None:
+        """Move a record out of the way (``--force``): it is kept as ``.replaced-<id>-<time>``."""
+        if (self.root / run_id).exists():
+            (self.root / run_id).rename(self.root / f".replaced-{run_id}-{time.time_ns()}")
+
+    @contextmanager
+    def claim(self, run_ids: Sequence[str]) -> Iterator[Claim | None]:
+        """Mark runs as being worked on; yields None where another living process holds one of them."""
+        claim = Claim(self.root / ".claims", run_ids)
+        try:
+            yield claim if claim.take() else None
+        finally:
+            claim.release()
+
+    def _directories(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+    def _promote_all(self) -> None:
+        for ready in self.root.glob(".ready-*") if self.root.is_dir() else ():
+            self._promote(ready)
+
+    def _promote(self, ready: Path) -> None:
+        """Rename each record into place. Another process may be doing the same; whoever comes second finds it done."""
+        for source in sorted(ready.iterdir()) if ready.is_dir() else ():
+            try:
+                source.rename(self.root / source.name)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    self._settle(source)
+                elif error.errno != errno.ENOENT:
+                    raise
+        shutil.rmtree(ready, ignore_errors=True)
+
+
+    def _settle(self, source: Path) -> None:
+        """The place is taken: a torn directory makes way and is kept, a whole record stays and the newcomer is kept."""
+        kept = f"{source.name}-{time.time_ns()}"
+        if self.has(source.name):
+            source.rename(self.root / f".duplicate-{kept}")
+        else:
+            (self.root / source.name).rename(self.root / f".torn-{kept}")
+            source.rename(self.root / source.name)
+
+
+class Claim:
+    """Files ``.claims/<run id>`` with host and process; renewed while the work goes on, removed at its end."""
+
+    def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
+        self._folder = folder
+        self._paths = [folder / run_id for run_id in sorted(run_ids)]
+        self._held: list[Path] = []
+
+    def take(self) -> bool:
+        """Claim all runs, or none."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the results folder {self._folder.parent} cannot be written: {_plain(error)}") from error
+        for path in self._paths:
+            if not self._take_one(path):
+                self.release()
+                return False
+        return True
+
+    def renew(self) -> None:
+        """Say that the work goes on."""
+        for path in self._held:
+            os.utime(path)
+
+    def release(self) -> None:
+        """Let go of what is held."""
+        for path in self._held:
+            path.unlink(missing_ok=True)
+        self._held = []
+
+    def _take_one(self, path: Path) -> bool:
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+        except FileExistsError:
+            if not _abandoned(path):
+                return False
+            # Renaming decides between two processes that both found the claim abandoned: one of them fails.
+            try:
+                path.rename(path.with_name(f".stale-{path.name}-{uuid.uuid4().hex}"))
+            except FileNotFoundError:
+                return False
+            return self._take_one(path)
+        self._held.append(path)
+        return True
+
+
+def _abandoned(path: Path) -> bool:
+    """The owner died on this host, or has not renewed its claim for long."""
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        old = time.time() - path.stat().st_mtime > CLAIM_SECONDS
+    except FileNotFoundError:
+        return False
+    except json.JSONDecodeError:
+        return time.time() - path.stat().st_mtime > CLAIM_SECONDS
+    if owner.get("host") != socket.gethostname():
+        return old
+    return not _alive(int(owner.get("pid", 0)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write(folder: Path, draft: Draft) -> None:
+    folder.mkdir(parents=True)
+    for name, content in draft.files.items():
+        _durable(folder / name, content)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in draft.files.items()}
+    record = replace(draft.record, files=digests)
+    _durable(folder / "record.json", (json.dumps(record.to_json(), indent=1) + "\n").encode())
+
+
+def _durable(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> Record | Fault:
+    try:
+        record = Record.from_json(json.loads((path / "record.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Fault(path, "it holds no record.json")
+    except (ValueError, KeyError, TypeError, UserError, OSError) as error:
+        return Fault(path, f"its record.json cannot be used: {error}")
+    if record.id != path.name:
+        return Fault(path, f"it holds the record of {record.id}")
+    for name, digest in record.files.items():
+        if not (path / name).is_file() or hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+            return Fault(path, f"its file {name} is missing or not the one that was written")
+    return record
+
+
+def _plain(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "the disk is full. Make room, or name another folder with --out; nothing that was finished is lost"
+    return f"{error.strerror}. Name another folder with --out"

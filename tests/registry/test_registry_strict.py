@@ -1,0 +1,185 @@
+"""A fault in a registry file is refused with the file, the key or line, and what would be allowed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clipbench.errors import UserError
+from clipbench.published import load_published
+from clipbench.spec import Experiment, Paper, load_paper, registry_dir, resolve
+
+TABLE = "table2.toml"
+
+TOML_FAULTS = {
+    "unknown key of a table file": (
+        TABLE,
+        'aliases = ["table2"]',
+        'alias = ["table2"]',
+        [TABLE, "unknown key 'alias'", "aliases", "columns"],
+    ),
+    "wrong type": (TABLE, "seeds = [1, 2, 3, 4, 5]", "seeds = 5", [TABLE, "seeds = 5", "expected list"]),
+    "kind that does not exist": (TABLE, 'kind = "table"', 'kind = "tabel"', [TABLE, "'tabel'", "curves", "scatter"]),
+    "missing key": (TABLE, 'title = "', '# title = "', [TABLE, "'title' is missing"]),
+    "unknown key of a row": (
+        TABLE,
+        '{ id = "clip-b", printed',
+        '{ id = "clip-b", colour = "red", printed',
+        [TABLE, "rows", "unknown key 'colour'", "quoted"],
+    ),
+    "row twice": (TABLE, 'id = "clip-b"', 'id = "clip-l"', [TABLE, "rows", "an id stands twice"]),
+    "no TOML": (TABLE, 'kind = "table"', 'kind = "table', [TABLE, "not valid TOML", "line"]),
+    "unknown key of the paper": ("paper.toml", 'short = "', 'nick = "x"\nshort = "', ["paper.toml", "'nick'", "title"]),
+    "unknown key of a recipe": (
+        "paper.toml",
+        "[recipes.full]",
+        "[recipes.full]\nlacking = 'x'",
+        ["paper.toml", "recipes.full", "'lacking'", "missing"],
+    ),
+    "default reading that does not exist": (
+        "assumptions.toml",
+        'take = "alpha-over-r"',
+        'take = "alpha/r"',
+        ["assumptions.toml", "scaling", "'take' must name one"],
+    ),
+    "assumption twice": (
+        "assumptions.toml",
+        'id = "pooling"',
+        'id = "scaling"',
+        ["assumptions.toml", "an assumption id stands twice"],
+    ),
+    "reading with a word that is not allowed": (
+        "assumptions.toml",
+        'set = { scaling = "alpha" }',
+        'set = { scaling = "alfa" }',
+        ["assumptions.toml", "scaling", "'alfa'", "allowed are alpha/r"],
+    ),
+    "readings that set different fields": (
+        "assumptions.toml",
+        'alpha = { set = { scaling = "alpha" }',
+        "alpha = { set = { alpha = 16 }",
+        ["assumptions.toml", "scaling", "every reading must set the same fields"],
+    ),
+}
+
+RESOLVE_FAULTS = {
+    "unknown protocol field": (
+        "image_size = { value",
+        "image_siez = { value",
+        ["table2", "unknown protocol field 'image_siez'", "image_size"],
+    ),
+    "word that is not allowed": (
+        'value = "adamw"',
+        'value = "adamm"',
+        ["table2", "optimiser = 'adamm'", "allowed are adamw, sgd"],
+    ),
+    "value out of bounds": ("hflip = { value = 0.3", "hflip = { value = 1.3", ["hflip = 1.3", "between 0.0 and 1.0"]),
+    "entry without a standing": (
+        'lr = { value = 2e-4, stated = "sec. III-A" }',
+        "lr = { value = 2e-4 }",
+        ["paper.toml", "lr", "{value, stated}, {value, code} or {assumed}"],
+    ),
+    "assumption that does not exist": (
+        'assumed = "pooling"',
+        'assumed = "poling"',
+        ["paper.toml", "pooling", "no assumption 'poling'"],
+    ),
+    "recipe that does not exist": (
+        "[recipes.clip-b.set]",
+        "[recipes.clip-bb.set]",
+        ["paper.toml", "no recipe 'clip-b'"],
+    ),
+}
+
+CSV_ROW = "table1,resnet50-eam,aid-20,accuracy,94.26,0.11,,%,2,94.26 ± 0.11,quoted,3,101,"
+CSV_FAULTS = {
+    "unknown column": ("raw,provenance", "raw,source", ["line 1", "unknown column 'source'", "provenance"]),
+    "columns in another order": ("value,std", "std,value", ["line 1", "in this order"]),
+    "field too many": (CSV_ROW, CSV_ROW + ",", ["line 3", "15 fields", "14"]),
+    "unknown experiment": (CSV_ROW, CSV_ROW.replace("table1", "table9"), ["line 3", "'table9'", "table1, table2"]),
+    "unknown row": (CSV_ROW, CSV_ROW.replace("resnet50-eam", "resnet"), ["line 3", "no row 'resnet'", "resnet50-eam"]),
+    "unknown column id": (CSV_ROW, CSV_ROW.replace("aid-20", "aid-30"), ["line 3", "no column 'aid-30'", "aid-20"]),
+    "cell twice": (CSV_ROW, CSV_ROW + "\n" + CSV_ROW, ["line 4", "resnet50-eam / aid-20 stands twice"]),
+    "value that is not printed": (
+        CSV_ROW,
+        CSV_ROW.replace("94.26,0.11", "94.62,0.11"),
+        ["line 3", "94.62", "is printed"],
+    ),
+    "decimals that are not printed": (CSV_ROW, CSV_ROW.replace("%,2", "%,1"), ["line 3", "1 decimals", "is printed"]),
+    "std that is not printed": (
+        CSV_ROW,
+        CSV_ROW.replace("94.26,0.11", "94.26,0.12"),
+        ["line 3", "std 0.12", "is printed"],
+    ),
+    "raw that is no number": (CSV_ROW, CSV_ROW.replace("± 0.11", "or so"), ["line 3", "is no printed number"]),
+    "number that is none": (
+        CSV_ROW,
+        CSV_ROW.replace("94.26,0.11", "nan,0.11"),
+        ["line 3", "'nan' is not a plain number"],
+    ),
+    "unknown provenance": (CSV_ROW, CSV_ROW.replace("quoted", "guessed"), ["line 3", "'guessed'", "not stated"]),
+    "quoted from nowhere": (CSV_ROW, CSV_ROW.replace("quoted,3", "quoted,"), ["line 3", "needs its reference"]),
+    "quoted from elsewhere": (CSV_ROW, CSV_ROW.replace("quoted,3", "quoted,18"), ["line 3", "'18'", "'3'"]),
+    "wrong unit": (CSV_ROW, CSV_ROW.replace("%", "M"), ["line 3", "unit = 'M'", "'%'"]),
+    "wrong metric": (CSV_ROW, CSV_ROW.replace("accuracy", "dice"), ["line 3", "metric = 'dice'", "'accuracy'"]),
+    "misprint without a note": (',"std printed as 12, read as 0.12"', ",", ["misprint", "how it is read"]),
+    "value where none is printed": (",,,,%,,--", ",98.1,,,%,1,--", ["'--' is printed", "must be empty"]),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(registry_dir() / "lora_clip", tmp_path / "lora_clip"))
+
+
+def break_file(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, "the fault no longer finds its place: mend this test"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def says(parts: list[str]) -> str:
+    """A pattern that matches the parts in any order."""
+    return "(?s)" + "".join(f"(?=.*{re.escape(part)})" for part in parts)
+
+
+def test_a_true_copy_is_accepted(folder: Path) -> None:
+    assert len(load_published(load_paper(folder))) == 110
+
+
+@pytest.mark.parametrize(("file", "old", "new", "parts"), TOML_FAULTS.values(), ids=TOML_FAULTS)
+def test_a_faulty_file_is_refused(folder: Path, file: str, old: str, new: str, parts: list[str]) -> None:
+    break_file(folder / file, old, new)
+    with pytest.raises(UserError, match=says([str(folder), *parts])):
+        load_paper(folder)
+
+
+@pytest.mark.parametrize(("old", "new", "parts"), RESOLVE_FAULTS.values(), ids=RESOLVE_FAULTS)
+def test_a_faulty_protocol_is_refused(folder: Path, old: str, new: str, parts: list[str]) -> None:
+    break_file(folder / "paper.toml", old, new)
+    paper = load_paper(folder)
+    experiment = paper.experiments["table2"]
+    with pytest.raises(UserError, match=says(parts)):
+        _resolve_all(paper, experiment)
+
+
+def _resolve_all(paper: Paper, experiment: Experiment) -> None:
+    for cell in experiment.cells():
+        resolve(paper, experiment, cell)
+
+
+@pytest.mark.parametrize(("old", "new", "parts"), CSV_FAULTS.values(), ids=CSV_FAULTS)
+def test_a_faulty_number_is_refused(folder: Path, old: str, new: str, parts: list[str]) -> None:
+    break_file(folder / "published.csv", old, new)
+    with pytest.raises(UserError, match=says(["published.csv", *parts])):
+        load_published(load_paper(folder))
+
+
+@pytest.mark.parametrize("name", ["paper.toml", "assumptions.toml", "published.csv"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=says([name, "is missing"])):
+        load_published(load_paper(folder))

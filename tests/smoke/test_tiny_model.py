@@ -1,0 +1,122 @@
+"""The tiny model: open_clip loads it, both towers work, it has learnt something, and damage is noticed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from clipbench.errors import UserError
+from clipbench.models import tiny
+
+open_clip = pytest.importorskip("open_clip")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.load_tiny()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for path in (tiny.tiny_weights_path(), tiny.tiny_provenance_path()):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_open_clip_loads_the_configuration(model):
+    open_clip.add_model_config(tiny.tiny_config_path())
+    fresh = open_clip.create_model(tiny.NAME)
+    assert type(fresh) is type(model) is open_clip.CLIP
+    assert {name: value.shape for name, value in fresh.state_dict().items()} == {
+        name: value.shape for name, value in model.state_dict().items()
+    }
+
+
+def test_both_towers_give_finite_unit_features(model):
+    with torch.inference_mode():
+        image = model.encode_image(torch.randn(3, 3, 64, 64), normalize=True)
+        text = model.encode_text(open_clip.tokenize(["a photo of a river.", "a zebra"]), normalize=True)
+    for features in (image, text):
+        assert features.shape[1] == 96
+        assert features.isfinite().all()
+        torch.testing.assert_close(features.norm(dim=1), torch.ones(len(features)))
+
+
+def test_the_model_is_frozen_in_evaluation_mode_and_single_precision(model):
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_loading_twice_gives_the_same_numbers_and_leaves_torch_s_random_state_alone(model):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    again = tiny.load_tiny()
+    assert torch.equal(torch.rand(2), expected)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_zero_shot_on_fresh_pretraining_images_is_far_above_chance(model):
+    from clipbench.models.tiny.corpus import KINDS, draw_pairs
+    from clipbench.models.tiny.pretrain import normalised
+
+    pairs = draw_pairs(8 * len(KINDS), "held out")
+    images = torch.stack([torch.from_numpy(pair.paint()) for pair in pairs])
+    prompts = open_clip.tokenize([f"a photo of {scene}." for scene in KINDS.values()])
+    with torch.inference_mode():
+        cosines = model.encode_image(normalised(images), normalize=True) @ model.encode_text(prompts, normalize=True).T
+    truth = torch.tensor([list(KINDS).index(pair.kind) for pair in pairs])
+    assert (cosines.argmax(dim=1) == truth).float().mean() > 0.5  # chance is 4 %
+
+
+def test_text_features_are_the_same_for_cut_and_padded_captions(model):
+    from clipbench.models.tiny.pretrain import encode_short
+
+    tokens = open_clip.tokenize(["a photo of a forest.", "a dark satellite photo of an island."])
+    with torch.inference_mode():
+        torch.testing.assert_close(encode_short(model, tokens[:, :16]), model.encode_text(tokens, normalize=True))
+
+
+def test_files_are_small_and_the_provenance_names_the_command():
+    assert tiny.tiny_weights_path().stat().st_size < 4e6
+    provenance = json.loads(tiny.tiny_provenance_path().read_text())
+    assert provenance["sha256"] == tiny.tiny_weights_digest()
+    assert f"--seed {provenance['seed']}" in provenance["command"]
+    assert {"torch", "open_clip", "date", "final_loss"} <= provenance.keys()
+
+
+def test_a_truncated_file_is_refused(copy):
+    path = tiny.tiny_weights_path(copy)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(UserError, match="torn or altered"):
+        tiny.load_tiny(folder=copy)
+
+
+def test_an_altered_file_is_refused(copy):
+    path = tiny.tiny_weights_path(copy)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="torn or altered"):
+        tiny.load_tiny(folder=copy)
+
+
+def test_a_missing_file_is_refused(copy):
+    tiny.tiny_weights_path(copy).unlink()
+    with pytest.raises(UserError, match="incomplete"):
+        tiny.load_tiny(folder=copy)
+
+
+def test_saving_and_loading_restores_the_model(model, tmp_path):
+    from clipbench.models.tiny.weights import load_weights, new_model, save_weights
+
+    trained = sorted(set(open_clip.tokenize(["a photo of a river."]).flatten().tolist()))
+    save_weights(model, trained, tmp_path / "w.safetensors")
+    restored = new_model()
+    load_weights(restored, tmp_path / "w.safetensors")
+    tokens = open_clip.tokenize(["a photo of a river."])
+    with torch.inference_mode():
+        torch.testing.assert_close(restored.encode_text(tokens), model.encode_text(tokens))

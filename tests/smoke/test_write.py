@@ -1,0 +1,140 @@
+"""Subsets on disk: the genuine layouts; whole or absent; two writers at once; never stale."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clipbench.errors import UserError
+from clipbench.smoke import SUBSETS, data_folder, write, write_subset
+
+UCM_CLASSES = """agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway
+golfcourse harbor intersection mediumresidential mobilehomepark overpass parkinglot river runway sparseresidential
+storagetanks tenniscourt""".split()
+AID_CLASSES = """Airport BareLand BaseballField Beach Bridge Center Church Commercial DenseResidential Desert Farmland
+Forest Industrial Meadow MediumResidential Mountain Park Parking Playground Pond Port RailwayStation Resort River School
+SparseResidential Square Stadium StorageTanks Viaduct""".split()
+OPTIMAL31_CLASSES = """airplane airport baseball_diamond basketball_court beach bridge chaparral church
+circular_farmland commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor
+industrial_area intersection island lake meadow medium_residential mobile_home_park mountain overpass parking_lot railway
+rectangular_farmland roundabout runway""".split()
+RESISC45_CLASSES = [
+    *OPTIMAL31_CLASSES,
+    *"""cloud palace railway_station river sea_ice ship snowberg sparse_residential stadium storage_tank tennis_court
+    terrace thermal_power_station wetland""".split(),
+]
+# data set -> genuine folder, pattern of a path below it (class, file's class, number), classes, format, first and last number
+GENUINE = {
+    "ucm": ("UCMerced_LandUse", r"Images/(\w+)/(\w+?)(\d\d)\.tif", UCM_CLASSES, "TIFF", (0, 99)),
+    "aid": ("AID", r"(\w+)/([a-z]+)_(\d+)\.jpg", AID_CLASSES, "JPEG", (1, 420)),
+    "optimal31": ("OPTIMAL-31", r"(\w+)/(\w+)\((\d+)\)\.jpg", OPTIMAL31_CLASSES, "JPEG", (1, 60)),
+    "resisc45": ("NWPU-RESISC45", r"(\w+)/(\w+)_(\d{3})\.jpg", RESISC45_CLASSES, "JPEG", (1, 700)),
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("smoke")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """UCM with two images a class, so that a test of the machinery takes no time."""
+    subset = replace(SUBSETS["ucm"], images_per_class=2)
+    monkeypatch.setattr(write, "SUBSETS", {"ucm": subset})
+    return subset
+
+
+@pytest.mark.parametrize("dataset", GENUINE)
+def test_layout_names_and_formats_are_genuine(dataset, root):
+    folder_name, pattern, genuine_classes, image_format, (first, last) = GENUINE[dataset]
+    folder = write_subset(dataset, root)
+    assert folder == data_folder(root) / folder_name
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    found: Counter[str] = Counter()
+    for path in files:
+        match = re.fullmatch(pattern, path.relative_to(folder).as_posix())
+        assert match, path
+        class_name, file_class, number = match.groups()
+        assert file_class == class_name.lower()
+        assert first <= int(number) <= last
+        found[class_name] += 1
+    subset = SUBSETS[dataset]
+    assert found == dict.fromkeys(subset.classes, subset.images_per_class)
+    assert set(subset.classes) <= set(genuine_classes)
+    with Image.open(files[0]) as image:
+        assert (image.format, image.mode, image.size) == (image_format, "RGB", (subset.pixels, subset.pixels))
+
+
+def test_tif_keeps_the_pixels_exactly(small, tmp_path):
+    folder = write_subset("ucm", tmp_path)
+    with Image.open(folder / "Images/river/river01.tif") as image:
+        assert np.array_equal(np.asarray(image), small.paint("river", 1))
+
+
+def test_a_second_call_returns_at_once_and_changes_nothing(small, tmp_path):
+    folder = write_subset("ucm", tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    started = time.monotonic()
+    assert write_subset("ucm", tmp_path) == folder
+    assert time.monotonic() - started < 0.1
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_another_generator_version_writes_anew(small, tmp_path, monkeypatch):
+    old = write_subset("ucm", tmp_path)
+    monkeypatch.setattr(write, "generator_version", lambda: "01234567")
+    new = write_subset("ucm", tmp_path)
+    assert new != old
+    assert new.is_dir()
+
+
+def test_a_process_killed_in_the_middle_leaves_nothing_that_is_taken_for_complete(tmp_path):
+    code = f"from pathlib import Path; from clipbench.smoke import write_subset; write_subset('aid', Path({str(tmp_path)!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not list(tmp_path.rglob("*.jpg")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.rglob("*.jpg"))
+    assert not (data_folder(tmp_path) / "AID").exists()
+
+
+def test_an_error_in_the_middle_leaves_nothing_at_all(small, tmp_path, monkeypatch):
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(UserError, match="ucm cannot be written to .*No space left"):
+        write_subset("ucm", tmp_path)
+    assert not list(data_folder(tmp_path).iterdir())
+
+
+def test_the_loser_of_a_race_uses_the_winner_s_files(small, tmp_path, monkeypatch):
+    plain = write._write_images
+
+    def slow(subset, folder):
+        plain(subset, folder)
+        monkeypatch.setattr(write, "_write_images", plain)
+        write_subset("ucm", tmp_path)  # somebody else is done before this one renames
+
+    monkeypatch.setattr(write, "_write_images", slow)
+    folder = write_subset("ucm", tmp_path)
+    assert len(list(folder.rglob("*.tif"))) == 2 * len(small.classes)
+    assert [path.name for path in folder.parent.iterdir()] == ["UCMerced_LandUse"]
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError, match="no smoke subset of 'imagenet'.*ucm, aid"):
+        write_subset("imagenet", tmp_path)
