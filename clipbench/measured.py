@@ -88,7 +88,9 @@ class Library:
         seeds = set.intersection(*(set(p.values) for p in present))
         if not seeds:
             return None
-        signs = [1.0, -1.0] if (cell.column.difference_of or cell.row.difference_of) else [1.0 / len(parts)] * len(parts)
+        signs = (
+            [1.0, -1.0] if (cell.column.difference_of or cell.row.difference_of) else [1.0 / len(parts)] * len(parts)
+        )
         return Measured(
             values={s: sum(k * p.values[s] for k, p in zip(signs, present, strict=True)) for s in sorted(seeds)},
             records=[r for p in present for r in p.records if r.seed in seeds],

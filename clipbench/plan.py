@@ -48,7 +48,9 @@ class Plan:
     runs: Sequence[Planned]
     gaps: Sequence[Gap]
 
-    def groups(self, todo: Iterable[str], most: int | None, replicable: Callable[[Protocol], bool]) -> list[list[Planned]]:
+    def groups(
+        self, todo: Iterable[str], most: int | None, replicable: Callable[[Protocol], bool]
+    ) -> list[list[Planned]]:
         """The runs with ids in ``todo``, those of one protocol together, at most ``most`` in one pass."""
         wanted = set(todo)
         together: dict[str, list[Planned]] = {}

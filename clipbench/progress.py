@@ -20,7 +20,9 @@ class Progress:
         self._total, self._done, self._what = max(total, 1), 0, ""
         self._began = self._said = time.monotonic()
         if self._stream.isatty():
-            self._bar = tqdm(total=self._total, unit="img", unit_scale=True, file=self._stream, dynamic_ncols=True, smoothing=0.1)
+            self._bar = tqdm(
+                total=self._total, unit="img", unit_scale=True, file=self._stream, dynamic_ncols=True, smoothing=0.1
+            )
 
     def start(self, what: str) -> None:
         """Name the pass that begins."""

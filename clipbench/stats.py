@@ -96,9 +96,7 @@ def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float 
     )
 
 
-def _spreads(
-    ours: Side, theirs: Side, test: TestSet, binomial: float, notes: list[str]
-) -> list[tuple[float, float]]:
+def _spreads(ours: Side, theirs: Side, test: TestSet, binomial: float, notes: list[str]) -> list[tuple[float, float]]:
     """Variance of each mean and its degrees of freedom."""
     n_ours, n_theirs = ours.n or 1, theirs.n or 1
     if theirs.n is None:

@@ -119,7 +119,6 @@ class Store:
                     raise
         shutil.rmtree(ready, ignore_errors=True)
 
-
     def _settle(self, source: Path) -> None:
         """The place is taken: a torn directory makes way and is kept, a whole record stays and the newcomer is kept."""
         kept = f"{source.name}-{time.time_ns()}"

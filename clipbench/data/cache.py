@@ -41,7 +41,8 @@ def decoded(
             _write(path, images, size, interpolation, progress)
         except OSError as error:
             raise UserError(_no_room(error, path, len(images) * 3 * size * size)) from error
-    return np.load(path, mmap_mode="r")
+    # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
+    return np.load(path, mmap_mode="c")
 
 
 def load_rgb(path: Path) -> Image.Image:
@@ -58,9 +59,7 @@ def load_rgb(path: Path) -> Image.Image:
         raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
 
 
-def _write(
-    path: Path, images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None]
-) -> None:
+def _write(path: Path, images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None]) -> None:
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npy")
     try:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(images), 3, size, size))

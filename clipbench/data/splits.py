@@ -42,7 +42,9 @@ def stratified_fraction(images: ImageSet, protocol: Protocol, seed: int) -> tupl
     test: list[int] = []
     for members in _by_class(images.labels):
         if len(members) < 2:
-            raise UserError(f"{images.root}: {images.classes[images.labels[members[0]]]} has one image; a split needs two.")
+            raise UserError(
+                f"{images.root}: {images.classes[images.labels[members[0]]]} has one image; a split needs two."
+            )
         chosen = draw.sample(members, train_count(len(members), protocol, limited=False))
         train += chosen
         test += sorted(set(members) - set(chosen))
@@ -77,5 +79,7 @@ def _limited(part: Sequence[int], labels: Sequence[int], limit: int) -> list[int
 
 
 def _digest(images: ImageSet, train: Sequence[int], test: Sequence[int]) -> str:
-    lines = [f"{part} {images.files[i]} {images.labels[i]}" for part, ids in (("train", train), ("test", test)) for i in ids]
+    lines = [
+        f"{part} {images.files[i]} {images.labels[i]}" for part, ids in (("train", train), ("test", test)) for i in ids
+    ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

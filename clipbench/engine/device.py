@@ -31,7 +31,9 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("this machine shows no CUDA device to PyTorch. Use --device cpu, or --smoke for a quick look.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"there are {torch.cuda.device_count()} CUDA devices, counted from 0; {name} is not one of them.")
+        raise UserError(
+            f"there are {torch.cuda.device_count()} CUDA devices, counted from 0; {name} is not one of them."
+        )
     return device
 
 

@@ -63,7 +63,13 @@ class Loop:
     """Trains ``model`` (inputs ``[R*B, ...]`` to logits ``[R, B, C]``) on ``parts`` by the protocol."""
 
     def __init__(
-        self, model: nn.Module, source: Source, parts: Parts, protocol: Protocol, seeds: Sequence[int], device: torch.device
+        self,
+        model: nn.Module,
+        source: Source,
+        parts: Parts,
+        protocol: Protocol,
+        seeds: Sequence[int],
+        device: torch.device,
     ) -> None:
         self._model, self._source, self._parts = model, source, parts
         self._protocol, self._seeds, self._device = protocol, tuple(seeds), device
@@ -89,10 +95,12 @@ class Loop:
             tested = time.perf_counter()
             truth = self._parts.labels[self._parts.test]
             scores = (predicted == truth).double().mean(dim=1).mul(100.0)
-            state.history.append([
-                Epoch(epoch + 1, loss, rate, score, trained - began, tested - trained)
-                for loss, score in zip(losses.tolist(), scores.tolist(), strict=True)
-            ])
+            state.history.append(
+                [
+                    Epoch(epoch + 1, loss, rate, score, trained - began, tested - trained)
+                    for loss, score in zip(losses.tolist(), scores.tolist(), strict=True)
+                ]
+            )
             state.predictions.append(predicted)
             state.epoch = epoch + 1
             hooks.epoch_end(state)

@@ -135,7 +135,9 @@ def _bank(task: LinearHeadTask, images: Images, protocol: Protocol, place: Workp
             return task.features(batch)
 
     task.eval()
-    return FeatureBank(images, encode, views=4 if protocol.vflip else 2 if protocol.hflip else 1, advance=lambda _: None)
+    return FeatureBank(
+        images, encode, views=4 if protocol.vflip else 2 if protocol.hflip else 1, advance=lambda _: None
+    )
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:

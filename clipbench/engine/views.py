@@ -36,7 +36,11 @@ class Images:
         """Normalised images ``[B, 3, S, S]`` of ``index`` ``[B]``, each in its view ``[B]`` (None: as they are)."""
         pixels = self._pixels[index.to(self._pixels.device)]
         if pixels.device != self._device:
-            pixels = pixels.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else pixels.to(self._device)
+            pixels = (
+                pixels.pin_memory().to(self._device, non_blocking=True)
+                if self._device.type == "cuda"
+                else pixels.to(self._device)
+            )
         images = (pixels.float() - self._mean) / self._std
         if view is None:
             return images

@@ -78,7 +78,9 @@ def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
     """open_clip's own download, once the tag is known to fit the architecture's activation."""
     if tag not in open_clip.list_pretrained_tags_by_model(name):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise UserError(f"open_clip has no weights {tag!r} for {name}; it has {tags}. --weights FILE takes a local file.")
+        raise UserError(
+            f"open_clip has no weights {tag!r} for {name}; it has {tags}. --weights FILE takes a local file."
+        )
     if open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False) and not _quick_gelu(open_clip, name):
         raise UserError(
             f"the weights {tag!r} were trained with QuickGELU, but {name} has plain GELU: its features would be wrong. "
@@ -118,7 +120,9 @@ def _configured(backbone: str, config: Path | None) -> str:
     try:
         json.loads(config.read_text(encoding="utf-8"))["vision_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{config} is no open_clip model config (a JSON with embed_dim, vision_cfg, text_cfg): {error}") from error
+        raise UserError(
+            f"{config} is no open_clip model config (a JSON with embed_dim, vision_cfg, text_cfg): {error}"
+        ) from error
     open_clip.add_model_config(config)
     return config.stem
 
@@ -130,7 +134,9 @@ def _quick_gelu(open_clip: Any, name: str) -> bool:
 
 def _check_tower(backbone: str, visual: nn.Module) -> None:
     if not hasattr(visual, "transformer") or not hasattr(visual, "_embeds"):
-        raise UserError(f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one.")
+        raise UserError(
+            f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one."
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,102 @@
+"""``clipbench list``: every experiment with its aliases and how far it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from clipbench.measured import Library, missing_reason
+from clipbench.plan import source_of
+from clipbench.published import load_published
+from clipbench.record import Record
+from clipbench.spec import Experiment, Paper, find
+from clipbench.store import Fault, Store
+
+
+@dataclass(frozen=True)
+class Line:
+    """One experiment: printed cells, those measured in the results folder, those that a run could fill today.
+
+    ``why_not`` is the most frequent reason among the cells that cannot run.
+    """
+
+    experiment: str
+    printed_as: str
+    title: str
+    aliases: list[str]
+    printed: int
+    quoted: int
+    measured: int
+    runnable: int
+    why_not: str
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the list; torn or foreign directories in the results folder are named below it."""
+    records, faults = Store(arguments.out / "results").scan()
+    lines = [line(paper, experiment, records) for paper, experiment in find(arguments.experiments)]
+    if arguments.json:
+        print(json.dumps([asdict(entry) for entry in lines], indent=1))
+        return 0
+    rows = [
+        (
+            e.experiment,
+            ", ".join(e.aliases),
+            e.printed_as,
+            e.printed,
+            e.quoted,
+            e.measured,
+            e.runnable,
+            _short(e.why_not),
+        )
+        for e in lines
+    ]
+    headers = ("experiment", "alias", "in the paper", "printed", "quoted", "measured", "runnable", "why not the rest")
+    print(tabulate(rows, headers=headers))
+    print(
+        f"\nmeasured: cells with records in {_where(arguments.out)}; runnable: cells that `clipbench run` can fill today"
+    )
+    report(faults)
+    return 0
+
+
+def line(paper: Paper, experiment: Experiment, records: list[Record]) -> Line:
+    """Count one experiment's cells."""
+    printed = [
+        p for (name, _, _), p in load_published(paper).items() if name == experiment.name and p.value is not None
+    ]
+    source = source_of(paper, experiment)
+    drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
+    cells = [c for c in source.cells() if not c.quoted and (not drawn or (c.row.id, c.column.id) in drawn)]
+    library = Library(records)
+    reasons = [missing_reason(paper, source, cell) for cell in cells]
+    missing = [reason for reason in reasons if reason]
+    return Line(
+        experiment=experiment.id,
+        printed_as=experiment.printed,
+        title=experiment.title,
+        aliases=list(experiment.aliases),
+        printed=len(printed),
+        quoted=sum(p.provenance == "quoted" for p in printed),
+        measured=sum(library.cell(paper, source, cell) is not None for cell in cells) if records else 0,
+        runnable=len(cells) - len(missing),
+        why_not=max(set(missing), key=missing.count) if missing else "",
+    )
+
+
+def report(faults: list[Fault]) -> None:
+    """Name the directories that are no trustworthy records."""
+    for fault in faults:
+        print(f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.")
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _where(out: Path) -> str:
+    return str(out / "results")
