@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from clipbench.capabilities import why_not
-from clipbench.errors import UserError
 from clipbench.metrics import METRICS
 from clipbench.record import Record
-from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, resolve
+from clipbench.spec import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Library:
             return self._derived(paper, experiment, cell)
         if cell.quoted:
             return None
-        canonical = resolve(paper, experiment, cell).protocol
+        canonical = as_printed(paper, experiment, cell.row, cell.column).protocol
         digests = self._digests(paper, experiment, cell, canonical)
         if not digests:
             return None
@@ -111,10 +111,13 @@ def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | No
     if cell.derived:
         reasons = [missing_reason(paper, experiment, part) for part in parts_of(experiment, cell)]
         return next((reason for reason in reasons if reason), None)
-    try:
-        return why_not(resolve(paper, experiment, cell))
-    except UserError as error:
-        return str(error)
+    return why_not(as_printed(paper, experiment, cell.row, cell.column))
+
+
+@cache
+def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
+    return resolve(paper, experiment, Cell(row, column))
 
 
 def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:

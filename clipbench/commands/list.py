@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from clipbench.measured import Library, missing_reason
 from clipbench.plan import source_of
-from clipbench.published import load_published
+from clipbench.published import Published, load_published
 from clipbench.record import Record
 from clipbench.spec import Experiment, Paper, find
 from clipbench.store import Fault, Store
@@ -38,7 +38,9 @@ class Line:
 def main(arguments: argparse.Namespace) -> int:
     """Print the list; torn or foreign directories in the results folder are named below it."""
     records, faults = Store(arguments.out / "results").scan()
-    lines = [line(paper, experiment, records) for paper, experiment in find(arguments.experiments)]
+    chosen = find(arguments.experiments)
+    numbers = {paper.id: list(load_published(paper).values()) for paper, _ in chosen}
+    lines = [line(paper, experiment, numbers[paper.id], records) for paper, experiment in chosen]
     if arguments.json:
         print(json.dumps([asdict(entry) for entry in lines], indent=1))
         return 0
@@ -64,11 +66,9 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def line(paper: Paper, experiment: Experiment, records: list[Record]) -> Line:
-    """Count one experiment's cells."""
-    printed = [
-        p for (name, _, _), p in load_published(paper).items() if name == experiment.name and p.value is not None
-    ]
+def line(paper: Paper, experiment: Experiment, numbers: list[Published], records: list[Record]) -> Line:
+    """Count one experiment's cells, given the paper's printed numbers and the records that there are."""
+    printed = [p for p in numbers if p.experiment == experiment.name and p.value is not None]
     source = source_of(paper, experiment)
     drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
     cells = [c for c in source.cells() if not c.quoted and (not drawn or (c.row.id, c.column.id) in drawn)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from clipbench.errors import UserError
 from clipbench.measured import missing_reason
 from clipbench.plan import source_of
 from clipbench.published import Published, load_published
-from clipbench.spec import Cell, Experiment, Overrides, Paper, Run, find, resolve
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Resolved, Run, find, resolve
 from clipbench.spec.protocol import DOCS
 from clipbench.spec.resolve import assumptions_in_use, seeds_of
 
@@ -76,52 +77,63 @@ def _print_gaps(paper: Paper, experiment: Experiment) -> None:
 
 
 def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) -> None:
-    """Fields that all cells share once, then what each row and column changes."""
-    resolved = [(cell, resolve(paper, experiment, cell, overrides)) for cell in _own_cells(experiment)]
+    """Fields that all cells share once, then what each row, each column and each single cell adds."""
+    resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in _own_cells(experiment)}
     if not resolved:
         return
-    first = resolved[0][1]
-    names = {name: None for _, r in resolved for name in r.protocol.as_dict()}
-    shared, varying = [], []
-    for name in names:
-        values = {json.dumps(r.protocol.as_dict().get(name)) for _, r in resolved}
-        if len(values) == 1:
-            standing = first.standing[name]
-            shared.append((name, first.protocol.as_dict()[name], standing.kind, standing.source, DOCS[name]))
-        else:
-            varying.append(name)
-    print("\nthe same in every cell\n")
-    print(
-        tabulate(
-            shared,
-            headers=("field", "value", "standing", "source", "meaning"),
-            disable_numparse=True,
-            maxcolwidths=[None, 24, None, 60, 50],
-        )
-    )
-    print("\nwhat differs\n")
-    rows = [
-        _varying(cell, r.protocol.as_dict(), {n: f"{s.kind}: {s.source}" for n, s in r.standing.items()}, varying)
-        for cell, r in resolved
-    ]
-    print(
-        tabulate(sorted(set(rows), key=rows.index), headers=("row", "column", "fields"), maxcolwidths=[None, None, 110])
-    )
+    names = list(dict.fromkeys(name for r in resolved.values() for name in r.protocol.as_dict()))
+    shared = [n for n in names if len({_value(r, n) for r in resolved.values()}) == 1]
+    first = next(iter(resolved.values()))
+    rows = [(n, _value(first, n), first.standing[n].kind, first.standing[n].source, DOCS[n]) for n in shared]
+    print(f"\nthe same in every cell\n\n{tabulate(rows, ('field', 'value', 'standing', 'source', 'meaning'))}")
+    rest = [n for n in names if n not in shared]
+    for axis in ("row", "column"):
+        constant = [n for n in rest if _constant(resolved, axis, n)]
+        rest = [n for n in rest if n not in constant]
+        _print_differing(resolved, axis, constant)
+    for name in rest:
+        values = ", ".join(f"{c.row.id}/{c.column.id}: {_value(r, name)}" for c, r in resolved.items())
+        print(f"\n{name} differs from cell to cell: {values}")
+    _print_assumptions(paper, experiment)
+
+
+def _value(resolved: Resolved, name: str) -> str:
+    value = getattr(resolved.protocol, name)
+    return "-" if value is None else str(value)
+
+
+def _constant(resolved: Mapping[Cell, Resolved], axis: str, name: str) -> bool:
+    """Whether the field has one value along each row (or column)."""
+    seen: dict[str, set[str]] = {}
+    for cell, r in resolved.items():
+        seen.setdefault(getattr(cell, axis).id, set()).add(_value(r, name))
+    return all(len(values) == 1 for values in seen.values())
+
+
+def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[str]) -> None:
+    """One line per row (or column): what it sets, and by what right."""
+    if not names:
+        return
+    by_axis = {getattr(cell, axis).id: r for cell, r in resolved.items()}
+    print(f"\nby {axis}\n")
+    for name, r in by_axis.items():
+        kinds: dict[str, list[str]] = {}
+        for field in names:
+            if field in r.standing:
+                kinds.setdefault(r.standing[field].kind, []).append(f"{field}={_value(r, field)}")
+        shown = "; ".join(f"{', '.join(fields)} ({kind})" for kind, fields in kinds.items())
+        print(textwrap.fill(shown, 140, initial_indent=f"  {name}: ", subsequent_indent="      "))
+
+
+def _print_assumptions(paper: Paper, experiment: Experiment) -> None:
     print("\nassumptions (--assume id=reading)\n")
     for name in sorted(assumptions_in_use(paper, experiment)):
         a = paper.assumptions[name]
-        readings = ", ".join(
-            f"{r}{' (taken)' if r == a.take else ''}{' (cannot run yet)' if x.missing else ''}"
-            for r, x in a.readings.items()
-        )
-        print(f"  {name}: {a.question}\n      {readings}\n      {' '.join(a.why.split())}")
-
-
-def _varying(
-    cell: Cell, values: Mapping[str, Any], standing: Mapping[str, str], names: list[str]
-) -> tuple[str, str, str]:
-    shown = "; ".join(f"{n} = {values[n]} ({standing[n].partition(':')[0]})" for n in names if n in values)
-    return cell.row.id, cell.column.id, shown
+        print(f"  {name}: {a.question}")
+        for reading, r in a.readings.items():
+            taken = " (taken)" if reading == a.take else ""
+            print(f"      {reading}{taken}: {r.means}{f' (cannot run yet: {r.missing})' if r.missing else ''}")
+        print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
 
 
 def _own_cells(experiment: Experiment) -> list[Cell]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import ImageSet, find_images
+from clipbench.data.splits import train_count
+from clipbench.errors import UserError
 from clipbench.spec import Protocol
 
 
@@ -19,10 +22,25 @@ def image_set(protocol: Protocol, data_root: Path) -> ImageSet:
     return find_images(official, data_root, partial=protocol.limit is not None)
 
 
-def expected_entry(protocol: Protocol) -> Entry:
-    """The catalogue entry with the classes and counts that the profile works on."""
+def check_data(protocols: Iterable[Protocol], data_root: Path) -> dict[str, str]:
+    """For every data set that is missing or incomplete, the paragraph that says so."""
+    missing: dict[str, str] = {}
+    for protocol in protocols:
+        if protocol.profile != "smoke":
+            try:
+                image_set(protocol, data_root)
+            except UserError as error:
+                missing[protocol.dataset or ""] = str(error)
+    return missing
+
+
+def part_sizes(protocol: Protocol) -> tuple[int, int]:
+    """Training and test images of one run, from the counts of the catalogue (or of the embedded subset)."""
     official = entry(protocol.dataset or "")
-    return _smoke_entry(official) if protocol.profile == "smoke" else official
+    classes = (_smoke_entry(official) if protocol.profile == "smoke" else official).classes
+    train = sum(train_count(n, protocol) for n in classes.values())
+    test = sum(min(n - train_count(n, protocol, limited=False), protocol.limit or n) for n in classes.values())
+    return train, test
 
 
 def _embedded(official: Entry) -> ImageSet:

@@ -27,7 +27,8 @@ from clipbench.engine.views import Images
 from clipbench.errors import UserError
 from clipbench.methods import method
 from clipbench.models.backbone import Backbone
-from clipbench.models.clip import Sources, load_backbone
+from clipbench.models.clip import load_backbone
+from clipbench.models.sources import Sources
 from clipbench.plan import Planned
 from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
 from clipbench.spec import Protocol

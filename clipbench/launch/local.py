@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from clipbench.data.load import expected_entry
-from clipbench.data.splits import train_count
+from clipbench.cost import images_seen
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.passes import Diverged, Workplace, run_pass
 from clipbench.errors import UserError
@@ -50,7 +49,7 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
     summary.there = [] if options.force else [p.run.id for p in plan.runs if store.has(p.run.id)]
     todo = [p for p in plan.runs if p.run.id not in summary.there]
     groups = plan.groups([p.run.id for p in todo], options.replicas, replicable)
-    progress = Progress(sum(images_seen(p.run.protocol) for p in todo))
+    progress = Progress(sum(sum(images_seen(p.run.protocol)) for p in todo))
     try:
         for group in groups:
             _one(group, store, replace(place, advance=progress.advance), progress, summary, force=options.force)
@@ -63,14 +62,6 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
 def replicable(protocol: Protocol) -> bool:
     """Whether several seeds may share a pass: the method must allow it, and fp16's loss scale would couple them."""
     return method(protocol.method or "").replicable and protocol.precision != "fp16"
-
-
-def images_seen(protocol: Protocol) -> int:
-    """Images that a run trains and tests on, over all epochs: the unit of progress and of cost."""
-    entry = expected_entry(protocol)
-    train = sum(train_count(n, protocol) for n in entry.classes.values())
-    test = sum(min(n - train_count(n, protocol, limited=False), protocol.limit or n) for n in entry.classes.values())
-    return (train + test) * (protocol.epochs or 1)
 
 
 def _one(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,7 @@ from torch import nn
 from clipbench.errors import UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Files that stand behind a protocol's names; they are no part of it (their digests are)."""
-
-    config: Path | None = None
-    weights: Path | None = None
+from clipbench.models.sources import Sources
 
 
 def load_backbone(backbone: str, weights: str, sources: Sources = Sources(), *, seed: int = 0) -> Backbone:

@@ -11,7 +11,7 @@ from clipbench.errors import UserError
 from clipbench.spec.reading import read_toml, strict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
     """A row or a column: its printed label and what it adds to the protocol.
 
@@ -67,7 +67,7 @@ class Panel:
     feature: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Experiment:
     """One printed table or figure. A figure draws the runs of its ``source`` experiment."""
 

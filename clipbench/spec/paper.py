@@ -31,7 +31,7 @@ class Smoke:
     seeds: Sequence[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Paper:
     """One paper, whole."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -121,8 +121,8 @@ class Protocol:
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val")
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value is not None:
+        for name in FIELDS:
+            if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _checked(name, value))
 
     @classmethod
@@ -135,7 +135,8 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in order, as JSON-ready values."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if v is not None}
+        values = ((name, getattr(self, name)) for name in FIELDS)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
 
     @property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from clipbench.errors import UserError
@@ -17,7 +18,7 @@ class Standing:
     """Where a protocol value comes from.
 
     ``kind`` is ``stated`` (the paper, with section), ``table`` (the row or column itself), ``official-code``
-    (repository, commit, file), ``assumed`` (an entry of ``assumptions.toml``), ``smoke`` or ``override``.
+    (repository, commit, file), ``assumed`` (an entry of ``assumptions.toml``), ``profile`` (full or smoke) or ``override``.
     """
 
     kind: str
@@ -65,7 +66,7 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
             missing += [gap] if gap else []
     missing += [r.missing for r in _recipes(paper, cell) if r.missing]
     for name, value in _replacements(paper, experiment, cell, overrides).items():
-        put(name, value, "smoke" if overrides.profile == "smoke" else "table", "profile")
+        put(name, value, "profile", overrides.profile)
     for name, value in overrides.fields.items():
         put(name, value, "override", "command line")
     try:
@@ -105,7 +106,9 @@ def _layers(paper: Paper, experiment: Experiment, cell: Cell) -> Iterator[tuple[
     yield cell.row.set, f"{experiment.printed}, row {cell.row.printed}"
 
 
+@cache
 def _blocks(paper: Paper, experiment: Experiment) -> list[Mapping[str, Any]]:
+    """The experiment's protocol block and those that it extends, weakest first."""
     blocks: list[Mapping[str, Any]] = []
     name = experiment.protocol
     while name:

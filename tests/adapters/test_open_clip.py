@@ -2,100 +2,102 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from open_clip.model import CLIP
 from torch import Tensor, nn
 
 from clipbench.adapters import AdapterConfig, adapt, adapted_modules, merge, remove, trainable_parameters, unmerge
 from clipbench.errors import UserError
-from tests.adapters.conftest import images, perturb, relative, tokens
+from tests.adapters.models import adapter_parameters, gradients, images, perturb, relative, tokens
 
 KINDS = pytest.mark.parametrize("kind", ["lora", "dora"])
 
 
 @KINDS
-def test_vit_b32_is_unchanged_at_the_start_and_merged_equals_unmerged(vit_b32: CLIP, kind: Any) -> None:
-    x, t = images(2, 224), tokens(3, 77, 49408)
-    model = copy.deepcopy(vit_b32)
+def test_vit_b32_is_unchanged_at_the_start_and_merged_equals_unmerged(vit_b32: Any, kind: Any) -> None:
+    x, t = images(2, 224), tokens(2, 77, 49408)
+    shapes = {name: value.shape for name, value in vit_b32.state_dict().items()}
     with torch.no_grad():
-        plain = model.encode_image(x), model.encode_text(t)
-        model.attn_mask, mask = None, model.attn_mask
-        plain_unmasked = model.encode_text(t)
-        adapt(model, AdapterConfig(kind=kind, rank=4))
-        unmasked = model.encode_text(t)
-        model.attn_mask = mask
-        adapted = model.encode_image(x), model.encode_text(t)
-        perturb(model)
-        trained = model.encode_image(x), model.encode_text(t)
-        merge(model)
-        merged = model.encode_image(x), model.encode_text(t)
-    assert relative(unmasked, plain_unmasked) < 1e-6
+        plain = vit_b32.encode_image(x), vit_b32.encode_text(t)
+        adapt(vit_b32, AdapterConfig(kind=kind, rank=4))
+        adapted = vit_b32.encode_image(x), vit_b32.encode_text(t)
+        perturb(vit_b32)
+        trained = vit_b32.encode_image(x), vit_b32.encode_text(t)
+        merge(vit_b32)
+        merged = vit_b32.encode_image(x), vit_b32.encode_text(t)
     for a, p, moved, m in zip(adapted, plain, trained, merged, strict=True):
         assert relative(a, p) < 1e-6
-        assert relative(moved, p) > 1e-3
-        assert relative(m, moved) < 5e-6
-    copy.deepcopy(vit_b32).load_state_dict(model.state_dict(), strict=True)
+        assert relative(moved, p) > 1e-2
+        assert relative(m, moved) < 2e-6
+    assert {name: value.shape for name, value in vit_b32.state_dict().items()} == shapes
 
 
-def test_vit_b32_text_tower_needs_its_causal_mask(vit_b32: CLIP) -> None:
-    model = adapt(copy.deepcopy(vit_b32), AdapterConfig(towers="text"))
+@KINDS
+def test_vit_b32_text_tower_is_unchanged_without_a_mask_too(vit_b32: Any, kind: Any) -> None:
     t = tokens(1, 77, 49408)
+    causal, vit_b32.attn_mask = vit_b32.attn_mask, None
+    try:
+        with torch.no_grad():
+            plain = vit_b32.encode_text(t)
+            assert relative(adapt(vit_b32, AdapterConfig(kind=kind)).encode_text(t), plain) < 1e-6
+    finally:
+        vit_b32.attn_mask = causal
     with torch.no_grad():
-        masked = model.encode_text(t)  # type: ignore[operator]
-        model.attn_mask = None
-        assert relative(model.encode_text(t), masked) > 1e-4  # type: ignore[operator]
+        assert relative(vit_b32.encode_text(t), plain) > 1e-4
 
 
 @KINDS
-def test_three_replicas_of_vit_b32_are_three_models(vit_b32: CLIP, kind: Any) -> None:
-    config = {"kind": kind, "rank": 2, "alpha": 1.0, "scaling": "alpha/sqrt(r)", "layers": "0-3"}
-    _check_replicas(lambda: copy.deepcopy(vit_b32), config, images(3, 224), tokens(6, 77, 49408))
+def test_three_replicas_of_vit_b32_are_three_models(vit_b32: Any, kind: Any) -> None:
+    options = {"kind": kind, "rank": 2, "alpha": 1.0, "scaling": "alpha/sqrt(r)"}
+    _check_replicas(vit_b32, options, images(3, 224), tokens(3, 77, 49408), 1e-6)
 
 
 @KINDS
-@pytest.mark.parametrize("options", [{}, {"detach_norm": False}, {"targets": "qv"}, {"targets": "all-linear"}])
-def test_three_replicas_of_a_small_model(tiny: Callable[[], CLIP], kind: Any, options: dict[str, Any]) -> None:
-    _check_replicas(tiny, {"kind": kind, "rank": 3, **options}, images(6), tokens(9))
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"detach_norm": False}, {"targets": "qv"}, {"targets": "all-linear"}, {"targets": "o", "layers": (1, 2)}],
+    ids=str,
+)
+def test_three_replicas_of_a_small_model(tiny: Callable[[], Any], kind: Any, options: dict[str, Any]) -> None:
+    _check_replicas(tiny(), {"kind": kind, "rank": 3, "alpha": 3.0, **options}, images(6), tokens(9), 1e-6)
+    _check_replicas(
+        tiny().double(), {"kind": kind, "rank": 3, "alpha": 3.0, **options}, images(6).double(), tokens(9), 1e-14
+    )
 
 
-def _check_replicas(make: Callable[[], CLIP], options: dict[str, Any], x: Tensor, t: Tensor) -> None:
-    """One model with three replicas against three models: outputs and gradients."""
-    joint = adapt(make(), AdapterConfig(replicas=3, init_seeds=(5, 6, 7), **options))
-    singles = [adapt(make(), AdapterConfig(init_seeds=(seed,), **options)) for seed in (5, 6, 7)]
-    perturb(joint)
-    for r, single in enumerate(singles):
-        for one, many in zip(_parameters(single), _parameters(joint), strict=True):
-            one.data.copy_(many.data[r : r + 1])
-    features = _loss(joint, x, t)
-    parts = [_loss(m, *pair) for m, *pair in zip(singles, x.chunk(3), t.chunk(3), strict=True)]
-    for i in range(2):
-        assert relative(features[i], torch.cat([p[i] for p in parts])) < 1e-6
-    for index, many in enumerate(_parameters(joint)):
-        grads = torch.cat([_grad(_parameters(single)[index]) for single in singles])
-        assert relative(_grad(many), grads) < 5e-6
+def _check_replicas(model: Any, options: dict[str, Any], x: Tensor, t: Tensor, tolerance: float) -> None:
+    """One model with three replicas against three models, one after another: outputs and gradients."""
+    perturb(adapt(model, AdapterConfig(replicas=3, init_seeds=(5, 6, 7), **options)))
+    values = [p.detach().clone() for p in adapter_parameters(model)]
+    joint = (*_features(model, x, t), *gradients(model))
+    parts = []
+    for r, (rows, prompts) in enumerate(zip(x.chunk(3), t.chunk(3), strict=True)):
+        adapt(remove(model), AdapterConfig(init_seeds=(5 + r,), **options))
+        for parameter, value in zip(adapter_parameters(model), values, strict=True):
+            parameter.data.copy_(value[r : r + 1])
+        parts.append((*_features(model, rows, prompts), *gradients(model)))
+    expected = [torch.cat(values) for values in zip(*parts, strict=True)]
+    for found, separate in zip(joint[:2], expected[:2], strict=True):
+        assert relative(found, separate) < tolerance
+    # As one vector, as an optimiser's step sees it: single gradients that nearly vanish are rounding noise in fp32.
+    assert relative(_flat(joint[2:]), _flat(expected[2:])) < tolerance
 
 
-def _parameters(model: nn.Module) -> list[nn.Parameter]:
-    return [p for m in adapted_modules(model).values() for p in m.parameters()]
+def _flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
-def _grad(parameter: nn.Parameter) -> Tensor:
-    assert parameter.grad is not None
-    return parameter.grad
-
-
-def _loss(model: Any, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+def _features(model: Any, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of both towers; a backward pass has filled the gradients."""
     f, g = model.encode_image(x), model.encode_text(t)
     (f.square().sum() + g.square().sum()).backward()
-    return f, g
+    return f.detach(), g.detach()
 
 
-def test_replicas_draw_what_single_models_draw(tiny: Callable[[], CLIP]) -> None:
+def test_replicas_draw_what_single_models_draw(tiny: Callable[[], Any]) -> None:
     joint = adapted_modules(adapt(tiny(), AdapterConfig(replicas=2, init_seeds=(3, 9))))
     single = adapted_modules(adapt(tiny(), AdapterConfig(init_seeds=(9,))))
     for name, adapter in joint.items():
@@ -106,12 +108,12 @@ def test_replicas_draw_what_single_models_draw(tiny: Callable[[], CLIP]) -> None
 
 
 @KINDS
-def test_original_weights_are_frozen_and_untouched(tiny: Callable[[], CLIP], kind: Any) -> None:
+def test_original_weights_are_frozen_and_untouched(tiny: Callable[[], Any], kind: Any) -> None:
     plain, model = tiny(), tiny()
     before = {name: p.data_ptr() for name, p in model.named_parameters()}
     adapt(model, AdapterConfig(kind=kind, targets="all-linear", rank=2))
     optimiser = torch.optim.AdamW(trainable_parameters(model).parameters, 0.1, weight_decay=0.5)
-    _loss(model, images(2), tokens(2))
+    _features(model, images(2), tokens(2))
     optimiser.step()
     for name, p in plain.named_parameters():
         mine = model.get_parameter(name)
@@ -123,23 +125,24 @@ def test_original_weights_are_frozen_and_untouched(tiny: Callable[[], CLIP], kin
 
 @KINDS
 @pytest.mark.parametrize("targets", ["qkvo", "o", "k", "all-linear"])
-def test_merge_restores_the_architecture_and_unmerge_the_bits(tiny: Callable[[], CLIP], kind: Any, targets: str) -> None:
+def test_merge_restores_the_architecture_and_unmerge_the_bits(tiny: Callable[[], Any], kind: Any, targets: str) -> None:
     model = adapt(tiny(), AdapterConfig(kind=kind, targets=targets, rank=2, replicas=2))
     perturb(model)
     x = images(2).repeat(2, 1, 1, 1)
     with torch.no_grad():
-        expected: Tensor = model.encode_image(x)  # type: ignore[operator]
+        expected: Tensor = model.encode_image(x)
         frozen = {n: p.clone() for n, p in model.named_parameters()}
         merge(model, replica=1)
         assert {n: type(m) for n, m in model.named_modules()} == {n: type(m) for n, m in tiny().named_modules()}
-        assert relative(model.encode_image(x[:2]), expected[2:]) < 1e-6  # type: ignore[operator]
+        tiny().load_state_dict(model.state_dict(), strict=True)
+        assert relative(model.encode_image(x[:2]), expected[2:]) < 1e-6
         unmerge(model)
-        assert torch.equal(model.encode_image(x), expected)  # type: ignore[operator]
+        assert torch.equal(model.encode_image(x), expected)
     assert frozen.keys() == dict(model.named_parameters()).keys()
     assert all(torch.equal(frozen[n], p) for n, p in model.named_parameters())
 
 
-def test_remove_gives_the_plain_model_back(tiny: Callable[[], CLIP]) -> None:
+def test_remove_gives_the_plain_model_back(tiny: Callable[[], Any]) -> None:
     plain, model = tiny(), adapt(tiny(), AdapterConfig(kind="dora"))
     perturb(model)
     merge(model)
@@ -149,7 +152,7 @@ def test_remove_gives_the_plain_model_back(tiny: Callable[[], CLIP]) -> None:
     adapt(model, AdapterConfig(kind="lora"))
 
 
-def test_a_tower_alone_and_the_same_tower_in_the_model_draw_alike(tiny: Callable[[], CLIP]) -> None:
+def test_a_tower_alone_and_the_same_tower_in_the_model_draw_alike(tiny: Callable[[], Any]) -> None:
     config = AdapterConfig(init_seeds=(1,))
     whole = adapted_modules(adapt(tiny(), config))
     tower = adapted_modules(adapt(tiny().visual, config))
@@ -172,7 +175,9 @@ def test_attention_heeds_every_mask(name: str, padded: bool) -> None:
     call = {"attn_mask": _masks(2, 3)[name], "key_padding_mask": padding}
     q, kv = torch.randn(2, 5, 12), torch.randn(2, 5, 12)
     expected = [plain(q, q, q, **call), plain(q, kv, kv, average_attn_weights=False, **call)]
-    attention = adapt(nn.ModuleDict({"transformer": _blocks(plain), "conv1": nn.Identity()}), AdapterConfig(kind="dora"))
+    attention = adapt(
+        nn.ModuleDict({"transformer": _blocks(plain), "conv1": nn.Identity()}), AdapterConfig(kind="dora")
+    )
     adapted = attention.get_submodule("transformer.resblocks.0.attn")
     found = [adapted(q, q, q, **call), adapted(q, kv, kv, average_attn_weights=False, **call)]
     for (y, w), (y0, w0) in zip(found, expected, strict=True):
@@ -182,7 +187,9 @@ def test_attention_heeds_every_mask(name: str, padded: bool) -> None:
 
 def test_cross_attention_equals_self_attention_of_equal_inputs() -> None:
     torch.manual_seed(0)
-    holder = nn.ModuleDict({"transformer": _blocks(nn.MultiheadAttention(12, 3, batch_first=True)), "conv1": nn.Identity()})
+    holder = nn.ModuleDict(
+        {"transformer": _blocks(nn.MultiheadAttention(12, 3, batch_first=True)), "conv1": nn.Identity()}
+    )
     model = perturb(adapt(holder, AdapterConfig(kind="dora", targets="qvo")))
     attention = model.get_submodule("transformer.resblocks.0.attn")
     x = torch.randn(2, 5, 12)
@@ -197,10 +204,10 @@ def _blocks(attention: nn.MultiheadAttention) -> nn.Module:
     return nn.ModuleDict({"resblocks": nn.ModuleList([nn.ModuleDict({"attn": attention})])})
 
 
-def test_mistakes_end_in_one_clear_paragraph(tiny: Callable[[], CLIP]) -> None:
+def test_mistakes_end_in_one_clear_paragraph(tiny: Callable[[], Any]) -> None:
     model = adapt(tiny(), AdapterConfig(replicas=2))
     with pytest.raises(UserError, match="3 input rows"):
-        model.encode_image(images(3))  # type: ignore[operator]
+        model.encode_image(images(3))
     with pytest.raises(UserError, match="adapters already"):
         adapt(model, AdapterConfig())
     with pytest.raises(UserError, match="Say which one, from 0 to 1"):
@@ -212,8 +219,11 @@ def test_mistakes_end_in_one_clear_paragraph(tiny: Callable[[], CLIP]) -> None:
     with pytest.raises(UserError, match="2 vision blocks, 3 text blocks"):
         adapt(tiny(), AdapterConfig(layers="7-9"))
     with pytest.raises(UserError, match="sequence first"):
-        adapt(nn.ModuleDict({"transformer": _blocks(nn.MultiheadAttention(8, 2)), "conv1": nn.Identity()}), AdapterConfig())
+        adapt(
+            nn.ModuleDict({"transformer": _blocks(nn.MultiheadAttention(8, 2)), "conv1": nn.Identity()}),
+            AdapterConfig(),
+        )
     model = adapt(tiny(), AdapterConfig())
     next(p for n, p in model.named_parameters() if n.endswith("in_proj_weight")).requires_grad_(True)
     with pytest.raises(UserError, match="frozen"):
-        model.encode_image(images(1))  # type: ignore[operator]
+        model.encode_image(images(1))

@@ -1,0 +1,167 @@
+"""``clipbench run``: plan, check what is there, train what is missing, write the tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from clipbench.data.images import default_data_root
+from clipbench.data.load import check_data
+from clipbench.errors import UserError
+from clipbench.models import TINY, image_size
+from clipbench.models.sources import Sources, named_config, named_weights
+from clipbench.plan import Plan, Planned, make_plan
+from clipbench.progress import duration
+from clipbench.spec import Overrides
+from clipbench.store import Store
+
+if TYPE_CHECKING:
+    from clipbench.launch.local import Summary
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run; 0 if everything asked for is there afterwards, 1 if a run failed, 2 if data or weights are missing."""
+    overrides, sources = _overrides(arguments)
+    plan = make_plan(arguments.experiments, overrides, arguments.only, arguments.seeds)
+    data_root = arguments.data or default_data_root()
+    missing = check_data({p.run.protocol.dataset or "": p.run.protocol for p in plan.runs}.values(), data_root)
+    store = Store(arguments.out / "results")
+    if arguments.dry_run:
+        return _dry_run(arguments, plan, store, missing)
+    if not plan.runs:
+        raise UserError(_nothing(plan))
+    todo = Plan(overrides, [p for p in plan.runs if p.run.protocol.dataset not in missing], plan.gaps)
+    if not todo.runs:
+        raise UserError("\n".join(missing.values()))
+    summary = _carry_out(arguments, todo, store, data_root, sources)
+    written = _write_reports(arguments)
+    if arguments.json:
+        print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
+    else:
+        _tell(arguments, plan, summary, missing, written)
+    return 2 if missing else 1 if summary.failed else 0
+
+
+def _carry_out(arguments: argparse.Namespace, plan: Plan, store: Store, data_root: Path, sources: Sources) -> Summary:
+    """PyTorch is imported here, after everything that can be wrong without it."""
+    from clipbench.engine.device import pick_device
+    from clipbench.engine.passes import Workplace
+    from clipbench.launch.local import Options, carry_out
+
+    place = Workplace(data_root, pick_device(arguments.device), store.root / ".checkpoints", sources)
+    return carry_out(plan, store, place, Options(arguments.replicas, arguments.force))
+
+
+def _write_reports(arguments: argparse.Namespace) -> list[Path]:
+    from clipbench.report.write import write_figures, write_tables
+
+    profile = "smoke" if arguments.smoke else "full"
+    return [
+        *write_tables(arguments.experiments, arguments.out, profile),
+        *write_figures([f"{paper}/*" for paper in _papers(arguments)], arguments.out, profile),
+    ]
+
+
+def _papers(arguments: argparse.Namespace) -> list[str]:
+    from clipbench.spec import find
+
+    return list(dict.fromkeys(paper.id for paper, _ in find(arguments.experiments)))
+
+
+def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
+    """Protocol fields that the options set, and the files behind their names."""
+    config, backbone = named_config(arguments.backbone)
+    weights_file, weights = named_weights(arguments.weights)
+    fields: dict[str, Any] = {
+        "limit": arguments.limit,
+        "epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "precision": arguments.precision,
+        "backbone": backbone,
+        "weights": weights or ("embedded" if backbone == TINY else None),
+    }
+    if backbone is not None:
+        fields["image_size"] = image_size(backbone, config)
+        if config is not None and weights is None:
+            raise UserError(f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random.")
+    fields = {name: value for name, value in fields.items() if value is not None}
+    assume = dict(_pair(word) for word in arguments.assume)
+    return Overrides("smoke" if arguments.smoke else "full", assume, fields), Sources(config, weights_file)
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise UserError(f"--assume takes assumption=reading, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them.")
+    return key, value
+
+
+def _nothing(plan: Plan) -> str:
+    if not plan.gaps:
+        return "there is nothing to run in this selection: its numbers are quoted or computed from others."
+    reasons = sorted({gap.reason for gap in plan.gaps})
+    return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
+
+
+def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: Mapping[str, str]) -> int:
+    """The plan: what is there, what would run, what it costs, and what is missing."""
+    from clipbench.cost import estimate
+
+    there = {p.run.id for p in plan.runs if store.has(p.run.id)}
+    lines = [_planned(p, p.run.id in there, missing) for p in plan.runs]
+    todo = [p for p in plan.runs if p.run.id not in there]
+    cost = estimate([p.run.protocol for p in todo], store)
+    if arguments.json:
+        gaps = [{"experiment": g.experiment.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason} for g in plan.gaps]
+        print(json.dumps({"runs": lines, "cost": asdict(cost), "missing_data": missing, "not_runnable": gaps}, indent=1))
+        return 0
+    shown = [(x["experiment"], x["row"], x["column"], x["seed"], x["id"], x["state"]) for x in lines]
+    print(tabulate(shown, headers=("experiment", "row", "column", "seed", "run", "state"), disable_numparse=True))
+    took = f", about {duration(cost.seconds)} on the device of earlier runs" if cost.seconds else ""
+    print(f"\n{len(lines)} runs, {len(there)} there already; the rest passes {cost.train_images:,} training and {cost.test_images:,} test images{took}")
+    for reason in sorted({gap.reason for gap in plan.gaps}):
+        print(f"not runnable yet: {sum(g.reason == reason for g in plan.gaps)} cells, {reason}")
+    for paragraph in missing.values():
+        print(f"missing: {paragraph}")
+    return 0
+
+
+def _planned(planned: Planned, there: bool, missing: Mapping[str, str]) -> dict[str, Any]:
+    state = "there" if there else "data missing" if planned.run.protocol.dataset in missing else "to run"
+    return {
+        "experiment": planned.experiment.id,
+        "row": planned.cell.row.id,
+        "column": planned.cell.column.id,
+        "seed": planned.run.seed,
+        "id": planned.run.id,
+        "state": state,
+        "protocol": planned.run.protocol.as_dict(),
+    }
+
+
+def _tell(
+    arguments: argparse.Namespace, plan: Plan, summary: Summary, missing: Mapping[str, str], written: Sequence[Path]
+) -> None:
+    """What was done, where it lies, and what is next."""
+    for path in written:
+        if path.suffix == ".md":
+            print(f"\n{path.read_text(encoding='utf-8')}")
+    folders = sorted({str(p.parent) for p in written})
+    print(f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there. Written: {', '.join(folders) or 'nothing'}.")
+    if summary.elsewhere:
+        print(f"{len(summary.elsewhere)} runs are being made by another process; run the same command again when it is done.")
+    for reason in dict.fromkeys(summary.failed.values()):
+        ids = [run_id for run_id, why in summary.failed.items() if why == reason]
+        print(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")
+    for reason in sorted({gap.reason for gap in plan.gaps}):
+        print(f"{sum(g.reason == reason for g in plan.gaps)} cells cannot run yet: {reason}")
+    for paragraph in missing.values():
+        print(f"missing: {paragraph}")
+    out = "" if arguments.out == Path() else f" --out {arguments.out}"
+    print(f"Beside the printed numbers: clipbench compare --paper {' '.join(arguments.experiments)}{out}")

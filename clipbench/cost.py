@@ -1,0 +1,42 @@
+"""What runs will cost: images that pass through the model, and time where earlier runs on this machine tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clipbench.data.load import part_sizes
+from clipbench.spec import Protocol
+from clipbench.store import Store
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Images trained and tested on over all epochs and runs; seconds, None where no earlier run tells."""
+
+    train_images: int
+    test_images: int
+    seconds: float | None
+
+
+def images_seen(protocol: Protocol) -> tuple[int, int]:
+    """Training and test images that one run passes through the model, from the official counts."""
+    train, test = part_sizes(protocol)
+    return train * (protocol.epochs or 1), test * (protocol.epochs or 1)
+
+
+def estimate(protocols: Iterable[Protocol], store: Store) -> Cost:
+    """Sum over the runs; the speed is that of the newest record of the same backbone and method."""
+    speed = {(r.protocol.backbone, r.protocol.method): r.cost.seconds * r.cost.replicas ** -1 / max(_images(r.protocol), 1) for r in store.scan()[0]}
+    train = test = 0
+    seconds: float | None = 0.0
+    for protocol in protocols:
+        trained, tested = images_seen(protocol)
+        train, test = train + trained, test + tested
+        per_image = speed.get((protocol.backbone, protocol.method))
+        seconds = None if per_image is None or seconds is None else seconds + per_image * (trained + tested)
+    return Cost(train, test, seconds)
+
+
+def _images(protocol: Protocol) -> int:
+    return sum(images_seen(protocol))
