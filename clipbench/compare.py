@@ -87,7 +87,7 @@ def _compare(
     elif measured is None:
         verdict, reason = _absent(paper, experiment, cell)
     else:
-        assessment, verdict, reason = judge(published, measured, paper, margin, _due(experiment, published))
+        assessment, verdict, reason = judge(published, measured, margin, _due(experiment, published))
     unit = experiment.unit_of(cell)
     return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
 
@@ -107,10 +107,8 @@ def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]
     return "not run", reason or "no record in this results folder"
 
 
-def judge(
-    published: Published, measured: Measured, paper: Paper, margin: float, due: int
-) -> tuple[Assessment | None, str, str]:
-    """Assessment, verdict and reason for one pair; ``paper`` is only named in messages."""
+def judge(published: Published, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
+    """Assessment, verdict and reason for one pair; ``due`` is the number of repetitions that the protocol asks for."""
     if measured.not_comparable:
         return None, "not comparable", "; ".join(measured.not_comparable)
     if measured.exact:
@@ -153,28 +151,36 @@ def test_set(records: Sequence[Record]) -> TestSet:
     return TestSet(smallest.data.test_images, population, smallest.protocol.split_draw or "same")
 
 
-def compare_folders(
-    ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN
-) -> list[tuple[Record, Assessment | None, str, str]]:
-    """Two results folders, protocol by protocol: one of our records each, with assessment, verdict and reason."""
+@dataclass(frozen=True)
+class Match:
+    """One protocol in two results folders: accuracy by seed on either side, and the verdict."""
+
+    record: Record
+    ours: dict[int, float]
+    theirs: dict[int, float]
+    verdict: str
+    reason: str
+
+
+def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN) -> list[Match]:
+    """Two results folders, protocol by protocol; seeds that both have are compared number by number first."""
     other = _by_protocol(theirs)
-    results: list[tuple[Record, Assessment | None, str, str]] = []
+    matches = []
     for digest, records in _by_protocol(ours).items():
-        if digest not in other:
-            results.append((records[0], None, "not run", "no record of this protocol in the other folder"))
-            continue
-        values, others = ([r.metrics["accuracy"] for r in group] for group in (records, other[digest]))
-        if _same_numbers(records, other[digest]):
-            results.append((records[0], None, "reproduced", "identical numbers, seed by seed"))
-            continue
-        assessment = assess(side_of(values), side_of(others), test_set(records), margin)
-        results.append((records[0], assessment, *verdict_of(assessment, margin)))
-    return results
+        here, there = ({r.seed: r.metrics["accuracy"] for r in group} for group in (records, other.get(digest, [])))
+        matches.append(Match(records[0], here, there, *_agreement(here, there, records, margin)))
+    return matches
 
 
-def _same_numbers(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
-    here, there = ({r.seed: r.metrics["accuracy"] for r in group} for group in (ours, theirs))
-    return here == there
+def _agreement(
+    here: Mapping[int, float], there: Mapping[int, float], records: Sequence[Record], margin: float
+) -> tuple[str, str]:
+    if not there:
+        return "not run", "no record of this protocol in the other folder"
+    if here == there:
+        return "reproduced", "identical numbers, seed by seed"
+    sides = side_of(list(here.values())), side_of(list(there.values()))
+    return verdict_of(assess(*sides, test_set(records), margin), margin)
 
 
 def _by_protocol(records: Sequence[Record]) -> Mapping[str, list[Record]]:

@@ -27,7 +27,10 @@ def images_seen(protocol: Protocol) -> tuple[int, int]:
 
 def estimate(protocols: Iterable[Protocol], store: Store) -> Cost:
     """Sum over the runs; the speed is that of the newest record of the same backbone and method."""
-    speed = {(r.protocol.backbone, r.protocol.method): r.cost.seconds * r.cost.replicas ** -1 / max(_images(r.protocol), 1) for r in store.scan()[0]}
+    speed = {
+        (r.protocol.backbone, r.protocol.method): r.cost.seconds / r.cost.replicas / max(_images(r.protocol), 1)
+        for r in store.scan()[0]
+    }
     train = test = 0
     seconds: float | None = 0.0
     for protocol in protocols:

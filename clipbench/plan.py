@@ -68,7 +68,7 @@ class Plan:
 def make_plan(
     patterns: Sequence[str], overrides: Overrides, only: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> Plan:
-    """Plan the experiments that the words name. ``only`` holds ``key=value`` filters, values with ``|`` and wildcards."""
+    """Plan the experiments that the words name; ``only`` holds ``key=value`` filters (``|`` and ``*`` work)."""
     runs: dict[str, Planned] = {}
     gaps: list[Gap] = []
     filters = [_filter(word) for word in only]

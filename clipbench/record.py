@@ -37,7 +37,7 @@ class DataUsed:
 
 @dataclass(frozen=True)
 class ModelUsed:
-    """What was adapted: SHA-256 of the frozen weights, and trainable and total parameters (head and adapters included)."""
+    """What was adapted: SHA-256 of the frozen weights; trainable and all parameters, head and adapters included."""
 
     backbone: str
     weights: str

@@ -1,4 +1,4 @@
-"""Statistics of a difference between two means, one of them printed: interval, equivalence, and the seeds it would take."""
+"""Statistics of a difference between two means: interval, equivalence, and the seeds that a decision would take."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _t(probability: float, df: float) -> float:
 
 
 def _seeds_needed(ours: Side, theirs: Side, test: TestSet, margin: float, level: float) -> int | None:
-    """The fewest seeds of ours that would decide, were difference and spread to stay as they are; None if none would."""
+    """The fewest seeds of ours that would decide, were difference and spread to stay as they are; None: none would."""
     spread = ours.std if ours.std is not None else theirs.std
     difference, binomial = abs(ours.mean - theirs.mean), _binomial(theirs.mean, test)
     for n in range(max(ours.n or 1, 2), _MOST_SEEDS + 1):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from tabulate import tabulate
 
@@ -59,9 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]
     headers = ("experiment", "alias", "in the paper", "printed", "quoted", "measured", "runnable", "why not the rest")
     print(tabulate(rows, headers=headers))
-    print(
-        f"\nmeasured: cells with records in {_where(arguments.out)}; runnable: cells that `clipbench run` can fill today"
-    )
+    print(f"\nmeasured: cells with records in {arguments.out / 'results'}; runnable: cells that a run can fill today")
     report(faults)
     return 0
 
@@ -96,7 +93,3 @@ def report(faults: list[Fault]) -> None:
 
 def _short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _where(out: Path) -> str:
-    return str(out / "results")

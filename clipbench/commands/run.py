@@ -89,7 +89,9 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
     if backbone is not None:
         fields["image_size"] = image_size(backbone, config)
         if config is not None and weights is None:
-            raise UserError(f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random.")
+            raise UserError(
+                f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random."
+            )
     fields = {name: value for name, value in fields.items() if value is not None}
     assume = dict(_pair(word) for word in arguments.assume)
     return Overrides("smoke" if arguments.smoke else "full", assume, fields), Sources(config, weights_file)
@@ -98,7 +100,9 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
 def _pair(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        raise UserError(f"--assume takes assumption=reading, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them.")
+        raise UserError(
+            f"--assume takes assumption=reading, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them."
+        )
     return key, value
 
 
@@ -118,13 +122,19 @@ def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: M
     todo = [p for p in plan.runs if p.run.id not in there]
     cost = estimate([p.run.protocol for p in todo], store)
     if arguments.json:
-        gaps = [{"experiment": g.experiment.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason} for g in plan.gaps]
-        print(json.dumps({"runs": lines, "cost": asdict(cost), "missing_data": missing, "not_runnable": gaps}, indent=1))
+        gaps = [
+            {"experiment": g.experiment.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason}
+            for g in plan.gaps
+        ]
+        print(
+            json.dumps({"runs": lines, "cost": asdict(cost), "missing_data": missing, "not_runnable": gaps}, indent=1)
+        )
         return 0
     shown = [(x["experiment"], x["row"], x["column"], x["seed"], x["id"], x["state"]) for x in lines]
     print(tabulate(shown, headers=("experiment", "row", "column", "seed", "run", "state"), disable_numparse=True))
     took = f", about {duration(cost.seconds)} on the device of earlier runs" if cost.seconds else ""
-    print(f"\n{len(lines)} runs, {len(there)} there already; the rest passes {cost.train_images:,} training and {cost.test_images:,} test images{took}")
+    images = f"{cost.train_images:,} training and {cost.test_images:,} test images"
+    print(f"\n{len(lines)} runs, {len(there)} there already; the rest passes {images}{took}")
     for reason in sorted({gap.reason for gap in plan.gaps}):
         print(f"not runnable yet: {sum(g.reason == reason for g in plan.gaps)} cells, {reason}")
     for paragraph in missing.values():
@@ -153,9 +163,10 @@ def _tell(
         if path.suffix == ".md":
             print(f"\n{path.read_text(encoding='utf-8')}")
     folders = sorted({str(p.parent) for p in written})
-    print(f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there. Written: {', '.join(folders) or 'nothing'}.")
+    made = f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there"
+    print(f"{made}. Written: {', '.join(folders) or 'nothing'}.")
     if summary.elsewhere:
-        print(f"{len(summary.elsewhere)} runs are being made by another process; run the same command again when it is done.")
+        print(f"{len(summary.elsewhere)} runs are being made by another process; run this again when it is done.")
     for reason in dict.fromkeys(summary.failed.values()):
         ids = [run_id for run_id, why in summary.failed.items() if why == reason]
         print(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")

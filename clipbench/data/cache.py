@@ -27,7 +27,7 @@ def cache_dir() -> Path:
 
 
 def decoded(
-    images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None] = lambda done, total: None
+    images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None] | None = None
 ) -> np.ndarray:
     """All images resized to ``size`` x ``size`` (aspect not kept), uint8 ``[N, 3, size, size]``, memory-mapped.
 
@@ -42,7 +42,8 @@ def decoded(
         except OSError as error:
             raise UserError(_no_room(error, path, len(images) * 3 * size * size)) from error
     # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
-    return np.load(path, mmap_mode="c")
+    pixels: np.ndarray = np.load(path, mmap_mode="c")
+    return pixels
 
 
 def load_rgb(path: Path) -> Image.Image:
@@ -59,21 +60,24 @@ def load_rgb(path: Path) -> Image.Image:
         raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
 
 
-def _write(path: Path, images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None]) -> None:
+def _write(
+    path: Path, images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None] | None
+) -> None:
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npy")
     try:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(images), 3, size, size))
         _allocate(partial)
 
-        def one(index: int) -> None:
-            image = load_rgb(images.root / images.files[index]).resize((size, size), _FILTERS[interpolation])
-            out[index] = np.asarray(image).transpose(2, 0, 1)
+        def one(name: str) -> np.ndarray:
+            image = load_rgb(images.root / name).resize((size, size), _FILTERS[interpolation])
+            return np.asarray(image).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for done, _ in enumerate(pool.map(one, range(len(images))), start=1):
-                progress(done, len(images))
+            for done, pixels in enumerate(pool.map(one, images.files), start=1):
+                out[done - 1] = pixels
+                if progress is not None:
+                    progress(done, len(images))
         out.flush()
-        del out
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -38,14 +38,14 @@ def default_data_root() -> Path:
 
 
 def locate(entry: Entry, data_root: Path) -> Path:
-    """The folder that holds the class folders. Raises ``UserError`` that says where it was looked for and how to get it."""
+    """The folder that holds the class folders. Raises ``UserError`` that says where it looked and how to get them."""
     candidates = [data_root / name for name in entry.folders]
     for folder in [*candidates, data_root]:
         if folder.is_dir() and _class_folders(folder, entry):
             return folder
     looked = ", ".join(str(c) for c in candidates)
     raise UserError(
-        f"the data set {entry.name} is missing: no class folders ({', '.join(list(entry.classes)[:3])}, ...) in {looked}. "
+        f"the data set {entry.name} is missing: no class folders ({_listed(list(entry.classes), 3)}) in {looked}. "
         f"{entry.how} Home page: {entry.home}. Then name the folder above it with --data DIR or CLIPBENCH_DATA. "
         f"To see the command work on tiny generated images instead, add --smoke."
     )

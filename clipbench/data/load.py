@@ -47,7 +47,7 @@ def _embedded(official: Entry) -> ImageSet:
     """The generated subset, in the genuine layout, read by the same reader as the real data."""
     from clipbench.smoke import write_subset
 
-    return find_images(_smoke_entry(official), write_subset(official.id, cache_dir() / "smoke"))
+    return find_images(_smoke_entry(official), write_subset(official.id, cache_dir() / "smoke").parent)
 
 
 def _smoke_entry(official: Entry) -> Entry:

@@ -89,7 +89,7 @@ def _energy(device: torch.device) -> int | None:
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}".encode())
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-    except Exception:  # noqa: BLE001 - no NVML, no such call on this card: the record then says None
+    except Exception:
         return None
 
 
@@ -122,7 +122,7 @@ def commit() -> str:
     try:
         if Path(git("rev-parse", "--show-toplevel")) != folder.parent.parent:
             return "unknown"
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "clipbench", "benchmarks")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/clipbench", ":/benchmarks")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

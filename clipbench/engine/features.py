@@ -25,7 +25,7 @@ class FeatureBank:
         stacked = []
         for view in range(views):
             parts = []
-            for index in torch.arange(count).split(_BATCH):
+            for index in torch.split(torch.arange(count), _BATCH):
                 parts.append(encode(images.batch(index, torch.full_like(index, view))).float())
                 advance(len(index))
             stacked.append(torch.cat(parts))

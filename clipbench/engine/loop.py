@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol as Interface
+from typing import Any
+from typing import Protocol as Interface
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,7 @@ class Loop:
             logits = self._model(inputs)
         losses = replica_losses(logits.float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(losses.sum()).backward()
+        torch.autograd.backward(self._scaler.scale(losses.sum()))
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return losses.detach()
@@ -157,7 +158,7 @@ class Loop:
         """Predicted classes ``[R, t]`` of each replica's test images."""
         self._model.eval()
         parts = []
-        for index in self._parts.test.split(max(_TEST_BATCH // len(self._seeds), 1), dim=1):
+        for index in torch.split(self._parts.test, max(_TEST_BATCH // len(self._seeds), 1), dim=1):
             inputs = self._source.batch(index.flatten())
             with autocast(self._device, self._protocol.precision or "fp32"):
                 logits = self._model(inputs)

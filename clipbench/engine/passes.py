@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,10 @@ from clipbench.spec import Protocol
 from clipbench.store import Draft
 
 
+def _ignore(*_: object) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True)
 class Workplace:
     """Where a pass works: data, files behind names, device, and where checkpoints go."""
@@ -44,8 +49,8 @@ class Workplace:
     checkpoints: Path
     sources: Sources = field(default_factory=Sources)
     checkpoint_seconds: float = 600.0
-    advance: Callable[[int], None] = lambda images: None
-    alive: Callable[[], None] = lambda: None
+    advance: Callable[[int], None] = _ignore
+    alive: Callable[[], None] = _ignore
 
 
 @dataclass(frozen=True)
@@ -136,9 +141,7 @@ def _bank(task: LinearHeadTask, images: Images, protocol: Protocol, place: Workp
             return task.features(batch)
 
     task.eval()
-    return FeatureBank(
-        images, encode, views=4 if protocol.vflip else 2 if protocol.hflip else 1, advance=lambda _: None
-    )
+    return FeatureBank(images, encode, views=4 if protocol.vflip else 2 if protocol.hflip else 1, advance=_ignore)
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
@@ -226,5 +229,6 @@ def _draft(
 def _npz(**arrays: np.ndarray) -> bytes:
     """Class indices as a compressed, pickle-free numpy archive."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: a.astype(np.uint16) for name, a in arrays.items()})
+    small: dict[str, Any] = {name: array.astype(np.uint16) for name, array in arrays.items()}
+    np.savez_compressed(buffer, **small)
     return buffer.getvalue()

@@ -10,8 +10,8 @@ from clipbench.spec import Protocol
 def learning_rate(protocol: Protocol, step: int, steps_per_epoch: int, epochs: int) -> float:
     """The rate of optimiser step ``step`` (from 0).
 
-    Cosine from ``lr`` to ``lr_min`` over all steps, as ``torch.optim.lr_scheduler.CosineAnnealingLR`` with ``T_max`` steps
-    (or epochs, where the schedule moves once an epoch).
+    Cosine from ``lr`` to ``lr_min`` over all steps (or epochs, where the schedule moves once an epoch), as
+    ``torch.optim.lr_scheduler.CosineAnnealingLR`` with that ``T_max``.
     """
     start, floor = protocol.lr or 0.0, protocol.lr_min or 0.0
     if protocol.schedule == "constant":

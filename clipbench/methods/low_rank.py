@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from torch import nn
 
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
+from clipbench.adapters.config import Scaling, Towers
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
 
@@ -27,9 +28,9 @@ class LoRA:
             kind=self.kind,
             rank=protocol.rank,
             alpha=protocol.alpha,
-            scaling=protocol.scaling or "alpha/r",
+            scaling=cast("Scaling", protocol.scaling or "alpha/r"),
             targets=protocol.targets or "qkvo",
-            towers=protocol.towers or "vision",
+            towers=cast("Towers", protocol.towers or "vision"),
             dropout=protocol.adapter_dropout or 0.0,
             detach_norm=protocol.detach_norm is not False,
             replicas=len(seeds),

@@ -10,16 +10,18 @@ import torch
 from torch import nn
 
 from clipbench.errors import UserError
-from clipbench.models import TINY, family
+from clipbench.models import family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
 from clipbench.models.sources import Sources
 
+_NO_FILES = Sources()
 
-def load_backbone(backbone: str, weights: str, sources: Sources = Sources(), *, seed: int = 0) -> Backbone:
+
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Backbone:
     """The vision tower, on the CPU in float32, without the projection into the joint space (the head does not use it).
 
-    ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or the digest
-    of ``sources.weights``. Raises ``UserError`` for unknown names, missing downloads, and files that do not fit.
+    ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or
+    the digest of ``sources.weights``. Raises ``UserError`` for unknown names, missing downloads, and files that do not fit.
     """
     model = _tiny() if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
     visual = model.visual
@@ -95,7 +97,7 @@ def _with_file(open_clip: Any, name: str, path: Path) -> Any:
     model = open_clip.create_model(name, pretrained=None)
     try:
         open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch, safetensors, pickle and zip raise a dozen kinds for a bad file
+    except Exception as error:
         raise UserError(
             f"the weights file {path} does not hold a {name}: {_first_line(error)} "
             f"Check that it is whole and that --backbone names its architecture."
@@ -112,9 +114,7 @@ def _configured(backbone: str, config: Path | None) -> str:
     try:
         json.loads(config.read_text(encoding="utf-8"))["vision_cfg"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{config} is no open_clip model config (a JSON with embed_dim, vision_cfg, text_cfg): {error}"
-        ) from error
+        raise UserError(f"{config} is no open_clip config (embed_dim, vision_cfg, text_cfg): {error}") from error
     open_clip.add_model_config(config)
     return config.stem
 

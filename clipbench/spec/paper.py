@@ -60,7 +60,7 @@ def registry_dir() -> Path:
 
 @cache
 def load_papers(folder: Path | None = None) -> tuple[Paper, ...]:
-    """Every paper of the registry: each folder that holds a ``paper.toml``, LoRA-CLIP first (the order of their ids)."""
+    """Every paper of the registry: each folder that holds a ``paper.toml``, in falling order of their ids."""
     found = sorted((folder or registry_dir()).glob("*/paper.toml"))
     papers = sorted((load_paper(path.parent) for path in found), key=lambda p: p.id, reverse=True)
     names = [n for p in papers for e in p.experiments.values() for n in (e.id, *e.aliases)]
@@ -94,7 +94,7 @@ def load_paper(folder: Path) -> Paper:
 
 
 def find(patterns: Sequence[str]) -> list[tuple[Paper, Experiment]]:
-    """The experiments that the words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none is all."""
+    """The experiments that the words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all."""
     from fnmatch import fnmatchcase
 
     everything = [(paper, e) for paper in load_papers() for e in paper.experiments.values()]

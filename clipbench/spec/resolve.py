@@ -1,4 +1,4 @@
-"""From a cell to its protocol: the paper's block, the experiment, the recipe, the row and column, then the overrides."""
+"""From a cell to its protocol: the paper's block, the experiment, recipe, row and column, then the overrides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Standing:
     """Where a protocol value comes from.
 
     ``kind`` is ``stated`` (the paper, with section), ``table`` (the row or column itself), ``official-code``
-    (repository, commit, file), ``assumed`` (an entry of ``assumptions.toml``), ``profile`` (full or smoke) or ``override``.
+    (repository, commit, file), ``assumed`` (an entry of ``assumptions.toml``), ``profile`` or ``override``.
     """
 
     kind: str

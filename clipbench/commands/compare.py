@@ -1,0 +1,88 @@
+"""``clipbench compare``: measured beside printed (or beside another results folder), with a verdict for every cell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+from tabulate import tabulate
+
+from clipbench.commands.list import report
+from clipbench.compare import Match, compare_folders, compare_paper, summary
+from clipbench.errors import UserError
+from clipbench.measured import Library
+from clipbench.record import Record
+from clipbench.report.comparison import render
+from clipbench.spec import find
+from clipbench.store import Store
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the comparison; with ``--strict`` a deviation makes the exit code 1."""
+    if arguments.against is not None:
+        return _against(arguments)
+    records = _records(arguments.out)
+    chosen = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
+    if not chosen:
+        raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
+    results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
+    counts = summary(results)
+    print(render(results, counts, arguments.format, arguments.margin))
+    return 1 if arguments.strict and counts.get("deviates") else 0
+
+
+def _against(arguments: argparse.Namespace) -> int:
+    """Two output folders, protocol by protocol."""
+    if arguments.format not in ("text", "md", "json"):
+        raise UserError("--against prints text, md or json.")
+    matches = compare_folders(_records(arguments.out), _records(arguments.against), arguments.margin)
+    if not matches:
+        raise UserError(f"{arguments.out / 'results'} holds no record to compare.")
+    counts = Counter(m.verdict for m in matches)
+    if arguments.format == "json":
+        print(json.dumps({"summary": dict(counts), "protocols": [_values(m) for m in matches]}, indent=1))
+    else:
+        rows = [
+            (
+                m.record.origin.experiment,
+                m.record.origin.row,
+                m.record.origin.column,
+                _number(m.ours),
+                _number(m.theirs),
+                m.verdict,
+                m.reason,
+            )
+            for m in matches
+        ]
+        headers = ("experiment", "row", "column", str(arguments.out), str(arguments.against), "verdict", "why")
+        style = "github" if arguments.format == "md" else "simple"
+        print(tabulate(rows, headers, style, disable_numparse=True))
+        print("\n" + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    return 1 if arguments.strict and counts["deviates"] else 0
+
+
+def _values(match: Match) -> dict[str, object]:
+    origin = match.record.origin
+    where = {"experiment": origin.experiment, "row": origin.row, "column": origin.column}
+    return {
+        **where,
+        "protocol": match.record.protocol.digest,
+        "ours": match.ours,
+        "theirs": match.theirs,
+        "verdict": match.verdict,
+        "reason": match.reason,
+    }
+
+
+def _number(values: dict[int, float]) -> str:
+    return f"{sum(values.values()) / len(values):.2f} ({len(values)})" if values else ""
+
+
+def _records(out: Path) -> list[Record]:
+    """The records of an output folder, or of a results folder named directly."""
+    folder = out / "results" if (out / "results").is_dir() or not out.is_dir() else out
+    records, faults = Store(folder).scan()
+    report(faults)
+    return records

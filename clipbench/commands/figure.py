@@ -1,0 +1,26 @@
+"""``clipbench figure``: draw figures from the records that there are; no model runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from clipbench.errors import UserError
+from clipbench.report.write import write_figures
+from clipbench.spec import find
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw the figures and name the files."""
+    figures = [experiment for _, experiment in find(arguments.experiments) if experiment.panels]
+    if not figures:
+        raise UserError(f"{', '.join(arguments.experiments)} names no figure; `clipbench list` shows them.")
+    written = write_figures(arguments.experiments, arguments.out, arguments.profile)
+    if not written:
+        undrawn = [f.id for f in figures if f.kind != "curves"]
+        if undrawn:
+            raise UserError(f"{', '.join(undrawn)} cannot be drawn yet: no run stores the features that it shows.")
+        raise UserError(
+            f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."
+        )
+    print("\n".join(f"written: {path}" for path in written))
+    return 0

@@ -1,0 +1,22 @@
+"""``clipbench table``: write tables from the records that there are."""
+
+from __future__ import annotations
+
+import argparse
+
+from clipbench.errors import UserError
+from clipbench.report.write import write_tables
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the tables, and print the Markdown of each."""
+    written = write_tables(arguments.experiments, arguments.out, arguments.profile)
+    if not written:
+        raise UserError(
+            f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."
+        )
+    for path in written:
+        if path.suffix == ".md":
+            print(path.read_text(encoding="utf-8"))
+    print("\n".join(f"written: {path}" for path in written))
+    return 0

@@ -1,0 +1,113 @@
+"""A comparison as text, Markdown, CSV, JSON or one self-contained HTML page."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from tabulate import tabulate
+
+from clipbench.compare import Comparison
+from clipbench.report.provenance import provenance_of
+from clipbench.report.table import cell_values, measured_text
+
+_HEADERS = ("row", "column", "printed", "measured", "difference", "verdict", "why")
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1a1a1a; }
+table { border-collapse: collapse; width: 100%; margin: 0.5rem 0 2rem; }
+th, td { text-align: left; padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
+td:nth-child(n+3):nth-child(-n+5) { font-variant-numeric: tabular-nums; white-space: nowrap; }
+.reproduced { color: #00614a; font-weight: 600; } .deviates { color: #a63c00; font-weight: 600; }
+.compatible { color: #004b8d; } .quoted, .not-run, .unobtainable { color: #777; }
+.smoke { background: #fff3cd; border: 1px solid #d9b44a; padding: 0.6rem 1rem; }
+"""
+
+
+def render(results: Sequence[Comparison], counts: Mapping[str, int], kind: str, margin: float) -> str:
+    """The whole comparison in one of the formats."""
+    match kind:
+        case "csv":
+            return str(
+                pd.DataFrame(
+                    [dict(zip(("experiment", *_HEADERS), (r.experiment, *_line(r)), strict=True)) for r in results]
+                ).to_csv(index=False)
+            )
+        case "json":
+            return json.dumps(
+                {"margin": margin, "summary": dict(counts), "cells": [cell_values(r) for r in results]},
+                indent=1,
+                ensure_ascii=False,
+            )
+        case "html":
+            return _html(results, counts, margin)
+        case "md":
+            return _blocks(results, counts, margin, "github", "## ")
+    return _blocks(results, counts, margin, "simple", "")
+
+
+def summary_line(counts: Mapping[str, int], margin: float) -> str:
+    """``61 printed numbers: 4 reproduced, ...``."""
+    words = ", ".join(f"{n} {word}" for word, n in counts.items())
+    return (
+        f"{sum(counts.values())} printed numbers: {words or 'none'} (equivalence margin ±{margin:g} points, level 5%)"
+    )
+
+
+def _blocks(results: Sequence[Comparison], counts: Mapping[str, int], margin: float, style: str, mark: str) -> str:
+    blocks = []
+    for name, cells in _by_experiment(results).items():
+        about = "\n".join(provenance_of(r for c in cells if c.measured for r in c.measured.records).lines())
+        widths = [None, None, None, None, None, None, 60] if style == "simple" else None
+        body = tabulate([_line(c) for c in cells], _HEADERS, style, disable_numparse=True, maxcolwidths=widths)
+        blocks.append(f"{mark}{name}\n{about}\n\n{body}\n")
+    return "\n".join([*blocks, summary_line(counts, margin)])
+
+
+def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: float) -> str:
+    parts = []
+    for name, cells in _by_experiment(results).items():
+        about = provenance_of(r for c in cells if c.measured for r in c.measured.records)
+        mark = " class=smoke" if about.smoke else ""
+        notes = "".join(f"<p{mark}>{_h(line)}</p>" for line in about.lines())
+        head = "".join(f"<th>{h}</th>" for h in _HEADERS)
+        rows = "".join(_html_row(c) for c in cells)
+        parts.append(f"<h2>{_h(name)}</h2>{notes}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    title = "clipbench: measured beside printed"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f"<body><h1>{title}</h1><p>{_h(summary_line(counts, margin))}</p>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _html_row(c: Comparison) -> str:
+    cells = "".join(
+        f'<td class="{_h(c.verdict.replace(" ", "-"))}">{_h(x)}</td>' if i == 5 else f"<td>{_h(x)}</td>"
+        for i, x in enumerate(_line(c))
+    )
+    return f"<tr>{cells}</tr>"
+
+
+def _line(c: Comparison) -> tuple[str, str, str, str, str, str, str]:
+    printed = c.published.raw if c.published else "(not in the paper)"
+    return c.cell.row.id, c.cell.column.id, printed, measured_text(c), difference_text(c), c.verdict, c.reason
+
+
+def difference_text(c: Comparison) -> str:
+    """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
+    if c.ours is None or c.published is None or c.published.value is None:
+        return ""
+    text = f"{c.ours.mean - c.published.value:+.2f}"
+    return f"[{text}]" if c.verdict == "not comparable" else text
+
+
+def _by_experiment(results: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    blocks: dict[str, list[Comparison]] = {}
+    for result in results:
+        blocks.setdefault(result.experiment, []).append(result)
+    return blocks
+
+
+def _h(text: str) -> str:
+    return html.escape(text)

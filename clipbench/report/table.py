@@ -1,0 +1,198 @@
+"""One printed table with the measured numbers beside the printed ones: Markdown, CSV, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from clipbench.compare import Comparison
+from clipbench.report.provenance import Provenance, provenance_of
+from clipbench.spec import Axis, Experiment, Paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """An experiment's cells, compared, and where the measured ones come from."""
+
+    paper: Paper
+    experiment: Experiment
+    cells: Sequence[Comparison]
+
+    @property
+    def provenance(self) -> Provenance:
+        """The runs behind the measured cells."""
+        return provenance_of(r for c in self.cells if c.measured for r in c.measured.records)
+
+    @property
+    def measured(self) -> bool:
+        """Whether any cell holds a measured number."""
+        return any(c.measured for c in self.cells)
+
+    def lines(self) -> Iterator[tuple[Axis, str, list[str]]]:
+        """For each row a line of printed numbers and (where there are any) a line of measured ones."""
+        by_cell = {(c.cell.row.id, c.cell.column.id): c for c in self.cells}
+        for row in self.experiment.rows:
+            cells = [by_cell.get((row.id, column.id)) for column in self.experiment.columns]
+            if not row.extra:
+                yield row, "printed", [c.published.raw if c and c.published else "" for c in cells]
+            if any(c and c.measured for c in cells):
+                yield row, "measured", [measured_text(c) if c else "" for c in cells]
+
+
+def measured_text(cell: Comparison) -> str:
+    """``51.04 ± 0.29 (2)``: mean, sample standard deviation, number of runs."""
+    if cell.ours is None or cell.measured is None:
+        return ""
+    decimals = max(cell.published.decimals or 0, 2) if cell.published else 2
+    if cell.measured.exact:
+        return f"{cell.ours.mean:.{decimals}f}"
+    spread = f" ± {cell.ours.std:.{decimals}f}" if cell.ours.std is not None else ""
+    return f"{cell.ours.mean:.{decimals}f}{spread} ({cell.ours.n})"
+
+
+def markdown(table: Table) -> str:
+    """A title, where the numbers come from, and two lines per row: printed and measured."""
+    e = table.experiment
+    header = ["", "", *(c.printed for c in e.columns)]
+    body = []
+    for row, kind, values in table.lines():
+        name = f"{row.printed} (not in the paper)" if row.extra else row.printed
+        shown = name if kind == "printed" or row.extra else ""
+        body.append([shown, kind, *(f"**{v}**" if v and kind == "measured" else v for v in values)])
+    lines = ["| " + " | ".join(_md(x) for x in line) + " |" for line in [header, *body]]
+    lines.insert(1, "|" + " --- |" * len(header))
+    about = "\n".join(f"> {line}" for line in table.provenance.lines())
+    title = f"# {e.id}: {e.printed} of {table.paper.short}\n\n{e.title}."
+    note = "Measured: mean ± sample standard deviation (number of runs). Printed: as in the paper, misprints included."
+    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + "\n"
+
+
+def csv(table: Table) -> str:
+    """One line per cell, printed and measured, with the verdict."""
+    rows = [
+        {
+            "row": c.cell.row.id,
+            "column": c.cell.column.id,
+            "unit": c.unit,
+            "printed": c.published.value if c.published else None,
+            "printed_std": c.published.std if c.published else None,
+            "printed_raw": c.published.raw if c.published else "",
+            "measured": c.ours.mean if c.ours else None,
+            "measured_std": c.ours.std if c.ours else None,
+            "runs": c.ours.n if c.ours else 0,
+            "profile": c.measured.profile if c.measured else "",
+            "verdict": c.verdict,
+            "reason": c.reason,
+        }
+        for c in table.cells
+    ]
+    return str(pd.DataFrame(rows).to_csv(index=False))
+
+
+def to_json(table: Table) -> str:
+    """Every cell with its runs: seed, run id and number."""
+    p = table.provenance
+    content = {
+        "experiment": table.experiment.id,
+        "printed_as": table.experiment.printed,
+        "profiles": p.profiles,
+        "devices": p.devices,
+        "dates": p.dates,
+        "commits": p.commits,
+        "cells": [cell_values(c) for c in table.cells],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def cell_values(c: Comparison) -> dict[str, Any]:
+    """One comparison as plain values."""
+    printed = c.published and {
+        "raw": c.published.raw,
+        "value": c.published.value,
+        "std": c.published.std,
+        "n": c.published.n,
+        "provenance": c.published.provenance,
+        "note": c.published.note,
+    }
+    measured = (
+        c.measured
+        and c.ours
+        and {
+            "mean": c.ours.mean,
+            "std": c.ours.std,
+            "profile": c.measured.profile,
+            "values": {str(seed): value for seed, value in sorted(c.measured.values.items())},
+            "runs": {str(r.seed): r.id for r in sorted(c.measured.records, key=lambda r: r.seed)},
+            "not_comparable": list(c.measured.not_comparable),
+        }
+    )
+    interval = c.assessment and {
+        "difference": c.assessment.difference,
+        "low": c.assessment.low,
+        "high": c.assessment.high,
+        "error": c.assessment.error,
+        "seeds_needed": c.assessment.seeds_needed,
+    }
+    where = {"experiment": c.experiment, "row": c.cell.row.id, "column": c.cell.column.id, "unit": c.unit}
+    return {
+        **where,
+        "printed": printed,
+        "measured": measured,
+        "interval": interval,
+        "verdict": c.verdict,
+        "reason": c.reason,
+    }
+
+
+def latex(table: Table) -> str:
+    """A booktabs table; needs ``\\usepackage{booktabs}``."""
+    e = table.experiment
+    body, group = [], None
+    for row, kind, values in table.lines():
+        if row.group and row.group != group:
+            body.append(f"\\midrule\n\\multicolumn{{{len(values) + 2}}}{{l}}{{{_tex(row.group)}}} \\\\")
+        group = row.group
+        name = _tex(row.printed) if kind == "printed" or row.extra else ""
+        body.append(" & ".join([name, kind, *(_tex(v) for v in values)]) + r" \\")
+    about = "\n".join(f"% {line}" for line in table.provenance.lines())
+    caption = f"{e.title} ({e.printed} of {table.paper.short})."
+    if table.provenance.smoke:
+        caption += " Smoke profile: tiny model, generated images; says nothing about the paper."
+    head = " & ".join(["", "", *(_tex(c.printed) for c in e.columns)]) + r" \\"
+    return (
+        f"% {e.id}, written by clipbench; needs \\usepackage{{booktabs}}\n{about}\n"
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(caption)}}}\n"
+        f"\\begin{{tabular}}{{ll{'r' * len(e.columns)}}}\n\\toprule\n{head}\n\\midrule\n"
+        + "\n".join(body)
+        + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+    )
+
+
+def _md(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "α": r"$\alpha$",
+    "−": r"$-$",
+    "×": r"$\times$",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)

@@ -1,0 +1,67 @@
+"""Writing tables and figures below an output folder, each file beside and renamed into place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from clipbench.compare import compare_paper
+from clipbench.errors import UserError
+from clipbench.measured import Library
+from clipbench.plan import source_of
+from clipbench.spec import Experiment, Paper, find
+from clipbench.store import Store
+
+_FORMATS = ("md", "csv", "tex", "json")
+
+
+def write_tables(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
+    """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
+    from clipbench.report import table as t
+
+    library = Library(Store(out / "results").scan()[0], profile)
+    written = []
+    for paper, experiment in find(patterns):
+        if experiment.panels:
+            continue
+        table = t.Table(paper, experiment, compare_paper([(paper, experiment)], library))
+        if not table.measured:
+            continue
+        stem = out / "tables" / paper.id / experiment.name
+        contents = (t.markdown(table), t.csv(table), t.latex(table), t.to_json(table))
+        for suffix, content in zip(_FORMATS, contents, strict=True):
+            written.append(replace_file(stem.with_suffix(f".{suffix}"), content.encode()))
+    return written
+
+
+def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
+    """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure of curves whose runs are there."""
+    library = Library(Store(out / "results").scan()[0], profile)
+    written = []
+    for paper, experiment in find(patterns):
+        if experiment.kind == "curves" and _has_runs(paper, experiment, library):
+            from clipbench.report.curves import draw_curves
+
+            stem = out / "figures" / paper.id / experiment.name
+            for suffix, content in draw_curves(paper, experiment, library).items():
+                written.append(replace_file(stem.with_suffix(f".{suffix}"), content))
+    return written
+
+
+def replace_file(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all. Raises ``UserError`` on a full disk or a folder that cannot be written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}. Name another folder with --out.") from error
+    return path
+
+
+def _has_runs(paper: Paper, experiment: Experiment, library: Library) -> bool:
+    source = source_of(paper, experiment)
+    drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
+    return any(library.cell(paper, source, c) for c in source.cells() if (c.row.id, c.column.id) in drawn)
