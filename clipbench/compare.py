@@ -58,7 +58,7 @@ def compare_paper(
         for cell in experiment.cells():
             published = printed.get((experiment.name, cell.row.id, cell.column.id))
             measured = library.cell(paper, experiment, cell)
-            if published is None and measured is None:
+            if measured is None and (published is None or published.value is None):
                 continue
             results.append(_compare(paper, experiment, cell, published, measured, margin))
     return results
@@ -66,7 +66,7 @@ def compare_paper(
 
 def summary(results: Sequence[Comparison]) -> dict[str, int]:
     """Cells by verdict, in the order of the vocabulary, zeros left out."""
-    counts = Counter(r.verdict for r in results if r.published is not None)
+    counts = Counter(r.verdict for r in results if r.published is not None and r.published.value is not None)
     return {word: counts[word] for word in WORDS if counts[word]}
 
 

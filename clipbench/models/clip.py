@@ -21,7 +21,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     """The vision tower, on the CPU in float32, without the projection into the joint space (the head does not use it).
 
     ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or
-    the digest of ``sources.weights``. Raises ``UserError`` for unknown names, missing downloads, and files that do not fit.
+    the digest of ``sources.weights``. Raises ``UserError`` for unknown names, failed downloads, files that do not fit.
     """
     model = _tiny() if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
     visual = model.visual

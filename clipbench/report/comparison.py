@@ -75,8 +75,9 @@ def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: floa
         rows = "".join(_html_row(c) for c in cells)
         parts.append(f"<h2>{_h(name)}</h2>{notes}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
     title = "clipbench: measured beside printed"
+    head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f'<!doctype html><html lang="en">{head}'
         f"<body><h1>{title}</h1><p>{_h(summary_line(counts, margin))}</p>{''.join(parts)}</body></html>\n"
     )
 

@@ -54,19 +54,20 @@ def _figure(
     columns = min(2, len(experiment.panels))
     rows = math.ceil(len(experiment.panels) / columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.7 * columns, 2.75 * rows + 1.15), dpi=200, layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False)
+        figure = Figure(figsize=(3.7 * columns, 2.75 * rows + 0.75), dpi=200, layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=(2.75 * rows, 0.75))
+        grid = top.subplots(rows, columns, squeeze=False)
         styles = _styles(experiment, source)
         for axes, panel in zip(grid.flat, experiment.panels, strict=False):
             _panel(axes, panel, experiment.y or "accuracy", measured, styles)
         for axes in grid.flat[len(experiment.panels) :]:
             axes.set_visible(False)
-        lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
-        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=min(len(lines), 5), frameon=False)
         title = f"{experiment.printed} of {paper.short}: {experiment.title.lower()}"
-        figure.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
+        top.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
+        lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+        bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
         small = "\n".join(textwrap.fill(line, 70 * columns) for line in about.lines())
-        figure.supxlabel(small, fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
+        bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
     return figure
 
 
@@ -112,6 +113,8 @@ def _panel(
         axes.plot(epochs, values.mean(axis=0), markersize=3, linewidth=1.4, **style)  # type: ignore[arg-type]
         axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: len(epochs) // 10])
     if not axes.get_lines():
+        axes.set_xticks([])
+        axes.set_yticks([])
         axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, color="#888888")
 
 
