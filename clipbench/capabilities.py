@@ -11,20 +11,43 @@ from clipbench.methods import METHODS
 from clipbench.models import family
 from clipbench.spec import Protocol, Resolved
 
+_ANY = object()
+"""Every value that the field admits."""
+
+# Every field that the engine acts on, with the values that it can act on. A field that is not here must be None: a word
+# of the protocol that no code reads would be a number with a false label.
 _IMPLEMENTED: dict[str, tuple[object, ...]] = {
+    **dict.fromkeys(("profile", "method", "backbone", "weights", "dataset", "limit"), (_ANY,)),
     "task": ("linear-head",),
     "split_rule": ("stratified-fraction",),
+    **dict.fromkeys(("train_fraction", "split_draw"), (_ANY,)),
+    **dict.fromkeys(("image_size", "normalisation", "interpolation"), (_ANY,)),
     "train_transform": ("resize",),
     "test_transform": ("resize",),
+    **dict.fromkeys(("hflip", "vflip", "flip_mode"), (_ANY,)),
+    "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls"),
+    **dict.fromkeys(("head_bias", "head_init", "head_dropout"), (_ANY,)),
+    **dict.fromkeys(("rank", "alpha", "scaling", "adapter_dropout", "detach_norm", "dora_dropout"), (_ANY,)),
+    "targets": ("qkv", "qkvo", "qv", "all-linear"),
+    "towers": ("vision",),
+    "adapter_init": ("kaiming-uniform-sqrt5",),
+    "norm_axis": ("output",),
+    "decay_magnitude": (True,),
     "optimiser": ("adamw",),
+    **dict.fromkeys(("lr", "lr_min", "weight_decay", "betas", "eps"), (_ANY,)),
     "schedule": ("cosine", "constant"),
+    **dict.fromkeys(("schedule_step", "epochs", "batch_size", "drop_last", "precision"), (_ANY,)),
     "loss": ("cross-entropy",),
     "selection": ("last", "best-test"),
-    "norm_axis": (None, "output"),
-    "decay_magnitude": (None, True),
-    "also_trained": (None,),
-    "adapter_init": (None, "kaiming-uniform-sqrt5"),
 }
+
+
+_NOT_DRAWN = {"scatter": "no run stores the features that it shows yet"}
+
+
+def why_not_drawn(kind: str) -> str | None:
+    """The reason why a figure of that kind cannot be drawn yet, or None where it can."""
+    return _NOT_DRAWN.get(kind)
 
 
 def why_not(resolved: Resolved) -> str | None:
@@ -35,9 +58,10 @@ def why_not(resolved: Resolved) -> str | None:
 def _gap(protocol: Protocol) -> str | None:
     if protocol.method not in METHODS:
         return f"the method {protocol.method} is not implemented yet"
-    for name, allowed in _IMPLEMENTED.items():
-        if getattr(protocol, name) not in allowed:
-            return f"{name.replace('_', ' ')} {getattr(protocol, name)!r} is not implemented yet"
+    for name, value in protocol.as_dict().items():
+        allowed = _IMPLEMENTED.get(name, ())
+        if value not in allowed and _ANY not in allowed:
+            return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
     if protocol.dataset not in known_datasets():
         return f"no reader for the data set {protocol.dataset} yet"
     if family(protocol.backbone or "") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -69,7 +70,7 @@ class LowRank(nn.Module):
         may be negative: there the norm is held at its resolution.
         """
         s, wide = self.config.scale, self.weight_sq.dtype
-        with torch.autocast(weight.device.type, enabled=False):
+        with _without_autocast(weight.device.type):
             A, B = self.A.to(wide), self.B.to(wide)
             cross = _project(weight, A)
             squared = self.weight_sq + s * (B * (2.0 * cross + s * (B @ (A @ A.mT)))).sum(-1)
@@ -89,6 +90,12 @@ class LowRank(nn.Module):
         """What `print` shows."""
         replicas, out_features, rank = self.B.shape
         return f"{self.config.kind}, in={self.A.shape[2]}, out={out_features}, rank={rank}, replicas={replicas}"
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 @torch.no_grad()

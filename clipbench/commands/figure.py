@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from clipbench.capabilities import why_not_drawn
 from clipbench.errors import UserError
 from clipbench.report.write import write_figures
 from clipbench.spec import find
@@ -16,9 +17,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(f"{', '.join(arguments.experiments)} names no figure; `clipbench list` shows them.")
     written = write_figures(arguments.experiments, arguments.out, arguments.profile)
     if not written:
-        undrawn = [f.id for f in figures if f.kind != "curves"]
+        undrawn = [f"{f.id} cannot be drawn: {why}." for f in figures if (why := why_not_drawn(f.kind))]
         if undrawn:
-            raise UserError(f"{', '.join(undrawn)} cannot be drawn yet: no run stores the features that it shows.")
+            raise UserError(" ".join(undrawn))
         raise UserError(
             f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."
         )

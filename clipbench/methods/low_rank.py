@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, cast
 from torch import nn
 
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
-from clipbench.adapters.config import Scaling, Towers
+from clipbench.adapters.config import DoraDropout, Scaling, Towers
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
 
@@ -33,6 +33,7 @@ class LoRA:
             towers=cast("Towers", protocol.towers or "vision"),
             dropout=protocol.adapter_dropout or 0.0,
             detach_norm=protocol.detach_norm is not False,
+            dora_dropout=cast("DoraDropout", protocol.dora_dropout or "official"),
             replicas=len(seeds),
             init_seeds=tuple(seeds),
         )

@@ -125,17 +125,18 @@ def test_mambavision_blocks(kind: Any) -> None:
 def test_patterns_reach_any_linear_layer() -> None:
     model = adapt(_mamba_like(), AdapterConfig("dora", 2, targets=(), patterns=(r".*\.mixer\.(in|out)_proj",)))
     assert list(adapted_modules(model)) == [f"levels.0.blocks.0.mixer.{n}_proj.linear" for n in ("in", "out")]
-    with pytest.raises(UserError, match="matches the whole name of no nn.Linear"):
+    with pytest.raises(UserError, match=r"matches the whole name of no nn.Linear"):
         adapt(_mamba_like(), AdapterConfig(targets=(), patterns=("mixer",)))
 
 
 def test_a_model_without_known_blocks_is_refused_and_told_of_patterns() -> None:
-    with pytest.raises(UserError, match="no blocks of a known layout.*`patterns` can name any"):
+    with pytest.raises(UserError, match=r"no blocks of a known layout.*`patterns` can name any"):
         adapt(nn.Sequential(nn.Linear(2, 2)), AdapterConfig())
 
 
 def _meta(name: str, config: AdapterConfig) -> tuple[int, nn.Module]:
-    model = open_clip.create_model(name, pretrained=None, device="meta")
+    with torch.device("meta"):
+        model = open_clip.create_model(name, pretrained=None, device="meta")
     return trainable_parameters(adapt(model, config)).total, model
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -29,7 +26,7 @@ def _step(model: Any, x: Tensor, t: Tensor) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
 def test_autocast_stays_near_fp32(tiny: Callable[[], Any], kind: Any, dtype: torch.dtype, dropout: float) -> None:
-    x, t, results = images(4), tokens(4), []
+    x, results = images(4), []
     for enabled in (False, True):
         torch.manual_seed(0)
         model = perturb(adapt(tiny(), AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), dropout=dropout))).train()
@@ -65,8 +62,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(tiny: Callable[[], Any]
     assert all(relative(a, b) < 1e-6 for a, b in zip(results[0][1], results[1][1], strict=True))
 
 
-@KINDS
-@pytest.mark.parametrize("dropout", [0.0, 0.25])
+@pytest.mark.parametrize(("kind", "dropout"), [("lora", 0.0), ("dora", 0.0), ("dora", 0.25)])
 def test_compiles_without_a_graph_break(tiny: Callable[[], Any], kind: Any, dropout: float) -> None:
     torch._dynamo.reset()
     config = AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), layers=(0, 1), dropout=dropout)
@@ -83,20 +79,6 @@ def test_compiles_without_a_graph_break(tiny: Callable[[], Any], kind: Any, drop
     assert all(relative(a, b) < 1e-5 for a, b in zip(gradients(compiled), gradients(plain), strict=True))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
-@KINDS
-def test_inductor_gives_the_same_numbers(tiny: Callable[[], Any], kind: Any) -> None:
-    torch._dynamo.reset()
-    plain, model = (
-        perturb(adapt(tiny().visual, AdapterConfig(kind, 2, init_seeds=(0,), layers="0"))) for _ in range(2)
-    )
-    compiled = torch.compile(model, fullgraph=True)
-    for m in (compiled, plain):
-        m(images(2)).square().sum().backward()
-    assert all(relative(a, b) < 1e-5 for a, b in zip(gradients(compiled), gradients(plain), strict=True))
-
-
 class _Scores(nn.Module):
     """DistributedDataParallel needs a forward."""
 
@@ -108,28 +90,20 @@ class _Scores(nn.Module):
         return torch.cat([self.clip.encode_image(x), self.clip.encode_text(t)], 1)
 
 
-def _distributed(rank: int, port: int, model: nn.Module, queue: Any) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    parallel = DistributedDataParallel(_Scores(model))
-    x, t = images(4)[2 * rank : 2 * rank + 2], tokens(4)[2 * rank : 2 * rank + 2]
-    parallel(x, t).square().sum().backward()
-    if rank == 0:
-        queue.put([grad.numpy() for grad in gradients(model)])
-    distributed.destroy_process_group()
-
-
-def test_distributed_data_parallel_averages_the_adapters_gradients(tiny: Callable[[], Any]) -> None:
-    model = perturb(adapt(tiny(), AdapterConfig("dora", 2, init_seeds=(0,))))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = mp.get_context("spawn")
-    queue = context.SimpleQueue()
-    mp.spawn(_distributed, (port, model, queue), nprocs=2)
-    found = [torch.from_numpy(grad) for grad in queue.get()]
-    _Scores(model)(images(4), tokens(4)).square().sum().backward()
-    assert all(relative(2 * a, b) < 1e-5 for a, b in zip(found, gradients(model), strict=True))
+@KINDS
+def test_distributed_data_parallel(tiny: Callable[[], Any], kind: Any) -> None:
+    """One process: what matters is that its reducer takes every adapter's gradient, and finds nothing else to wait for."""
+    plain, model = (perturb(adapt(tiny(), AdapterConfig(kind, 2, init_seeds=(0,)))) for _ in range(2))
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        parallel = DistributedDataParallel(_Scores(model))
+        for step in range(2):
+            parallel(images(2, seed=step), tokens(2, seed=step)).square().sum().backward()
+    finally:
+        distributed.destroy_process_group()
+    for step in range(2):
+        _Scores(plain)(images(2, seed=step), tokens(2, seed=step)).square().sum().backward()
+    assert all(relative(a, b) < 1e-6 for a, b in zip(gradients(model), gradients(plain), strict=True))
 
 
 def test_adapters_are_found_inside_wrappers(tiny: Callable[[], Any], tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ PAPERS = {paper.id: paper for paper in load_papers()}
 TABLES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if e.rows]
 FIGURES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if not e.rows]
 READINGS = [(p, a.id, name) for p in PAPERS.values() for a in p.assumptions.values() for name in a.readings]
-KINDS = {"stated", "table", "official-code", "assumed"}
+KINDS = {"profile", "stated", "table", "official-code", "assumed"}
 
 tables = pytest.mark.parametrize(("paper", "experiment"), TABLES, ids=[e.id for _, e in TABLES])
 figures = pytest.mark.parametrize(("paper", "experiment"), FIGURES, ids=[e.id for _, e in FIGURES])
