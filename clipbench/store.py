@@ -8,10 +8,11 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from clipbench.record import Record
 
 CLAIM_SECONDS = 900.0
 """A claim whose owner has not renewed it for this long is taken over."""
+RENEW_SECONDS = 30.0
+"""A claim is renewed at most this often."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,11 @@ class Store:
     def publish(self, drafts: Sequence[Draft]) -> None:
         """Write the records of one pass all together: after a kill at any moment either all of them count or none.
 
-        Raises ``UserError`` on a full disk or a folder that cannot be written.
+        Raises ``UserError`` on a full disk or a folder that cannot be written; the records are then saved in the
+        system's temporary folder, which the message names.
         """
+        if not drafts:
+            return
         name = uuid.uuid4().hex
         partial, ready = self.root / f".partial-{name}", self.root / f".ready-{name}"
         try:
@@ -81,7 +87,8 @@ class Store:
             partial.rename(ready)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise UserError(f"the records cannot be written to {self.root}: {_plain(error)}") from error
+            reason = f"the records cannot be written to {self.root}: {_plain(error)}."
+            raise UserError(f"{reason} {_rescue(drafts, self.root)}") from error
         self._promote(ready)
 
     def set_aside(self, run_id: str) -> None:
@@ -105,7 +112,9 @@ class Store:
 
     def _promote_all(self) -> None:
         for ready in self.root.glob(".ready-*") if self.root.is_dir() else ():
-            self._promote(ready)
+            # A reader of a folder that it may not write (somebody else's) leaves the moving to its owner.
+            with suppress(PermissionError):
+                self._promote(ready)
 
     def _promote(self, ready: Path) -> None:
         """Rename each record into place. Another process may be doing the same; whoever comes second finds it done."""
@@ -136,6 +145,7 @@ class Claim:
         self._folder = folder
         self._paths = [folder / run_id for run_id in sorted(run_ids)]
         self._held: list[Path] = []
+        self._renewed = time.monotonic()
 
     def take(self) -> bool:
         """Claim all runs, or none."""
@@ -150,9 +160,11 @@ class Claim:
         return True
 
     def renew(self) -> None:
-        """Say that the work goes on."""
-        for path in self._held:
-            os.utime(path)
+        """Say that the work goes on; cheap enough to be called at every step."""
+        if time.monotonic() - self._renewed > RENEW_SECONDS:
+            self._renewed = time.monotonic()
+            for path in self._held:
+                os.utime(path)
 
     def release(self) -> None:
         """Let go of what is held."""
@@ -210,6 +222,17 @@ def _write(folder: Path, draft: Draft) -> None:
     _durable(folder / "record.json", (json.dumps(record.to_json(), indent=1) + "\n").encode())
 
 
+def _rescue(drafts: Sequence[Draft], root: Path) -> str:
+    """Save the records of a finished pass elsewhere; the sentence that says where, or that even this failed."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="clipbench-rescued-"))
+        for draft in drafts:
+            _write(folder / draft.record.id, draft)
+    except OSError:
+        return f"The {len(drafts)} records of this pass could not be saved anywhere else either and are lost."
+    return f"The {len(drafts)} records of this pass are in {folder}: move its folders into {root}, and nothing is lost."
+
+
 def _durable(path: Path, content: bytes) -> None:
     with path.open("wb") as file:
         file.write(content)
@@ -234,5 +257,5 @@ def _read(path: Path) -> Record | Fault:
 
 def _plain(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        return "the disk is full. Make room, or name another folder with --out; nothing that was finished is lost"
-    return f"{error.strerror}. Name another folder with --out"
+        return "the disk is full (make room, or name another folder with --out)"
+    return f"{error.strerror} (name another folder with --out)"

@@ -63,7 +63,7 @@ def _write_reports(arguments: argparse.Namespace) -> list[Path]:
 
     profile = "smoke" if arguments.smoke else "full"
     return [
-        *write_tables(arguments.experiments, arguments.out, profile),
+        *write_tables([f"{paper}/*" for paper in _papers(arguments)], arguments.out, profile),
         *write_figures([f"{paper}/*" for paper in _papers(arguments)], arguments.out, profile),
     ]
 

@@ -26,9 +26,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CLIPBENCH_CACHE") or Path(base) / "clipbench")
 
 
-def decoded(
-    images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None] | None = None
-) -> np.ndarray:
+def decoded(images: ImageSet, size: int, interpolation: str, tell: Callable[[str], None] = print) -> np.ndarray:
     """All images resized to ``size`` x ``size`` (aspect not kept), uint8 ``[N, 3, size, size]``, memory-mapped.
 
     The file is keyed by paths, sizes and dates of the images, by the resize, and by Pillow's version, written beside
@@ -38,7 +36,8 @@ def decoded(
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, images, size, interpolation, progress)
+            tell(f"decoding the {len(images):,} images of {images.root} once, for all runs")
+            _write(path, images, size, interpolation)
         except OSError as error:
             raise UserError(_no_room(error, path, len(images) * 3 * size * size)) from error
     # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
@@ -60,23 +59,19 @@ def load_rgb(path: Path) -> Image.Image:
         raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
 
 
-def _write(
-    path: Path, images: ImageSet, size: int, interpolation: str, progress: Callable[[int, int], None] | None
-) -> None:
+def _write(path: Path, images: ImageSet, size: int, interpolation: str) -> None:
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npy")
     try:
         out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(images), 3, size, size))
         _allocate(partial)
 
-        def one(name: str) -> np.ndarray:
-            image = load_rgb(images.root / name).resize((size, size), _FILTERS[interpolation])
-            return np.asarray(image).transpose(2, 0, 1)
+        def one(index: int) -> None:
+            image = load_rgb(images.root / images.files[index]).resize((size, size), _FILTERS[interpolation])
+            out[index] = np.asarray(image).transpose(2, 0, 1)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for done, pixels in enumerate(pool.map(one, images.files), start=1):
-                out[done - 1] = pixels
-                if progress is not None:
-                    progress(done, len(images))
+            for _ in pool.map(one, range(len(images))):
+                pass
         out.flush()
         partial.rename(path)
     finally:

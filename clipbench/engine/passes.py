@@ -50,7 +50,7 @@ class Workplace:
     sources: Sources = field(default_factory=Sources)
     checkpoint_seconds: float = 600.0
     advance: Callable[[int], None] = _ignore
-    alive: Callable[[], None] = _ignore
+    tell: Callable[[str], None] = _ignore
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,6 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
         task.head.start_epoch(seeds, epoch)
 
     def epoch_end(state: State) -> None:
-        place.alive()
         checkpoint.maybe_save(loop, state)
 
     state = loop.run(checkpoint.restore(loop), start_epoch, Hooks(place.advance, epoch_end))
@@ -127,7 +126,7 @@ def _backbone(protocol: Protocol, place: Workplace) -> Backbone:
 
 
 def _images(images: ImageSet, backbone: Backbone, protocol: Protocol, place: Workplace) -> Images:
-    pixels = decoded(images, backbone.image_size, protocol.interpolation or "bicubic")
+    pixels = decoded(images, backbone.image_size, protocol.interpolation or "bicubic", place.tell)
     mean, std = backbone.normalisation(protocol.normalisation or "backbone")
     return Images(pixels, mean, std, place.device)
 

@@ -17,7 +17,7 @@ from clipbench.methods import method
 from clipbench.plan import Plan, Planned
 from clipbench.progress import Progress, duration
 from clipbench.spec import Protocol
-from clipbench.store import Store
+from clipbench.store import Claim, Store
 
 
 @dataclass
@@ -52,7 +52,14 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
     progress = Progress(sum(sum(images_seen(p.run.protocol)) for p in todo))
     try:
         for group in groups:
-            _one(group, store, replace(place, advance=progress.advance), progress, summary, force=options.force)
+            _one(
+                group,
+                store,
+                replace(place, advance=progress.advance, tell=progress.say),
+                progress,
+                summary,
+                force=options.force,
+            )
     finally:
         progress.close()
     summary.seconds = time.monotonic() - began
@@ -81,7 +88,7 @@ def _one(
         progress.start(name)
         began = time.monotonic()
         try:
-            outcome = run_pass(group, replace(place, alive=claim.renew))
+            outcome = run_pass(group, replace(place, advance=_both(place.advance, claim)))
         except torch.OutOfMemoryError:
             outcome = None
         except UserError as error:
@@ -114,6 +121,16 @@ def _halve(
     progress.say(f"{label(group)}: {len(group)} runs do not fit into the GPU's memory together, trying {half}")
     for part in (group[:half], group[half:]):
         _one(part, store, place, progress, summary, force=force)
+
+
+def _both(advance: Callable[[int], None], claim: Claim) -> Callable[[int], None]:
+    """Progress of a pass also keeps its claim alive."""
+
+    def step(images: int) -> None:
+        advance(images)
+        claim.renew()
+
+    return step
 
 
 def label(group: Sequence[Planned]) -> str:

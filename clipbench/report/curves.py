@@ -55,7 +55,7 @@ def _figure(
     rows = math.ceil(len(experiment.panels) / columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(3.7 * columns, 2.75 * rows + 0.75), dpi=200, layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=(2.75 * rows, 0.75))
+        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.75 * rows, 0.75)).flat
         grid = top.subplots(rows, columns, squeeze=False)
         styles = _styles(experiment, source)
         for axes, panel in zip(grid.flat, experiment.panels, strict=False):

@@ -92,7 +92,7 @@ class _Scores(nn.Module):
 
 @KINDS
 def test_distributed_data_parallel(tiny: Callable[[], Any], kind: Any) -> None:
-    """One process: what matters is that its reducer takes every adapter's gradient, and finds nothing else to wait for."""
+    """One process will do: its reducer must get every adapter's gradient, and must have nothing else to wait for."""
     plain, model = (perturb(adapt(tiny(), AdapterConfig(kind, 2, init_seeds=(0,)))) for _ in range(2))
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     try:

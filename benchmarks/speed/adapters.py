@@ -1,0 +1,260 @@
+"""How much time and memory adapters cost: ratios, all measured in one run.
+
+    python benchmarks/speed/adapters.py [--device cuda] [--threads 1] [--rank 8] [--batch 8] [--dtype bfloat16] [--out FILE]
+
+The unit is forward + backward of the four projections of one ViT-B/16 attention (width 768, 197 tokens), with a gradient
+for the input, and in three cases for the adapters. All variants run once per round, in an order that turns, and a ratio is
+the median over rounds of the ratios within a round: a busy machine slows both sides alike. The report replaces --out
+(adapters.md beside this file) and states what it was measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from clipbench.adapters import AdapterConfig, adapt
+
+WIDTH, TOKENS = 768, 197
+
+
+class Fused(nn.Module):
+    """The four projections as open_clip and timm keep them: q, k and v in one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, N, D]` to `[B, N, D]`; a sum stands for attention, which is the same in all variants."""
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return self.proj(q + k + v)  # type: ignore[no-any-return]
+
+
+class Separate(nn.Module):
+    """The same four projections apart from each other, as peft needs them."""
+
+    def __init__(self, fused: Fused) -> None:
+        super().__init__()
+        for i, name in enumerate("qkv"):
+            layer = nn.Linear(WIDTH, WIDTH)
+            layer.weight.data.copy_(fused.qkv.weight[i * WIDTH : (i + 1) * WIDTH])
+            layer.bias.data.copy_(fused.qkv.bias[i * WIDTH : (i + 1) * WIDTH])
+            setattr(self, name, layer)
+        self.o = copy.deepcopy(fused.proj)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Fused.forward`."""
+        return self.o(self.q(x) + self.k(x) + self.v(x))  # type: ignore[no-any-return]
+
+
+class DenseLoRA(nn.Module):
+    """The form of CLIP-LoRA's code while it drops: ``x W^T + s x (B A)^T``, through a full d x d product."""
+
+    def __init__(self, layer: nn.Linear, blocks: int, rank: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.A = nn.Parameter(torch.randn(blocks, rank, WIDTH) / WIDTH**0.5)
+        self.B = nn.Parameter(torch.zeros(blocks, WIDTH, rank))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, N, D]` to `[B, N, blocks D]`."""
+        return self.layer(x) + 2.0 * (x @ (self.B @ self.A).flatten(0, 1).mT)  # type: ignore[no-any-return]
+
+
+def _ours(base: Fused, **options: Any) -> nn.Module:
+    holder = nn.ModuleDict({"blocks": nn.ModuleList([nn.ModuleDict({"attn": copy.deepcopy(base)})])})
+    adapt(holder, AdapterConfig(alpha=2.0 * options["rank"], **options))
+    return holder.get_submodule("blocks.0.attn").train()
+
+
+def _peft(base: Fused, **options: Any) -> nn.Module:
+    rank = options.pop("rank")
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q", "k", "v", "o"], **options)
+    return peft.get_peft_model(Separate(base), config).train()  # type: ignore[no-any-return]
+
+
+def _dense(base: Fused, rank: int) -> nn.Module:
+    model = copy.deepcopy(base)
+    model.qkv, model.proj = DenseLoRA(model.qkv, 3, rank), DenseLoRA(model.proj, 1, rank)  # type: ignore[assignment]
+    return model
+
+
+def variants(rank: int) -> dict[str, nn.Module]:
+    """All that is compared, with the same frozen weights."""
+    torch.manual_seed(0)
+    base = Fused().requires_grad_(False)
+    return {
+        "frozen": base,
+        "LoRA, ours": _ours(base, kind="lora", rank=rank),
+        "LoRA, peft": _peft(base, rank=rank),
+        "LoRA, dense x (BA)^T": _dense(base, rank),
+        "DoRA, ours": _ours(base, kind="dora", rank=rank),
+        "DoRA, peft": _peft(base, rank=rank, use_dora=True),
+        "LoRA, ours, dropout 0.25": _ours(base, kind="lora", rank=rank, dropout=0.25),
+        "LoRA, peft, dropout 0.25": _peft(base, rank=rank, lora_dropout=0.25),
+        "DoRA, ours, dropout 0.25": _ours(base, kind="dora", rank=rank, dropout=0.25),
+        "DoRA, peft, dropout 0.25": _peft(base, rank=rank, lora_dropout=0.25, use_dora=True),
+    }
+
+
+def extra_flops(rank: int) -> float:
+    """What LoRA's products must add to the frozen forward and backward-to-input, as a share of those.
+
+    Per projection and row: frozen 4 d^2; low rank x A, h B and their gradients for A, B and the input 12 d r, less
+    2 x 2 d r for q, k and v sharing nothing here. So 3 r / d.
+    """
+    return 3 * rank / WIDTH
+
+
+class _Memory(TorchDispatchMode):
+    """Bytes of the largest d x d (or larger) result without a token axis; 0 if there is none."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, Tensor) and self._is_dense(tensor):
+                self.largest = max(self.largest, tensor.numel() * tensor.element_size())
+        return out
+
+    def _is_dense(self, tensor: Tensor) -> bool:
+        rows = any(size % TOKENS == 0 for size in tensor.shape)
+        return tensor.numel() >= WIDTH**2 and not rows and tensor.untyped_storage().data_ptr() not in self.known
+
+
+def _step(model: nn.Module, x: Tensor, grad: Tensor, dtype: torch.dtype | None) -> None:
+    with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+        y = model(x)
+    y.backward(grad.to(y.dtype))
+    x.grad = None
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
+def measure(models: dict[str, nn.Module], step: Callable[[nn.Module], None], rounds: int, device: str) -> dict[str, list[float]]:
+    """Seconds of every variant in every round; the order turns by one from round to round."""
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    names = list(models)
+    for turn in range(rounds + 2):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            start = time.perf_counter()
+            step(models[name])
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], a: str, b: str) -> float:
+    """Median over rounds of a / b."""
+    return statistics.median(x / y for x, y in zip(seconds[a], seconds[b], strict=True))
+
+
+def dense_bytes(model: nn.Module, step: Callable[[nn.Module], None]) -> int:
+    """Size of the largest d x d temporary of a step."""
+    with _Memory(model) as memory:
+        step(model)
+    return memory.largest
+
+
+def peak_bytes(model: nn.Module, step: Callable[[nn.Module], None]) -> int:
+    """Peak of what a step allocates beyond what is there before it, on a GPU."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step(model)
+    return torch.cuda.max_memory_allocated() - before
+
+
+def checks(seconds: dict[str, list[float]], rank: int) -> list[list[str]]:
+    """Issue 3's targets: what is compared, what was measured, what was asked."""
+    lora_limit = 1.15 + extra_flops(rank)
+    rows = [
+        ("LoRA, ours", "frozen", lora_limit, f"at most 1.15 + {extra_flops(rank):.3f} (the extra products)"),
+        ("LoRA, ours", "LoRA, peft", 1.0, "less than 1"),
+        ("LoRA, ours", "LoRA, dense x (BA)^T", 1.0, "less than 1"),
+        ("DoRA, ours", "LoRA, ours", 1.15, "at most 1.15"),
+        ("DoRA, ours", "DoRA, peft", 1 / 1.5, "at most 0.667 (1.5 x faster)"),
+        ("LoRA, ours, dropout 0.25", "LoRA, peft, dropout 0.25", 1.0, "less than 1 (not asked)"),
+        ("DoRA, ours, dropout 0.25", "DoRA, peft, dropout 0.25", 1.0, "less than 1 (not asked)"),
+    ]
+    found = [(a, b, ratio(seconds, a, b), limit, asked) for a, b, limit, asked in rows]
+    return [[f"{a} / {b}", f"{r:.3f}", asked, "met" if r <= limit else "missed"] for a, b, r, limit, asked in found]
+
+
+def _processor(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def section(options: argparse.Namespace, rank: int) -> str:
+    """The Markdown of one rank."""
+    dtype = None if options.dtype == "float32" else getattr(torch, options.dtype)
+    models = {name: model.to(options.device) for name, model in variants(rank).items()}
+    x = torch.randn(options.batch, TOKENS, WIDTH, device=options.device, requires_grad=True)
+    grad = torch.randn(options.batch, TOKENS, WIDTH, device=options.device)
+
+    def step(model: nn.Module) -> None:
+        _step(model, x, grad, dtype)
+
+    dense = {name: dense_bytes(model, step) for name, model in models.items()}
+    seconds = measure(models, step, options.rounds, options.device)
+    rows = [
+        [name, 1e3 * statistics.median(times), ratio(seconds, name, "frozen"), dense[name] / 2**20]
+        + ([peak_bytes(models[name], step) / 2**20] if options.device == "cuda" else [])
+        for name, times in seconds.items()
+    ]
+    head = ["variant", "ms (median)", "x frozen", "largest d x d temporary, MiB", "peak temporary, MiB"][: len(rows[0])]
+    table = tabulate(rows, head, tablefmt="github", floatfmt=(".0f", ".2f", ".3f", ".2f", ".1f"))
+    targets = tabulate(checks(seconds, rank), ["ratio", "measured", "asked", ""], tablefmt="github", disable_numparse=True)
+    return f"## Rank {rank}\n\n{table}\n\n{targets}\n"
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 1 is least disturbed by other work")
+    parser.add_argument("--rank", type=int, nargs="+", default=[2, 8])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="autocast to this")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    title = (
+        "# Speed of the adapters\n\nForward + backward of the q, k, v and o projections of ViT-B/16 "
+        f"({options.batch} x {TOKENS} tokens of width {WIDTH}, {options.dtype}); medians of {options.rounds} interleaved "
+        f"rounds. Written by `python benchmarks/speed/adapters.py {' '.join(arguments)}` on "
+        f"{datetime.now(UTC):%Y-%m-%d}: {_processor(options.device)}, {options.threads} thread(s), torch "
+        f"{torch.__version__}, peft {peft.__version__}.\n"
+    )
+    report = "\n".join([title, *(section(options, rank) for rank in options.rank)])
+    print(report)
+    options.out.write_text(report)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
