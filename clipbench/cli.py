@@ -109,6 +109,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         "--backbone", metavar="NAME|FILE", help="open_clip name, clipbench-tiny, or an open_clip config FILE.json"
     )
     p.add_argument("--weights", metavar="NAME|FILE", help="open_clip tag, 'random', or a safetensors or torch file")
+    p.add_argument("--set", type=_words, action="extend", default=[], metavar="FIELD=VALUE", help="any protocol field")
     p.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="instead of the protocol's")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default)")
     p.add_argument(

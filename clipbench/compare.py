@@ -163,20 +163,24 @@ class Match:
 
 
 def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN) -> list[Match]:
-    """Two results folders, protocol by protocol; seeds that both have are compared number by number first."""
-    other = _by_protocol(theirs)
+    """Two results folders, protocol by protocol: identical seed by seed, or else judged as two samples.
+
+    Protocols that only one of the folders has are named too.
+    """
+    here, there = _by_protocol(ours), _by_protocol(theirs)
     matches = []
-    for digest, records in _by_protocol(ours).items():
-        here, there = ({r.seed: r.metrics["accuracy"] for r in group} for group in (records, other.get(digest, [])))
-        matches.append(Match(records[0], here, there, *_agreement(here, there, records, margin)))
+    for digest in dict.fromkeys([*here, *there]):
+        records = here.get(digest) or there[digest]
+        scores = [{r.seed: r.metrics["accuracy"] for r in side.get(digest, [])} for side in (here, there)]
+        matches.append(Match(records[0], *scores, *_agreement(*scores, records, margin)))
     return matches
 
 
 def _agreement(
     here: Mapping[int, float], there: Mapping[int, float], records: Sequence[Record], margin: float
 ) -> tuple[str, str]:
-    if not there:
-        return "not run", "no record of this protocol in the other folder"
+    if not here or not there:
+        return "not run", f"no record of this protocol in {'the other' if here else 'this'} folder"
     if here == there:
         return "reproduced", "identical numbers, seed by seed"
     sides = side_of(list(here.values())), side_of(list(there.values()))

@@ -127,5 +127,5 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
         return ("smoke profile: tiny model, generated images",)
     names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
     reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
-    reasons += [f"incomplete data: {r.data.shortfall}" for r in records[:1] if not r.data.complete]
-    return tuple(reasons)
+    reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
+    return tuple(dict.fromkeys(reasons))

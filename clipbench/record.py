@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -124,6 +125,9 @@ class Record:
         built["history"] = tuple(_build(Epoch, line) for line in values["history"])
         built["protocol"] = Protocol.of(values["protocol"])
         record: Record = _build(cls, {**values, **built})
+        for name, value in record.metrics.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"its metric {name} is {value!r}, not a number")
         if record.run.id != record.id:
             raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")
         return record

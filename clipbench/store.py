@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from clipbench.errors import UserError
 from clipbench.record import Record
@@ -23,6 +24,8 @@ CLAIM_SECONDS = 900.0
 """A claim whose owner has not renewed it for this long is taken over."""
 RENEW_SECONDS = 30.0
 """A claim is renewed at most this often."""
+TORN_SECONDS = 60.0
+"""A claim without content, or a lock on a single step, is what a kill left behind once it is this old."""
 
 
 @dataclass(frozen=True)
@@ -118,24 +121,27 @@ class Store:
 
     def _promote(self, ready: Path) -> None:
         """Rename each record into place. Another process may be doing the same; whoever comes second finds it done."""
-        for source in sorted(ready.iterdir()) if ready.is_dir() else ():
+        for source in _entries(ready):
             try:
                 source.rename(self.root / source.name)
             except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     self._settle(source)
                 elif error.errno != errno.ENOENT:
                     raise
-        shutil.rmtree(ready, ignore_errors=True)
+        with suppress(OSError):  # not empty: another process is about to move the rest
+            ready.rmdir()
 
     def _settle(self, source: Path) -> None:
-        """The place is taken: a torn directory makes way and is kept, a whole record stays and the newcomer is kept."""
+        """The place is taken: what is torn makes way and is kept, a whole record stays and the newcomer is kept."""
         kept = f"{source.name}-{time.time_ns()}"
-        if self.has(source.name):
-            source.rename(self.root / f".duplicate-{kept}")
-        else:
-            (self.root / source.name).rename(self.root / f".torn-{kept}")
-            source.rename(self.root / source.name)
+        # FileNotFoundError: another process has moved the newcomer in the meantime.
+        with _alone(self.root / f".settling-{source.name}") as alone, suppress(FileNotFoundError):
+            if alone and self.has(source.name):
+                source.rename(self.root / f".duplicate-{kept}")
+            elif alone:
+                (self.root / source.name).rename(self.root / f".torn-{kept}")
+                source.rename(self.root / source.name)
 
 
 class Claim:
@@ -143,6 +149,8 @@ class Claim:
 
     def __init__(self, folder: Path, run_ids: Sequence[str]) -> None:
         self._folder = folder
+        pid = os.getpid()
+        self._owner = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "claim": uuid.uuid4().hex}
         self._paths = [folder / run_id for run_id in sorted(run_ids)]
         self._held: list[Path] = []
         self._renewed = time.monotonic()
@@ -151,12 +159,12 @@ class Claim:
         """Claim all runs, or none."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            for path in self._paths:
+                if not self._take_one(path):
+                    self.release()
+                    return False
         except OSError as error:
-            raise UserError(f"the results folder {self._folder.parent} cannot be written: {_plain(error)}") from error
-        for path in self._paths:
-            if not self._take_one(path):
-                self.release()
-                return False
+            raise UserError(f"the results folder {self._folder.parent} cannot be written: {_plain(error)}.") from error
         return True
 
     def renew(self) -> None:
@@ -164,43 +172,83 @@ class Claim:
         if time.monotonic() - self._renewed > RENEW_SECONDS:
             self._renewed = time.monotonic()
             for path in self._held:
-                os.utime(path)
+                with suppress(FileNotFoundError):  # taken over, as this process seemed dead: both finish, no harm done
+                    os.utime(path)
 
     def release(self) -> None:
-        """Let go of what is held."""
+        """Let go of what is held, and of nothing that another process has taken over."""
         for path in self._held:
-            path.unlink(missing_ok=True)
+            if _content(path) in (self._owner, None):
+                path.unlink(missing_ok=True)
         self._held = []
 
     def _take_one(self, path: Path) -> bool:
         try:
             with path.open("x", encoding="utf-8") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+                self._held.append(path)
+                json.dump(self._owner, file)
         except FileExistsError:
-            if not _abandoned(path):
-                return False
-            # Renaming decides between two processes that both found the claim abandoned: one of them fails.
-            try:
-                path.rename(path.with_name(f".stale-{path.name}-{uuid.uuid4().hex}"))
-            except FileNotFoundError:
-                return False
-            return self._take_one(path)
-        self._held.append(path)
+            return _abandoned(path) and _clear(path) and self._take_one(path)
         return True
+
+
+def _clear(path: Path) -> bool:
+    """Remove an abandoned claim, one process at a time: a second one must not remove the claim of the first."""
+    with _alone(path.with_name(f".clearing-{path.name}")) as alone:
+        if alone and _abandoned(path):
+            path.unlink(missing_ok=True)
+        return alone
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[bool]:
+    """Whether this process alone holds the lock for a step of a few milliseconds; nobody waits."""
+    try:
+        lock.mkdir()
+    except FileExistsError:
+        with suppress(OSError):
+            if time.time() - lock.stat().st_mtime > TORN_SECONDS:
+                lock.rmdir()
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):
+            lock.rmdir()
 
 
 def _abandoned(path: Path) -> bool:
     """The owner died on this host, or has not renewed its claim for long."""
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
-        old = time.time() - path.stat().st_mtime > CLAIM_SECONDS
+        age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    except json.JSONDecodeError:
-        return time.time() - path.stat().st_mtime > CLAIM_SECONDS
+    owner = _content(path)
+    if owner is None:
+        return age > TORN_SECONDS
     if owner.get("host") != socket.gethostname():
-        return old
-    return not _alive(int(owner.get("pid", 0)))
+        return age > CLAIM_SECONDS
+    pid = owner.get("pid")
+    return not (isinstance(pid, int) and _alive(pid) and owner.get("started") in (None, _started(pid)))
+
+
+def _content(path: Path) -> dict[str, Any] | None:
+    """What a claim says; None where it was torn."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in the kernel's ticks (Linux): a number that was given out again is another process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _alive(pid: int) -> bool:
@@ -240,19 +288,31 @@ def _durable(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where another process has just removed it."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _read(path: Path) -> Record | Fault:
     try:
         record = Record.from_json(json.loads((path / "record.json").read_text(encoding="utf-8")))
+        altered = [name for name, digest in record.files.items() if _digest(path / name) != digest]
     except FileNotFoundError:
         return Fault(path, "it holds no record.json")
-    except (ValueError, KeyError, TypeError, UserError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UserError, OSError) as error:
         return Fault(path, f"its record.json cannot be used: {error}")
     if record.id != path.name:
         return Fault(path, f"it holds the record of {record.id}")
-    for name, digest in record.files.items():
-        if not (path / name).is_file() or hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
-            return Fault(path, f"its file {name} is missing or not the one that was written")
+    if altered:
+        return Fault(path, f"its file {altered[0]} is missing or not the one that was written")
     return record
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
 
 
 def _plain(error: OSError) -> str:

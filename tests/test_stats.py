@@ -204,14 +204,17 @@ def _accuracies(rng: random.Random, images: list[bool], repetitions: int, size: 
 @pytest.mark.parametrize("draw", ["per-repetition", "once"])
 def test_sampling_of_the_test_images_alone_seldom_deviates(draw: str) -> None:
     """The same classifier on test sets drawn from one data set: every difference is chance."""
-    rng, alarms, count = random.Random(3), 0, 1500
+    rng, alarms, count = random.Random(3), 0, 1500  # noqa: S311
     images = [i < 1900 for i in range(2000)]  # 95 % right
     test = Drawn(400, 2000, draw)
     for _ in range(count):
         if draw == "once":
             noise = [rng.gauss(0, 0.1) for _ in range(10)]
             a, b = (_accuracies(rng, images, 1, 400) * 5 for _ in range(2))
-            a, b = [x + y for x, y in zip(a, noise[:5], strict=True)], [x + y for x, y in zip(b, noise[5:], strict=True)]
+            a, b = (
+                [x + y for x, y in zip(a, noise[:5], strict=True)],
+                [x + y for x, y in zip(b, noise[5:], strict=True)],
+            )
         else:
             a, b = (_accuracies(rng, images, 5, 400) for _ in range(2))
         theirs = side_of(b)

@@ -37,9 +37,11 @@ def _against(arguments: argparse.Namespace) -> int:
     """Two output folders, protocol by protocol."""
     if arguments.format not in ("text", "md", "json"):
         raise UserError("--against prints text, md or json.")
-    matches = compare_folders(_records(arguments.out), _records(arguments.against), arguments.margin)
-    if not matches:
-        raise UserError(f"{arguments.out / 'results'} holds no record to compare.")
+    ours, theirs = _records(arguments.out), _records(arguments.against)
+    for folder, records in ((arguments.out, ours), (arguments.against, theirs)):
+        if not records:
+            raise UserError(f"{folder} holds no record to compare, neither itself nor in {folder / 'results'}.")
+    matches = compare_folders(ours, theirs, arguments.margin)
     counts = Counter(m.verdict for m in matches)
     if arguments.format == "json":
         print(json.dumps({"summary": dict(counts), "protocols": [_values(m) for m in matches]}, indent=1))

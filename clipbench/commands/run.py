@@ -19,6 +19,7 @@ from clipbench.models.sources import Sources, named_config, named_weights
 from clipbench.plan import Plan, Planned, make_plan
 from clipbench.progress import duration
 from clipbench.spec import Overrides
+from clipbench.spec.protocol import field_value
 from clipbench.store import Store
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
     config, backbone = named_config(arguments.backbone)
     weights_file, weights = named_weights(arguments.weights)
     fields: dict[str, Any] = {
+        **dict(field_value(*_pair(word, "--set takes field=value")) for word in arguments.set),
         "limit": arguments.limit,
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
@@ -93,16 +95,14 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
                 f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random."
             )
     fields = {name: value for name, value in fields.items() if value is not None}
-    assume = dict(_pair(word) for word in arguments.assume)
+    assume = dict(_pair(word, "--assume takes assumption=reading") for word in arguments.assume)
     return Overrides("smoke" if arguments.smoke else "full", assume, fields), Sources(config, weights_file)
 
 
-def _pair(word: str) -> tuple[str, str]:
+def _pair(word: str, what: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        raise UserError(
-            f"--assume takes assumption=reading, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them."
-        )
+        raise UserError(f"{what}, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them.")
     return key, value
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from clipbench.compare import Comparison
+from clipbench.published import Published
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.spec import Axis, Experiment, Paper
 
 
 @dataclass(frozen=True)
 class Table:
-    """An experiment's cells, compared, and where the measured ones come from."""
+    """An experiment's printed numbers, and its cells compared."""
 
     paper: Paper
     experiment: Experiment
+    printed: Mapping[tuple[str, str, str], Published]
     cells: Sequence[Comparison]
 
     @property
@@ -35,23 +37,37 @@ class Table:
     def lines(self) -> Iterator[tuple[Axis, str, list[str]]]:
         """For each row a line of printed numbers and (where there are any) a line of measured ones."""
         by_cell = {(c.cell.row.id, c.cell.column.id): c for c in self.cells}
+        raw = {(row, column): p.raw for (name, row, column), p in self.printed.items() if name == self.experiment.name}
         for row in self.experiment.rows:
             cells = [by_cell.get((row.id, column.id)) for column in self.experiment.columns]
             if not row.extra:
-                yield row, "printed", [c.published.raw if c and c.published else "" for c in cells]
+                yield row, "printed", [raw.get((row.id, column.id), "") for column in self.experiment.columns]
             if any(c and c.measured for c in cells):
                 yield row, "measured", [measured_text(c) if c else "" for c in cells]
 
 
+MARKS = {"not comparable": "†", "incomplete": "‡"}
+"""Signs behind measured numbers that must not be read as the paper's protocol."""
+
+
 def measured_text(cell: Comparison) -> str:
-    """``51.04 ± 0.29 (2)``: mean, sample standard deviation, number of runs."""
+    """``51.04 ± 0.29 (2)†``: mean, sample standard deviation, number of runs, and a sign where it does not compare."""
     if cell.ours is None or cell.measured is None:
         return ""
     decimals = max(cell.published.decimals or 0, 2) if cell.published else 2
+    mark = MARKS["not comparable"] if cell.measured.not_comparable else MARKS.get(cell.verdict, "")
     if cell.measured.exact:
-        return f"{cell.ours.mean:.{decimals}f}"
+        return f"{cell.ours.mean:.{decimals}f}{mark}"
     spread = f" ± {cell.ours.std:.{decimals}f}" if cell.ours.std is not None else ""
-    return f"{cell.ours.mean:.{decimals}f}{spread} ({cell.ours.n})"
+    return f"{cell.ours.mean:.{decimals}f}{spread} ({cell.ours.n}){mark}"
+
+
+def footnotes(cells: Sequence[Comparison]) -> list[str]:
+    """What the signs mean here: every reason once."""
+    reasons = dict.fromkeys(reason for c in cells if c.measured for reason in c.measured.not_comparable)
+    notes = [f"† not comparable with the paper: {'; '.join(reasons)}."] if reasons else []
+    short = dict.fromkeys(c.reason for c in cells if c.verdict == "incomplete")
+    return [*notes, *([f"‡ incomplete: {'; '.join(short)}."] if short else [])]
 
 
 def markdown(table: Table) -> str:
@@ -68,7 +84,8 @@ def markdown(table: Table) -> str:
     about = "\n".join(f"> {line}" for line in table.provenance.lines())
     title = f"# {e.id}: {e.printed} of {table.paper.short}\n\n{e.title}."
     note = "Measured: mean ± sample standard deviation (number of runs). Printed: as in the paper, misprints included."
-    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + "\n"
+    notes = "".join(f"\n{line}\n" for line in footnotes(table.cells))
+    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + f"\n{notes}"
 
 
 def csv(table: Table) -> str:
@@ -160,8 +177,7 @@ def latex(table: Table) -> str:
         body.append(" & ".join([name, kind, *(_tex(v) for v in values)]) + r" \\")
     about = "\n".join(f"% {line}" for line in table.provenance.lines())
     caption = f"{e.title} ({e.printed} of {table.paper.short})."
-    if table.provenance.smoke:
-        caption += " Smoke profile: tiny model, generated images; says nothing about the paper."
+    caption = " ".join([caption, *footnotes(table.cells)])
     head = " & ".join(["", "", *(_tex(c.printed) for c in e.columns)]) + r" \\"
     return (
         f"% {e.id}, written by clipbench; needs \\usepackage{{booktabs}}\n{about}\n"
@@ -187,6 +203,8 @@ _TEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
     "±": r"$\pm$",
     "α": r"$\alpha$",
     "−": r"$-$",

@@ -10,6 +10,7 @@ from clipbench.compare import compare_paper
 from clipbench.errors import UserError
 from clipbench.measured import Library
 from clipbench.plan import source_of
+from clipbench.published import load_published
 from clipbench.spec import Experiment, Paper, find
 from clipbench.store import Store
 
@@ -25,7 +26,7 @@ def write_tables(patterns: Sequence[str], out: Path, profile: str | None) -> lis
     for paper, experiment in find(patterns):
         if experiment.panels:
             continue
-        table = t.Table(paper, experiment, compare_paper([(paper, experiment)], library))
+        table = t.Table(paper, experiment, load_published(paper), compare_paper([(paper, experiment)], library))
         if not table.measured:
             continue
         stem = out / "tables" / paper.id / experiment.name

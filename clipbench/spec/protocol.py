@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -169,6 +170,17 @@ def _digest(values: Mapping[str, Any]) -> str:
 @cache
 def _types() -> dict[str, str]:
     return {name: str(hint) for name, hint in get_type_hints(Protocol).items()}
+
+
+def field_value(name: str, text: str) -> tuple[str, Any]:
+    """A field and its value from words of a command line (``lr``, ``2e-3``). Raises ``UserError`` on a bad one."""
+    if name not in FIELDS:
+        raise UserError(f"unknown protocol field {name!r}; the fields are {', '.join(FIELDS)}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    return name, _checked(name, value)
 
 
 def _checked(name: str, value: Any) -> Any:
