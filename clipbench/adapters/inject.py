@@ -97,7 +97,7 @@ def remove(model: nn.Module) -> nn.Module:
         setattr(module, name, original)
     for site in state.sites:
         site.original.train(site.host.training)
-        root.set_submodule(site.place.path, site.original)
+        put_module(root, site.place.path, site.original)
     delattr(root, _ATTRIBUTE)
     return model
 
@@ -187,6 +187,12 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
+def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Let `module` stand at `path` in `model`."""
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)
+
+
 def _install(model: nn.Module, place: Place, config: AdapterConfig) -> Site:
     original = model.get_submodule(place.path)
     host: Host
@@ -196,7 +202,7 @@ def _install(model: nn.Module, place: Place, config: AdapterConfig) -> Site:
         host = AdaptedLinear(original, _rows(original.out_features, place), config)
     else:
         raise UserError(f"adapt: {place.path} is a {type(original).__name__}, not a linear layer or an attention.")
-    model.set_submodule(place.path, host)
+    put_module(model, place.path, host)
     return Site(place, original, host)
 
 

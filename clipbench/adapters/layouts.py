@@ -156,7 +156,14 @@ def _pattern_matches(model: nn.Module, config: AdapterConfig) -> list[str]:
                 f"AdapterConfig: the pattern {pattern!r} matches the whole name of no nn.Linear in this "
                 f"{type(model).__name__}. Some of its linear layers: {', '.join(linears[:5]) or '(none)'}."
             )
-    return [name for name in linears if any(name in found for found in matches.values())]
+    names = [name for name in linears if any(name in found for found in matches.values())]
+    inner = [n for n in names if isinstance(model.get_submodule(n.rpartition(".")[0]), nn.MultiheadAttention)]
+    if inner:
+        raise UserError(
+            f"AdapterConfig: a pattern matches {inner[0]}, which its nn.MultiheadAttention never calls: an adapter "
+            "there would do nothing. Name it with targets='o', and keep it out of the patterns."
+        )
+    return names
 
 
 def _nothing_found(model: nn.Module, config: AdapterConfig) -> str:

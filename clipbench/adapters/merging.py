@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.adapters.hosts import Host
-from clipbench.adapters.inject import Site, get_state, unwrap
+from clipbench.adapters.inject import Site, get_state, put_module, unwrap
 from clipbench.errors import UserError
 
 
@@ -36,7 +36,7 @@ def merge(model: nn.Module, replica: int | None = None) -> nn.Module:
     for site in state.sites:
         state.folded += _fold(site, chosen)
         site.original.train(site.host.training)
-        root.set_submodule(site.place.path, site.original)
+        put_module(root, site.place.path, site.original)
     state.merged = chosen
     return model
 
@@ -58,7 +58,7 @@ def unmerge(model: nn.Module) -> nn.Module:
         setattr(module, name, frozen)
     for site in state.sites:
         site.host.train(site.original.training)
-        root.set_submodule(site.place.path, site.host)
+        put_module(root, site.place.path, site.host)
     state.folded, state.merged = [], None
     return model
 

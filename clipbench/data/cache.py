@@ -54,7 +54,7 @@ def load_rgb(path: Path) -> Image.Image:
                 upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).round().astype(np.uint8))
             return upright.convert("RGB")
     except FileNotFoundError:
-        raise UserError(f"the image {path} has gone since the folder was read; run the command again.") from None
+        raise UserError(_gone(path)) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
 
@@ -93,9 +93,16 @@ def _key(images: ImageSet, size: int, interpolation: str) -> str:
 
     digest = hashlib.sha256(f"{images.root.resolve()} {size} {interpolation} pillow {pillow}".encode())
     for name in images.files:
-        stat = (images.root / name).stat()
+        try:
+            stat = (images.root / name).stat()
+        except FileNotFoundError:
+            raise UserError(_gone(images.root / name)) from None
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return f"{images.dataset}-{size}-{digest.hexdigest()[:16]}"
+
+
+def _gone(path: Path) -> str:
+    return f"the image {path} has gone since the folder was read; run the command again."
 
 
 def _no_room(error: OSError, path: Path, size: int) -> str:

@@ -29,7 +29,7 @@ class ImageSet:
         return len(self.files)
 
 
-SUFFIXES = ("tif", "tiff", "jpg", "jpeg", "png")
+SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png")
 
 
 def default_data_root() -> Path:
@@ -55,7 +55,8 @@ def find_images(entry: Entry, data_root: Path, *, partial: bool = False) -> Imag
     """Every image of the data set below ``data_root``.
 
     Hidden files, ``Thumbs.db`` and the like are passed over; extensions and class names match whatever their case.
-    Raises ``UserError`` where a class has no image, or (unless ``partial``) where a count is not the official one.
+    Raises ``UserError`` where a class has no image or more than the official number (then it is another data set),
+    or (unless ``partial``) where a count is not the official one.
     """
     root = locate(entry, data_root)
     folders = _class_folders(root, entry)
@@ -65,13 +66,16 @@ def find_images(entry: Entry, data_root: Path, *, partial: bool = False) -> Imag
         images = _images(folders[name]) if name in folders else []
         files += [f"{folders[name].name}/{image}" for image in images]
         labels += [label] * len(images)
-    shortfall = _shortfall(entry, Counter(labels))
+    counts = Counter(labels)
+    shortfall = _shortfall(entry, counts)
+    surplus = any(counts[label] > due for label, due in enumerate(entry.classes.values()))
     if empty := [name for label, name in enumerate(entry.classes) if label not in labels]:
         raise UserError(f"{entry.name} in {root}: no image at all of {_listed(empty)}. {shortfall} {entry.how}")
-    if shortfall and not partial:
+    if surplus or (shortfall and not partial):
+        way_out = "." if surplus else ", or pass --limit N to run on a part of it, marked as such."
         raise UserError(
             f"{entry.name} in {root} is not the official data set. {shortfall} A number measured on it could not be "
-            f"compared. Complete it ({entry.how}), or pass --limit N to run on a part of it, marked as such."
+            f"compared. {'Replace' if surplus else 'Complete'} it ({entry.how.rstrip('.')}){way_out}"
         )
     return ImageSet(entry.id, root, tuple(files), tuple(labels), tuple(entry.classes), not shortfall, shortfall)
 
@@ -89,7 +93,7 @@ def _class_folders(root: Path, entry: Entry) -> dict[str, Path]:
 
 def _images(folder: Path) -> list[str]:
     names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_file())
-    return sorted((n for n in names if n.rpartition(".")[2].lower() in SUFFIXES), key=_natural)
+    return sorted((n for n in names if Path(n).suffix.lower() in SUFFIXES), key=_natural)
 
 
 def _natural(name: str) -> tuple[list[int], str]:

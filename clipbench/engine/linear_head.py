@@ -30,11 +30,15 @@ class LinearHead(nn.Module):
         self._generators = [stream(seed, "head-dropout", epoch) for seed in seeds]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of features ``[R*B, D]``, in float32."""
+        """Logits ``[R, B, C]`` of features ``[R*B, D]``, in float32 under autocast too.
+
+        With bf16's eight bits, logits of dozens of classes would tie, and the lower class number would win.
+        """
         replicas, _, width = self.weight.shape
-        grouped = self._dropped(features.float().view(replicas, -1, width))
-        logits = torch.bmm(grouped, self.weight.transpose(1, 2))
-        return logits if self.bias is None else logits + self.bias.unsqueeze(1)
+        with torch.autocast(features.device.type, enabled=False):
+            grouped = self._dropped(features.float().view(replicas, -1, width))
+            logits = torch.bmm(grouped, self.weight.transpose(1, 2))
+            return logits if self.bias is None else logits + self.bias.unsqueeze(1)
 
     def _dropped(self, grouped: Tensor) -> Tensor:
         if not self.training or self._dropout == 0.0:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from clipbench.errors import UserError
-from clipbench.models import family
+from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
 from clipbench.models.sources import Sources
 
@@ -23,7 +23,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or
     the digest of ``sources.weights``. Raises ``UserError`` for unknown names, failed downloads, files that do not fit.
     """
-    model = _tiny() if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
+    model = _tiny(weights) if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
     visual = model.visual
     _check_tower(backbone, visual)
     visual.proj = None
@@ -44,7 +44,9 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     )
 
 
-def _tiny() -> Any:
+def _tiny(weights: str) -> Any:
+    if weights != "embedded":
+        raise UserError(f"{TINY} has its embedded weights only, not {weights!r}; leave --weights out.")
     from clipbench.models.tiny import load_tiny
 
     return load_tiny()

@@ -129,6 +129,12 @@ def test_patterns_reach_any_linear_layer() -> None:
         adapt(_mamba_like(), AdapterConfig(targets=(), patterns=("mixer",)))
 
 
+def test_a_pattern_must_not_reach_inside_a_fused_attention() -> None:
+    holder = nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2, batch_first=True)})
+    with pytest.raises(UserError, match="never calls"):
+        adapt(holder, AdapterConfig(targets=(), patterns=(r".*out_proj",)))
+
+
 def test_a_model_without_known_blocks_is_refused_and_told_of_patterns() -> None:
     with pytest.raises(UserError, match=r"no blocks of a known layout.*`patterns` can name any"):
         adapt(nn.Sequential(nn.Linear(2, 2)), AdapterConfig())

@@ -69,7 +69,7 @@ def test_zero_shot_on_fresh_pretraining_images_is_far_above_chance(model):
     with torch.inference_mode():
         cosines = model.encode_image(normalised(images), normalize=True) @ model.encode_text(prompts, normalize=True).T
     truth = torch.tensor([list(KINDS).index(pair.kind) for pair in pairs])
-    assert (cosines.argmax(dim=1) == truth).float().mean() > 0.5  # chance is 4 %
+    assert (cosines.argmax(dim=1) == truth).float().mean() > 0.8  # chance is 4 %
 
 
 def test_text_features_are_the_same_for_cut_and_padded_captions(model):

@@ -1,4 +1,4 @@
-"""The tiny embedded model: a genuine open_clip CLIP of a few hundred kilobytes, for the smoke profile and the tests.
+"""The tiny embedded model: a genuine open_clip CLIP of 1.7 MB, for the smoke profile and the tests.
 
 It was trained by `python -m clipbench.models.tiny.pretrain` on generated image-text pairs; the command, the seed and
 the versions that made the committed weights are in `clipbench-tiny.provenance.json`. Importing this package does not

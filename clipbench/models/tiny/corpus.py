@@ -1,8 +1,8 @@
 """The image-text pairs that the tiny model is pretrained on.
 
-They share painters with the smoke subsets but not their look: other palettes, clearer pictures, fewer things that do
-not belong. And several kinds of scene of the subsets never occur. So the frozen model is useful
-there without being sufficient, which is what a smoke test of adaptation needs.
+They share painters with the smoke subsets but not their look: mostly another palette, clearer pictures, fewer things
+that do not belong. And several kinds of scene of the subsets never occur. So the frozen model is useful there without
+being sufficient, which is what a smoke test of adaptation needs.
 """
 
 from __future__ import annotations

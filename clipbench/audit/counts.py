@@ -1,0 +1,105 @@
+"""GRIM and GRIMMER over printed numbers: which means and standard deviations whole counts can give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from clipbench.audit.finding import CANNOT, Finding
+from clipbench.audit.numbers import Number
+from clipbench.grim import (
+    CUT,
+    ROUNDED,
+    Counts,
+    Decimal,
+    mean_readings,
+    nearest,
+    std_informative,
+    std_readings,
+    sums,
+)
+
+
+def check_counts(numbers: Iterable[Number]) -> Iterator[Finding]:
+    """A finding per printed accuracy that stands for itself, and one per printed standard deviation."""
+    for number in numbers:
+        if number.operation or number.value is None:
+            continue
+        yield _mean(number, number.value)
+        if number.std is not None:
+            yield _std(number, number.value, number.std)
+
+
+def _unknown(number: Number) -> str:
+    """What is lacking, or nothing."""
+    lacks = ["its number of repetitions is not stated"] if number.n is None else []
+    return "; ".join(lacks + ([number.size_source or "its test-set size is not known"] if number.test_size is None else []))
+
+
+def _mean(number: Number, printed: Decimal) -> Finding:
+    if lack := _unknown(number):
+        return Finding("mean", number.where, number.raw, lack, CANNOT, "")
+    counts = Counts(number.test_size or 0, number.n or 0)
+    if not counts.informative(printed):
+        why = "every number of that many decimals is reachable"
+        return Finding("mean", number.where, number.raw, why, CANNOT, _steps(counts))
+    found, severity = _reached(mean_readings(printed, counts))
+    return Finding("mean", number.where, number.raw, found, severity, f"{_steps(counts)}; {_around(printed, counts)}")
+
+
+def _reached(readings: tuple[str, ...]) -> tuple[str, str]:
+    if ROUNDED in readings:
+        return "reachable", "fine"
+    if CUT in readings:
+        return "reachable only if it was cut off instead of rounded", "inconsistent"
+    return "no whole number of correct answers gives it, rounded or cut", "impossible"
+
+
+def _steps(counts: Counts) -> str:
+    step = float(counts.step)
+    runs = "1 run" if counts.runs == 1 else f"{counts.runs} runs"
+    return f"{runs} of {counts.items:,} test images: means move in steps of {step:.4f}"
+
+
+def _around(printed: Decimal, counts: Counts) -> str:
+    total = counts.items * counts.runs
+    shown = []
+    for value in nearest(printed, counts):
+        if value <= 100:
+            shown.append(f"{round(value * total / 100):,}/{total:,} = {float(value):.4f}")
+    return ", ".join(shown)
+
+
+def _std(number: Number, mean: Decimal, std: Decimal) -> Finding:
+    shown = f"{number.raw}"
+    if lack := _unknown(number):
+        return Finding("std", number.where, shown, lack, CANNOT, "")
+    counts = Counts(number.test_size or 0, number.n or 0)
+    if counts.runs < 2:
+        return Finding("std", number.where, shown, "one repetition has no standard deviation", "inconsistent", "n = 1")
+    if not mean_readings(mean, counts):
+        return Finding("std", number.where, shown, "its mean is not reachable, so no counts can be tried", CANNOT, "")
+    if not std_informative(mean, std, counts):
+        why = "every standard deviation of that many decimals is reachable"
+        return Finding("std", number.where, shown, why, CANNOT, _image(counts))
+    found, severity = _spread(std_readings(mean, std, counts))
+    return Finding("std", number.where, shown, found, severity, _tried(mean, std, counts))
+
+
+def _spread(estimators: tuple[str, ...]) -> tuple[str, str]:
+    if not estimators:
+        return "no counts give this mean and this spread, with n - 1 or with n", "impossible"
+    if len(estimators) == 1:
+        divisor = {"sample": "n - 1 (sample)", "population": "n (population)"}[estimators[0]]
+        return f"reachable only when divided by {divisor}", "fine"
+    return "reachable, divided by n - 1 or by n", "fine"
+
+
+def _image(counts: Counts) -> str:
+    return f"one image is {100 / counts.items:.4f} points"
+
+
+def _tried(mean: Decimal, std: Decimal, counts: Counts) -> str:
+    totals = sorted({total for reading in mean_readings(mean, counts) for total in sums(mean, counts, reading)})
+    span = f"{totals[0]:,}" if len(totals) == 1 else f"{totals[0]:,} to {totals[-1]:,}"
+    images = float(std.value) * counts.items / 100
+    return f"{_image(counts)}; {span} correct in {counts.runs} runs; a spread of {std} is {images:.2f} images"

@@ -1,0 +1,99 @@
+"""Several seeds in one pass against one pass per seed; features computed once against images every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from passes_for_tests import curve, place, planned, predictions
+
+from clipbench.engine.loop import Hooks, Loop, Parts, State
+from clipbench.engine.linear_head import LinearHead
+from clipbench.engine.passes import run_pass
+from clipbench.methods.linear_probe import LinearProbe
+from clipbench.spec import Protocol
+
+SEEDS = (1, 2, 3)
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "linear-probe": ("linear-probe", {}),
+    "linear-probe, dropout": ("linear-probe", {"head_dropout": 0.3}),
+    "lora": ("lora-r4", {}),
+    "lora, dropout": ("lora-r4", {"adapter_dropout": 0.25, "head_dropout": 0.1}),
+    "dora": ("lora-r4", {"method": "dora"}),
+    "dora, dropout": ("lora-r4", {"method": "dora", "adapter_dropout": 0.25}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_three_seeds_in_one_pass_are_three_passes(case: str, tmp_path: Path) -> None:
+    """Predictions equal; losses to 1e-6 (the sums inside matrix products may be taken in another order)."""
+    row, fields = CASES[case]
+    together = run_pass(planned(row, SEEDS, **fields), place(tmp_path)).drafts
+    assert [d.record.seed for d in together] == list(SEEDS)
+    for seed, draft in zip(SEEDS, together, strict=True):
+        (alone,) = run_pass(planned(row, (seed,), **fields), place(tmp_path)).drafts
+        assert draft.record.id == alone.record.id
+        np.testing.assert_allclose(curve(draft), curve(alone), rtol=1e-6)
+        np.testing.assert_array_equal(predictions(draft), predictions(alone))
+        assert draft.record.data == alone.record.data
+        assert draft.record.model == alone.record.model
+        assert draft.record.metrics == pytest.approx(alone.record.metrics, rel=1e-6)
+    losses = [curve(draft)[-1][0] for draft in together]
+    assert len(set(losses)) == 3  # the seeds do differ
+
+
+@pytest.mark.parametrize("case", ["linear-probe, dropout", "lora, dropout", "dora, dropout"])
+def test_dropout_makes_a_difference(case: str, tmp_path: Path) -> None:
+    row, fields = CASES[case]
+    without = {name: value for name, value in fields.items() if not name.endswith("dropout")}
+    (one,), (other,) = (run_pass(planned(row, (1,), **f), place(tmp_path)).drafts for f in (fields, without))
+    assert curve(one)[0][0] != pytest.approx(curve(other)[0][0], rel=1e-4)
+
+
+@pytest.mark.parametrize("flips", [{}, {"flip_mode": "joint"}, {"vflip": 0.0}, {"vflip": 0.0, "hflip": 0.0}])
+def test_features_computed_once_give_what_images_give(
+    flips: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bank,) = run_pass(planned("linear-probe", (1,), **flips), place(tmp_path)).drafts
+    monkeypatch.setattr(LinearProbe, "frozen", False)
+    (plain,) = run_pass(planned("linear-probe", (1,), **flips), place(tmp_path)).drafts
+    np.testing.assert_allclose(curve(bank), curve(plain), rtol=1e-5)
+    np.testing.assert_array_equal(predictions(bank), predictions(plain))
+    assert bank.record.model == plain.record.model
+
+
+class _Numbers:
+    """A source whose inputs are made-up features."""
+
+    def __init__(self, count: int) -> None:
+        self._features = torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+
+    def batch(self, index: torch.Tensor, view: torch.Tensor | None = None) -> torch.Tensor:
+        return self._features[index]
+
+
+def _train(seeds: tuple[int, ...], spoil: int | None = None) -> State:
+    protocol = Protocol(
+        head_bias=True, head_init="torch-linear", lr=0.1, weight_decay=0.01, epochs=3, batch_size=5, precision="fp32"
+    )
+    head = LinearHead(seeds, 4, 6, protocol)
+    if spoil is not None:
+        with torch.no_grad():
+            head.weight[seeds.index(spoil), 0, 0] = float("nan")
+    train = torch.stack([torch.arange(0, 18)] * len(seeds))
+    test = torch.stack([torch.arange(18, 30)] * len(seeds))
+    loop = Loop(head, _Numbers(30), Parts(train, test, torch.arange(30) % 4), protocol, seeds, torch.device("cpu"))
+    start = lambda epoch: head.start_epoch(seeds, epoch)  # noqa: E731
+    return loop.run(State(), start, Hooks(lambda _: None, lambda _: None))
+
+
+def test_a_seed_that_goes_astray_takes_no_other_with_it() -> None:
+    found, due = _train((1, 2, 3), spoil=2), _train((1, 3))
+    for lines, expected in zip(found.history, due.history, strict=True):
+        assert not np.isfinite(lines[1].train_loss)
+        for ours, theirs in ((lines[0], expected[0]), (lines[2], expected[1])):
+            assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-6)
+            assert ours.accuracy == theirs.accuracy

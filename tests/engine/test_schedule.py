@@ -1,0 +1,52 @@
+"""The learning rate against PyTorch's own scheduler."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipbench.engine.schedule import learning_rate
+from clipbench.spec import Protocol
+
+
+def of_torch(lr: float, floor: float, moves: int, total: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=total, eta_min=floor)
+    rates = []
+    for _ in range(moves):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 6), st.floats(1e-6, 1e-1), st.floats(0, 1e-6))
+def test_cosine_by_step(steps: int, epochs: int, lr: float, floor: float) -> None:
+    protocol = Protocol(lr=lr, lr_min=floor, schedule="cosine", schedule_step="step")
+    found = [learning_rate(protocol, step, steps, epochs) for step in range(steps * epochs)]
+    assert found == pytest.approx(of_torch(lr, floor, steps * epochs, steps * epochs), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 6))
+def test_cosine_by_epoch(steps: int, epochs: int) -> None:
+    protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="epoch")
+    found = [learning_rate(protocol, step, steps, epochs) for step in range(steps * epochs)]
+    due = [rate for rate in of_torch(2e-4, 2e-6, epochs, epochs) for _ in range(steps)]
+    assert found == pytest.approx(due, rel=1e-9)
+
+
+def test_the_papers_schedule_starts_at_the_rate_and_ends_just_above_the_floor() -> None:
+    protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="step")
+    rates = [learning_rate(protocol, step, 53, 10) for step in range(530)]
+    assert rates[0] == 2e-4
+    assert rates == sorted(rates, reverse=True)
+    assert 2e-6 < rates[-1] < 2.01e-6
+
+
+def test_constant() -> None:
+    protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="constant", schedule_step="step")
+    assert {learning_rate(protocol, step, 5, 4) for step in range(20)} == {2e-4}
