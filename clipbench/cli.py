@@ -1,12 +1,14 @@
-"""The command line: ``clipbench list | show | run | compare | table | figure``."""
+"""The command line: ``clipbench list | show | run | compare | audit | claims | assumptions | table | figure``."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from clipbench import __version__
 from clipbench.errors import UserError
@@ -19,6 +21,7 @@ examples:
   clipbench run table1 --data DIR               the real thing
   clipbench run table1 --only dataset=aid,method=lora-r4 --seeds 1,2
   clipbench compare --paper table1              measured beside printed, with a verdict
+  clipbench audit --csv my_table.csv            can these numbers be? (also: clipbench audit lora-clip)
 
 exit codes: 0 fine, 1 a check failed, 2 wrong use or missing input, 130 interrupted
 """
@@ -61,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
     _show(commands.add_parser("show", help="one experiment: rows, columns, runs, printed numbers, protocol"))
     _run(commands.add_parser("run", help="run experiments; what is there already is not run again"))
     _compare(commands.add_parser("compare", help="measured beside printed, with a verdict for every cell"))
+    _audit(commands.add_parser("audit", help="the papers' own arithmetic, without running anything", **_with_columns()))
+    _claims(commands.add_parser("claims", help="the papers' sentences, held against their numbers and ours"))
+    _assumptions(commands.add_parser("assumptions", help="what a paper leaves unsaid, and how it is read"))
     _table(commands.add_parser("table", help="write a table: Markdown, CSV, LaTeX, JSON"))
     _figure(commands.add_parser("figure", help="write a figure: PNG, SVG and the numbers behind it as CSV"))
     return parser
@@ -100,7 +106,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="KEY=READING",
-        help="another reading of an assumption",
+        help="another reading of an assumption; all: every reading of every assumption, one at a time",
     )
     p.add_argument("--limit", type=int, metavar="N", help="at most N images per class and split")
     p.add_argument("--epochs", type=int, metavar="N", help="instead of the protocol's")
@@ -113,7 +119,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="instead of the protocol's")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default)")
     p.add_argument(
-        "--replicas", type=int, metavar="N", help="seeds trained in one pass at most (default: all that fit)"
+        "--replicas", type=_positive, metavar="N", help="seeds trained in one pass at most (default: all that fit)"
     )
     p.add_argument("--dry-run", action="store_true", help="show the plan: runs, what is there already, what is missing")
     p.add_argument("--force", action="store_true", help="run again what is there; the old record is set aside")
@@ -125,10 +131,39 @@ def _compare(p: argparse.ArgumentParser) -> None:
     _out(p)
     p.add_argument("--paper", action="store_true", help="against the printed numbers (the default)")
     p.add_argument("--against", type=Path, metavar="DIR", help="against another output folder instead")
+    p.add_argument("--assumptions", action="store_true", help="how far each reading of an assumption moves the numbers")
     p.add_argument("--format", choices=("text", "md", "csv", "json", "html"), default="text")
-    p.add_argument("--margin", type=float, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)")
+    p.add_argument("--margin", type=_margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)")
     p.add_argument("--profile", choices=("full", "smoke"), help="look at these records only")
     p.add_argument("--strict", action="store_true", help="exit with 1 if any cell deviates")
+
+
+def _audit(p: argparse.ArgumentParser) -> None:
+    p.add_argument("papers", nargs="*", metavar="PAPER", help="lora-clip, clip-dora (default: all)")
+    p.add_argument("--csv", type=Path, metavar="FILE", help="audit this table instead; no registered paper is needed")
+    p.add_argument("--format", choices=("text", "md", "json"), default="text")
+    p.add_argument("--all", action="store_true", help="list what is fine or cannot be checked one by one too")
+    p.add_argument("--strict", action="store_true", help="exit with 1 if a number is impossible or inconsistent")
+
+
+def _with_columns() -> dict[str, Any]:
+    """The help of ``--csv``'s columns below the options."""
+    from clipbench.audit.columns import HELP
+
+    return {"epilog": HELP, "formatter_class": argparse.RawDescriptionHelpFormatter}
+
+
+def _claims(p: argparse.ArgumentParser) -> None:
+    p.add_argument("papers", nargs="*", metavar="PAPER", help="lora-clip, clip-dora (default: all)")
+    p.add_argument("--measured", action="store_true", help="on our records too, with uncertainty and the seeds needed")
+    p.add_argument("--profile", choices=("full", "smoke"), help="with --measured: use these records only")
+    _out(p)
+    p.add_argument("--format", choices=("text", "md", "json"), default="text")
+
+
+def _assumptions(p: argparse.ArgumentParser) -> None:
+    _names(p, "experiments or papers (default: all)", many=True)
+    p.add_argument("--format", choices=("text", "md", "json"), default="text")
 
 
 def _table(p: argparse.ArgumentParser) -> None:
@@ -158,10 +193,26 @@ def _words(text: str) -> list[str]:
 
 
 def _integers(text: str) -> list[int]:
+    words = _words(text)
+    if not words or not all(word.isdecimal() for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,2,3")
+    return [int(word) for word in words]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _margin(text: str) -> float:
     try:
-        return [int(word) for word in _words(text)]
+        value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as 1,2,3") from None
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of percentage points above 0")
+    return value
 
 
 if __name__ == "__main__":

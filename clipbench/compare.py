@@ -171,8 +171,8 @@ def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: fl
     matches = []
     for digest in dict.fromkeys([*here, *there]):
         records = here.get(digest) or there[digest]
-        scores = [{r.seed: r.metrics["accuracy"] for r in side.get(digest, [])} for side in (here, there)]
-        matches.append(Match(records[0], *scores, *_agreement(*scores, records, margin)))
+        mine, other = ({r.seed: r.metrics["accuracy"] for r in side.get(digest, [])} for side in (here, there))
+        matches.append(Match(records[0], mine, other, *_agreement(mine, other, records, margin)))
     return matches
 
 

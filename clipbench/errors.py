@@ -1,4 +1,4 @@
-"""The one exception that ends a command with a paragraph instead of a traceback."""
+"""The exceptions that end a command with a paragraph instead of a traceback."""
 
 from __future__ import annotations
 
@@ -8,3 +8,7 @@ class UserError(Exception):
 
     The command line prints the message and exits with code 2.
     """
+
+
+class MissingWeightsError(UserError):
+    """Pretrained weights that are not to be had, or do not fit: every run with them meets the same fault."""

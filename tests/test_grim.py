@@ -75,7 +75,8 @@ def test_sums_of_squares_against_brute_force(numbers: int, total: int, squares: 
 
 
 @pytest.mark.parametrize(
-    ("digits", "due"), [(9937, ()), (9954, ()), (9794, ()), (9928, ("cut",)), (9924, ("rounded",)), (9952, ("rounded", "cut"))]
+    ("digits", "due"),
+    [(9937, ()), (9954, ()), (9794, ()), (9928, ("cut",)), (9924, ("rounded",)), (9952, ("rounded", "cut"))],
 )
 def test_ucm_of_lora_clip(digits: int, due: tuple[str, ...]) -> None:
     """PROTOCOLS 7.2: 420 images, 5 runs, steps of 0.0476."""

@@ -31,8 +31,9 @@ def check_counts(numbers: Iterable[Number]) -> Iterator[Finding]:
 
 def _unknown(number: Number) -> str:
     """What is lacking, or nothing."""
-    lacks = ["its number of repetitions is not stated"] if number.n is None else []
-    return "; ".join(lacks + ([number.size_source or "its test-set size is not known"] if number.test_size is None else []))
+    if number.test_size is None:
+        return number.size_source or "its test-set size is not known"
+    return "its number of repetitions is not stated" if number.n is None else ""
 
 
 def _mean(number: Number, printed: Decimal) -> Finding:
@@ -43,7 +44,7 @@ def _mean(number: Number, printed: Decimal) -> Finding:
         why = "every number of that many decimals is reachable"
         return Finding("mean", number.where, number.raw, why, CANNOT, _steps(counts))
     found, severity = _reached(mean_readings(printed, counts))
-    return Finding("mean", number.where, number.raw, found, severity, f"{_steps(counts)}; {_around(printed, counts)}")
+    return Finding("mean", number.where, number.raw, found, severity, f"{_steps(counts)}; {_around(printed, counts)}{_source(number)}")
 
 
 def _reached(readings: tuple[str, ...]) -> tuple[str, str]:
@@ -52,6 +53,10 @@ def _reached(readings: tuple[str, ...]) -> tuple[str, str]:
     if CUT in readings:
         return "reachable only if it was cut off instead of rounded", "inconsistent"
     return "no whole number of correct answers gives it, rounded or cut", "impossible"
+
+
+def _source(number: Number) -> str:
+    return f" [{number.size_source}]" if number.size_source else ""
 
 
 def _steps(counts: Counts) -> str:
@@ -70,7 +75,7 @@ def _around(printed: Decimal, counts: Counts) -> str:
 
 
 def _std(number: Number, mean: Decimal, std: Decimal) -> Finding:
-    shown = f"{number.raw}"
+    shown = number.raw if "±" in number.raw else f"{mean} ± {std}"
     if lack := _unknown(number):
         return Finding("std", number.where, shown, lack, CANNOT, "")
     counts = Counts(number.test_size or 0, number.n or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the comparison; with ``--strict`` a deviation makes the exit code 1."""
     if arguments.against is not None:
         return _against(arguments)
+    if arguments.assumptions:
+        return _assumptions(arguments)
     records = _records(arguments.out)
     chosen = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
     if not chosen:
@@ -31,6 +34,25 @@ def main(arguments: argparse.Namespace) -> int:
     counts = summary(results)
     print(render(results, counts, arguments.format, arguments.margin))
     return 1 if arguments.strict and counts.get("deviates") else 0
+
+
+def _assumptions(arguments: argparse.Namespace) -> int:
+    """What each reading of each assumption moves; a table, and a plot beside the figures."""
+    from clipbench.report.sensitivity import render as render_readings
+    from clipbench.report.sensitivity import write
+    from clipbench.sensitivity import sensitivity
+
+    if arguments.format not in ("text", "md", "json"):
+        raise UserError("--assumptions prints text, md or json.")
+    records = _records(arguments.out)
+    tables = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
+    found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
+    if not found:
+        raise UserError("no reading beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them.")
+    print(render_readings(found, arguments.format))
+    written = [path for s in found for path in write(s, arguments.out)]
+    print("\n".join(f"written: {path}" for path in written), file=sys.stderr if arguments.format == "json" else None)
+    return 0
 
 
 def _against(arguments: argparse.Namespace) -> int:
@@ -84,7 +106,7 @@ def _number(values: dict[int, float]) -> str:
 
 def _records(out: Path) -> list[Record]:
     """The records of an output folder, or of a results folder named directly."""
-    folder = out / "results" if (out / "results").is_dir() or not out.is_dir() else out
+    folder = out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"
     records, faults = Store(folder).scan()
     report(faults)
     return records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import asdict, dataclass
 
 from tabulate import tabulate
@@ -36,11 +37,12 @@ class Line:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the list; torn or foreign directories in the results folder are named below it."""
+    """Print the list; torn or foreign directories in the results folder are named on standard error."""
     records, faults = Store(arguments.out / "results").scan()
     chosen = find(arguments.experiments)
     numbers = {paper.id: list(load_published(paper).values()) for paper, _ in chosen}
     lines = [line(paper, experiment, numbers[paper.id], records) for paper, experiment in chosen]
+    report(faults)
     if arguments.json:
         print(json.dumps([asdict(entry) for entry in lines], indent=1))
         return 0
@@ -60,7 +62,6 @@ def main(arguments: argparse.Namespace) -> int:
     headers = ("experiment", "alias", "in the paper", "printed", "quoted", "measured", "runnable", "why not the rest")
     print(tabulate(rows, headers=headers))
     print(f"\nmeasured: cells with records in {arguments.out / 'results'}; runnable: cells that a run can fill today")
-    report(faults)
     return 0
 
 
@@ -88,9 +89,12 @@ def line(paper: Paper, experiment: Experiment, numbers: list[Published], records
 
 
 def report(faults: list[Fault]) -> None:
-    """Name the directories that are no trustworthy records."""
+    """Name the directories that are no trustworthy records, beside the output so that JSON and CSV stay whole."""
     for fault in faults:
-        print(f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.")
+        print(
+            f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.",
+            file=sys.stderr,
+        )
 
 
 def _short(text: str, most: int = 60) -> str:

@@ -18,6 +18,7 @@ from clipbench.models import TINY, image_size
 from clipbench.models.sources import Sources, named_config, named_weights
 from clipbench.plan import Plan, Planned, make_plan
 from clipbench.progress import duration
+from clipbench.readings import ALL, plan_readings
 from clipbench.spec import Overrides
 from clipbench.spec.protocol import field_value
 from clipbench.store import Store
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run; 0 if everything asked for is there afterwards, 1 if a run failed, 2 if data or weights are missing."""
+    """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
-    plan = make_plan(arguments.experiments, overrides, arguments.only, arguments.seeds)
+    make = plan_readings if ALL in arguments.assume else make_plan
+    plan = make(arguments.experiments, overrides, arguments.only, arguments.seeds)
     data_root = arguments.data or default_data_root()
     missing = check_data({p.run.protocol.dataset or "": p.run.protocol for p in plan.runs}.values(), data_root)
     store = Store(arguments.out / "results")
@@ -46,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
     else:
         _tell(arguments, plan, summary, missing, written)
-    return 2 if missing else 1 if summary.failed else 0
+    return 2 if missing or summary.missing_weights else 1 if summary.failed else 0
 
 
 def _carry_out(arguments: argparse.Namespace, plan: Plan, store: Store, data_root: Path, sources: Sources) -> Summary:
@@ -95,7 +97,10 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
                 f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random."
             )
     fields = {name: value for name, value in fields.items() if value is not None}
-    assume = dict(_pair(word, "--assume takes assumption=reading") for word in arguments.assume)
+    if ALL in arguments.assume and len(arguments.assume) > 1:
+        raise UserError("--assume all runs every reading one at a time; it takes no other --assume beside it.")
+    words = [word for word in arguments.assume if word != ALL]
+    assume = dict(_pair(word, "--assume takes assumption=reading, or all") for word in words)
     return Overrides("smoke" if arguments.smoke else "full", assume, fields), Sources(config, weights_file)
 
 
@@ -174,5 +179,7 @@ def _tell(
         print(f"{sum(g.reason == reason for g in plan.gaps)} cells cannot run yet: {reason}")
     for paragraph in missing.values():
         print(f"missing: {paragraph}")
+    if not written:
+        return
     out = "" if arguments.out == Path() else f" --out {arguments.out}"
     print(f"Beside the printed numbers: clipbench compare --paper {' '.join(arguments.experiments)}{out}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,19 +39,25 @@ class Checkpoint:
             partial.rename(self._path)
         except (OSError, RuntimeError) as error:
             # A checkpoint that cannot be written (full disk) costs time after a crash; the run itself goes on.
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             warnings.warn(f"no checkpoint could be written to {self._path.parent}: {error}", stacklevel=2)
         self._saved = time.monotonic()
 
     def restore(self, loop: Loop) -> State:
-        """Put the saved parameters and optimiser into ``loop``; a fresh state where there is no checkpoint."""
+        """Put the saved parameters and optimiser into ``loop``; a fresh state where no usable checkpoint is."""
         if not self._path.exists():
             return State()
-        saved = torch.load(self._path, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            warnings.warn(f"the checkpoint {self._path} cannot be read, the pass starts anew: {error}", stacklevel=2)
+            return State()
         loop.restore(saved)
         history = [[Epoch(**line) for line in lines] for lines in saved["history"]]
         return State(saved["epoch"], history, list(saved["predictions"]))
 
     def remove(self) -> None:
         """The records are in place; the checkpoint is of no more use."""
-        self._path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._path.unlink()

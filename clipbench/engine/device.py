@@ -28,6 +28,10 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"no device is called {name!r}; say cpu, cuda, cuda:1, mps or auto.") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"the device {name!r} is not supported; say cpu, cuda, cuda:1, mps or auto.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("this machine shows no Apple GPU (mps) to PyTorch. Use --device cpu.")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("this machine shows no CUDA device to PyTorch. Use --device cpu, or --smoke for a quick look.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

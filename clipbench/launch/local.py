@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import torch
 
 from clipbench.cost import images_seen
 from clipbench.engine.device import make_deterministic
-from clipbench.engine.passes import Diverged, Workplace, run_pass
-from clipbench.errors import UserError
+from clipbench.engine.passes import Diverged, Outcome, Workplace, run_pass
+from clipbench.errors import MissingWeightsError, UserError
 from clipbench.methods import method
 from clipbench.plan import Plan, Planned
 from clipbench.progress import Progress, duration
@@ -22,12 +23,13 @@ from clipbench.store import Claim, Store
 
 @dataclass
 class Summary:
-    """What a command did: run ids by what became of them."""
+    """What a command did: run ids by what became of them; ``missing_weights`` by name, with what to do."""
 
     made: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    missing_weights: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -42,24 +44,17 @@ class Options:
 def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> Summary:
     """Run what is missing. Faults of one pass do not stop the others; they are in the summary.
 
-    Raises ``UserError`` at once for faults that every pass would meet (no results folder, no device).
+    Raises ``UserError`` at once for faults that every pass would meet (a results folder that cannot be written).
     """
     make_deterministic()
     began, summary = time.monotonic(), Summary()
     summary.there = [] if options.force else [p.run.id for p in plan.runs if store.has(p.run.id)]
     todo = [p for p in plan.runs if p.run.id not in summary.there]
-    groups = plan.groups([p.run.id for p in todo], options.replicas, replicable)
     progress = Progress(sum(sum(images_seen(p.run.protocol)) for p in todo))
+    worker = _Worker(store, replace(place, tell=progress.say), progress, summary, force=options.force)
     try:
-        for group in groups:
-            _one(
-                group,
-                store,
-                replace(place, advance=progress.advance, tell=progress.say),
-                progress,
-                summary,
-                force=options.force,
-            )
+        for group in plan.groups([p.run.id for p in todo], options.replicas, replicable):
+            worker.work(group)
     finally:
         progress.close()
     summary.seconds = time.monotonic() - began
@@ -71,66 +66,87 @@ def replicable(protocol: Protocol) -> bool:
     return method(protocol.method or "").replicable and protocol.precision != "fp16"
 
 
-def _one(
-    group: Sequence[Planned], store: Store, place: Workplace, progress: Progress, summary: Summary, *, force: bool
-) -> None:
-    """One pass under a claim; a pass that does not fit into the GPU's memory is halved."""
-    ids = [p.run.id for p in group]
-    name = label(group)
-    with store.claim(ids) as claim:
-        if claim is None:
-            summary.elsewhere += ids
-            progress.say(f"{name}: another process is at it, passed over")
+class _Worker:
+    """Carries out pass after pass, and notes in the summary what became of each run."""
+
+    def __init__(self, store: Store, place: Workplace, progress: Progress, summary: Summary, *, force: bool) -> None:
+        self._store, self._place, self._progress, self._summary = store, place, progress, summary
+        self._force = force
+
+    def work(self, group: Sequence[Planned]) -> None:
+        """One pass under a claim; a pass that does not fit into the GPU's memory is halved."""
+        ids = [p.run.id for p in group]
+        if reason := self._summary.missing_weights.get(_weights(group)):
+            self._summary.failed |= dict.fromkeys(ids, reason)
             return
-        if not force and all(store.has(run_id) for run_id in ids):
-            summary.there += ids
-            return
-        progress.start(name)
+        with self._store.claim(ids) as claim:
+            if claim is None:
+                self._summary.elsewhere += ids
+                self._progress.say(f"{label(group)}: another process is at it, passed over")
+                return
+            if not self._force and all(self._store.has(run_id) for run_id in ids):
+                self._summary.there += ids
+                return
+            fits = self._attempt(group, claim)
+        if not fits:
+            self._halve(group)
+
+    def _attempt(self, group: Sequence[Planned], claim: Claim) -> bool:
+        """Train and publish; False where the GPU's memory does not hold the pass."""
+        self._progress.start(label(group))
         began = time.monotonic()
         try:
-            outcome = run_pass(group, replace(place, advance=_both(place.advance, claim)))
+            outcome = run_pass(group, replace(self._place, advance=self._watched(claim)))
         except torch.OutOfMemoryError:
-            outcome = None
+            return False
         except UserError as error:
-            summary.failed |= dict.fromkeys(ids, str(error))
-            progress.say(f"{name}: not run. {error}")
+            if isinstance(error, MissingWeightsError):
+                self._summary.missing_weights[_weights(group)] = str(error)
+            self._summary.failed |= dict.fromkeys((p.run.id for p in group), str(error))
+            self._progress.say(f"{label(group)}: not run, the reason stands below")
+            return True
+        self._keep(group, outcome)
+        scores = [d.record.metrics["accuracy"] for d in outcome.drafts]
+        self._progress.say(f"{label(group)}: {_scores(scores)}  {duration(time.monotonic() - began)}")
+        return True
+
+    def _keep(self, group: Sequence[Planned], outcome: Outcome) -> None:
+        """Put the records in place; of a run whose loss was no number, keep what was seen."""
+        for planned in group if self._force else ():
+            self._store.set_aside(planned.run.id)
+        self._store.publish(outcome.drafts)
+        outcome.checkpoint.remove()
+        self._summary.made += [d.record.id for d in outcome.drafts]
+        for lost in outcome.diverged:
+            path = _keep_diverged(lost, self._store)
+            self._summary.failed[lost.planned.run.id] = f"{lost.reason}; its history is in {path}"
+            self._progress.say(f"{label([lost.planned])}: FAILED, {lost.reason}. No record is made; see {path}")
+
+    def _halve(self, group: Sequence[Planned]) -> None:
+        torch.cuda.empty_cache()
+        if len(group) == 1:
+            message = "the GPU's memory does not hold one run. Use a smaller batch (--batch-size) or a larger GPU."
+            self._summary.failed[group[0].run.id] = message
             return
-        if outcome is not None:
-            for run_id in ids if force else ():
-                store.set_aside(run_id)
-            store.publish(outcome.drafts)
-            outcome.checkpoint.remove()
-            _tell(outcome.diverged, store, summary, progress.say)
-            summary.made += [d.record.id for d in outcome.drafts]
-            scores = [d.record.metrics["accuracy"] for d in outcome.drafts]
-            progress.say(f"{name}: {_scores(scores)}  {duration(time.monotonic() - began)}")
-            return
-    _halve(group, store, place, progress, summary, force=force)
+        half = len(group) // 2
+        self._progress.say(
+            f"{label(group)}: {len(group)} runs do not fit into the GPU's memory together, trying {half}"
+        )
+        for part in (group[:half], group[half:]):
+            self.work(part)
+
+    def _watched(self, claim: Claim) -> Callable[[int], None]:
+        """Progress of a pass also keeps its claim alive."""
+
+        def advance(images: int) -> None:
+            self._progress.advance(images)
+            claim.renew()
+
+        return advance
 
 
-def _halve(
-    group: Sequence[Planned], store: Store, place: Workplace, progress: Progress, summary: Summary, *, force: bool
-) -> None:
-    torch.cuda.empty_cache()
-    if len(group) == 1:
-        message = "the GPU's memory does not hold one run. Use a smaller batch (--batch-size) or a larger GPU."
-        summary.failed[group[0].run.id] = message
-        progress.say(f"{label(group)}: not run. {message}")
-        return
-    half = len(group) // 2
-    progress.say(f"{label(group)}: {len(group)} runs do not fit into the GPU's memory together, trying {half}")
-    for part in (group[:half], group[half:]):
-        _one(part, store, place, progress, summary, force=force)
-
-
-def _both(advance: Callable[[int], None], claim: Claim) -> Callable[[int], None]:
-    """Progress of a pass also keeps its claim alive."""
-
-    def step(images: int) -> None:
-        advance(images)
-        claim.renew()
-
-    return step
+def _weights(group: Sequence[Planned]) -> str:
+    return f"{group[0].run.protocol.backbone} {group[0].run.protocol.weights}"
 
 
 def label(group: Sequence[Planned]) -> str:
@@ -145,18 +161,15 @@ def _scores(scores: Sequence[float]) -> str:
     return " ".join(f"{score:.2f}" for score in scores) + " %" if scores else "no record"
 
 
-def _tell(diverged: Sequence[Diverged], store: Store, summary: Summary, say: Callable[[str], None]) -> None:
+def _keep_diverged(lost: Diverged, store: Store) -> Path:
     """A run whose loss was no number makes no record; what was seen of it is kept under ``.failed``."""
-    for lost in diverged:
-        folder = store.root / ".failed"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{lost.planned.run.id}.json"
-        seen = {
-            "reason": lost.reason,
-            "protocol": lost.planned.run.protocol.as_dict(),
-            "seed": lost.planned.run.seed,
-            "history": [asdict(line) for line in lost.history],
-        }
-        path.write_text(json.dumps(seen, indent=1), encoding="utf-8")
-        summary.failed[lost.planned.run.id] = f"{lost.reason}; its history is in {path}"
-        say(f"{label([lost.planned])}: FAILED, {lost.reason}. No record is made; its history is in {path}")
+    seen = {
+        "reason": lost.reason,
+        "protocol": lost.planned.run.protocol.as_dict(),
+        "seed": lost.planned.run.seed,
+        "history": [asdict(line) for line in lost.history],
+    }
+    path = store.root / ".failed" / f"{lost.planned.run.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(seen, indent=1), encoding="utf-8")
+    return path

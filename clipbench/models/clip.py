@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from clipbench.errors import UserError
+from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
 from clipbench.models.sources import Sources
@@ -66,7 +68,7 @@ def _open_clip(backbone: str, weights: str, sources: Sources, seed: int) -> Any:
     if weights == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return open_clip.create_model(name, pretrained=None)
+            return _bare(open_clip, name)
     return _pretrained(open_clip, name, weights)
 
 
@@ -74,37 +76,50 @@ def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
     """open_clip's own download, once the tag is known to fit the architecture's activation."""
     if tag not in open_clip.list_pretrained_tags_by_model(name):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise UserError(
+        raise MissingWeightsError(
             f"open_clip has no weights {tag!r} for {name}; it has {tags}. --weights FILE takes a local file."
         )
     if open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False) and not _quick_gelu(open_clip, name):
-        raise UserError(
+        raise MissingWeightsError(
             f"the weights {tag!r} were trained with QuickGELU, but {name} has plain GELU: its features would be wrong. "
             f"Use --backbone {name}-quickgelu."
         )
+    # The hub's client logs each of its retries; the paragraph below says it once.
+    logging.disable(logging.ERROR)
     try:
         return open_clip.create_model(name, pretrained=tag)
     except (OSError, RuntimeError) as error:
-        raise UserError(
+        raise MissingWeightsError(
             f"the weights {tag!r} of {name} could not be fetched ({_first_line(error)}). They are looked for in the "
             f"Hugging Face and open_clip caches and then downloaded. Without network, fetch them elsewhere and pass "
             f"--weights FILE, or add --smoke to see the command work with the embedded model."
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _with_file(open_clip: Any, name: str, path: Path) -> Any:
     """Weights from a safetensors file, or a torch file read with ``weights_only``."""
     if not path.is_file():
-        raise UserError(f"the weights file {path} does not exist.")
-    model = open_clip.create_model(name, pretrained=None)
+        raise MissingWeightsError(f"the weights file {path} does not exist.")
+    model = _bare(open_clip, name)
     try:
         open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except Exception as error:
-        raise UserError(
-            f"the weights file {path} does not hold a {name}: {_first_line(error)} "
+        raise MissingWeightsError(
+            f"the weights file {path} does not hold a {name}: {_fault(error)}. "
             f"Check that it is whole and that --backbone names its architecture."
         ) from error
     return model.float()
+
+
+def _bare(open_clip: Any, name: str) -> Any:
+    """The architecture with random weights, without open_clip's warning about them: here they are meant."""
+    logging.disable(logging.WARNING)
+    try:
+        return open_clip.create_model(name, pretrained=None)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _configured(backbone: str, config: Path | None) -> str:
@@ -131,6 +146,13 @@ def _check_tower(backbone: str, visual: nn.Module) -> None:
         raise UserError(
             f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one."
         )
+
+
+def _fault(error: BaseException) -> str:
+    """What is wrong with a file. PyTorch's own words for a pickle advise to load it unsafely; they are not repeated."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is neither safetensors nor a torch file that holds tensors only"
+    return _first_line(error).rstrip(".")
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from clipbench.compare import Comparison
 from clipbench.published import Published
+from clipbench.record import Record
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.spec import Axis, Experiment, Paper
 
@@ -143,7 +144,7 @@ def cell_values(c: Comparison) -> dict[str, Any]:
             "std": c.ours.std,
             "profile": c.measured.profile,
             "values": {str(seed): value for seed, value in sorted(c.measured.values.items())},
-            "runs": {str(r.seed): r.id for r in sorted(c.measured.records, key=lambda r: r.seed)},
+            "runs": _runs(c.measured.records),
             "not_comparable": list(c.measured.not_comparable),
         }
     )
@@ -163,6 +164,12 @@ def cell_values(c: Comparison) -> dict[str, Any]:
         "verdict": c.verdict,
         "reason": c.reason,
     }
+
+
+def _runs(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Ids of the runs behind a cell, by seed: one each, or for an average one of every part."""
+    seeds = sorted({r.seed for r in records})
+    return {str(seed): [r.id for r in records if r.seed == seed] for seed in seeds}
 
 
 def latex(table: Table) -> str:

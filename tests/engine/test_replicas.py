@@ -10,8 +10,8 @@ import pytest
 import torch
 from passes_for_tests import curve, place, planned, predictions
 
-from clipbench.engine.loop import Hooks, Loop, Parts, State
 from clipbench.engine.linear_head import LinearHead
+from clipbench.engine.loop import Hooks, Loop, Parts, State
 from clipbench.engine.passes import run_pass
 from clipbench.methods.linear_probe import LinearProbe
 from clipbench.spec import Protocol
@@ -71,7 +71,7 @@ class _Numbers:
     def __init__(self, count: int) -> None:
         self._features = torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
 
-    def batch(self, index: torch.Tensor, view: torch.Tensor | None = None) -> torch.Tensor:
+    def batch(self, index: torch.Tensor, view: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         return self._features[index]
 
 

@@ -85,7 +85,14 @@ def test_streams_of_other_purposes_are_others() -> None:
 
 @pytest.mark.parametrize(
     ("count", "drop", "sizes"),
-    [(10, False, [4, 4, 2]), (10, True, [4, 4]), (8, False, [4, 4]), (8, True, [4, 4]), (3, True, [3]), (3, False, [3])],
+    [
+        (10, False, [4, 4, 2]),
+        (10, True, [4, 4]),
+        (8, False, [4, 4]),
+        (8, True, [4, 4]),
+        (3, True, [3]),
+        (3, False, [3]),
+    ],
 )
 def test_batches(count: int, drop: bool, sizes: list[int]) -> None:
     found = batches(count, 4, drop_last=drop)

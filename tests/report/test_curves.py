@@ -1,0 +1,73 @@
+"""Figures of curves: the numbers behind them are the histories, and the pictures are the same every time."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from factory import record, table
+
+from clipbench.measured import Library
+from clipbench.record import Record
+from clipbench.report.curves import draw_curves
+from clipbench.report.write import write_figures
+from clipbench.spec import Overrides
+from clipbench.store import Draft, Store
+
+ROWS = ("lora-r4", "lora-r8", "full")
+
+
+def made(profile: str = "full") -> list[Record]:
+    return [
+        record(("lora-clip/table1", row, column), seed, 90.0 + seed + i, overrides=Overrides(profile=profile))
+        for i, row in enumerate(ROWS)
+        for column in ("ucm-80", "aid-20")
+        for seed in (1, 2)
+    ]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, bytes]:
+    return draw_curves(*table("lora-clip/figure3"), Library(made()))
+
+
+def test_the_numbers_behind_the_picture_are_the_histories(drawn: dict[str, bytes]) -> None:
+    rows = list(csv.DictReader(drawn["csv"].decode().splitlines()))
+    by_run = {r.id: r for r in made()}
+    assert len(rows) == 12 * 10
+    for row in rows:
+        source = by_run[row["run"]]
+        assert (row["row"], int(row["seed"]), row["profile"]) == (source.origin.row, source.seed, "full")
+        assert float(row["accuracy"]) == source.history[int(row["epoch"]) - 1].accuracy
+        assert row["panel"].startswith("a) UCM" if source.origin.column == "ucm-80" else "b) AID")
+
+
+def test_the_pictures_are_pictures_and_the_same_every_time(drawn: dict[str, bytes]) -> None:
+    assert drawn["png"].startswith(b"\x89PNG")
+    assert len(drawn["png"]) > 20_000
+    root = ElementTree.fromstring(drawn["svg"])  # noqa: S314 - our own
+    assert root.tag.endswith("svg")
+    assert draw_curves(*table("lora-clip/figure3"), Library(list(reversed(made())))) == drawn
+
+
+def test_every_curve_is_in_the_legend_and_the_axes_are_named(drawn: dict[str, bytes]) -> None:
+    svg = drawn["svg"].decode()
+    for text in ("r = 4, α = 8", "r = 8, α = 16", "CLIP Full tuning", "Epoch", "Overall accuracy", "not run"):
+        assert text in svg
+    assert "smoke" not in svg.lower()
+
+
+def test_a_smoke_figure_says_so() -> None:
+    found = draw_curves(*table("lora-clip/figure3"), Library(made("smoke")))
+    assert "SMOKE PROFILE" in found["svg"].decode()
+    assert "smoke profile, not the paper's" in found["svg"].decode()
+    assert {row["profile"] for row in csv.DictReader(found["csv"].decode().splitlines())} == {"smoke"}
+
+
+def test_figures_are_written_where_there_are_runs_behind_them(tmp_path: Path) -> None:
+    assert write_figures([], tmp_path, None) == []
+    Store(tmp_path / "results").publish([Draft(r, {}) for r in made()])
+    assert [p.name for p in write_figures([], tmp_path, None)] == ["figure3.png", "figure3.svg", "figure3.csv"]
+    assert write_figures([], tmp_path, "smoke") == []

@@ -1,0 +1,239 @@
+"""Tables and comparisons in every format: the same numbers, escaped, marked, and linked to their runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from factory import PAPERS, record, records, table
+
+from clipbench.compare import compare_paper, summary
+from clipbench.measured import Library
+from clipbench.published import load_published
+from clipbench.record import Record
+from clipbench.report import table as t
+from clipbench.report.comparison import render
+from clipbench.report.provenance import SMOKE, provenance_of
+from clipbench.report.write import replace_file, write_tables
+from clipbench.spec import Overrides
+from clipbench.store import Draft, Store
+
+CELL = ("lora-clip/table1", "lora-r8", "ucm-80")
+PROBE = ("lora-clip/table1", "linear-probe", "aid-20")
+NEAR = (99.36, 99.38, 99.37, 99.35, 99.39)
+FULL = [*records(CELL, NEAR), *records(PROBE, (90.0, 91.0))]
+PRETEND = Overrides(profile="smoke")
+TABLES = [e.id for p in PAPERS.values() for e in p.experiments.values() if e.rows]
+
+
+def built(made: Sequence[Record], name: str = "lora-clip/table1") -> t.Table:
+    paper, experiment = table(name)
+    return t.Table(paper, experiment, load_published(paper), compare_paper([(paper, experiment)], Library(made)))
+
+
+def unescaped(line: str, character: str) -> int:
+    return len(re.findall(rf"(?<!\\){character}", line))
+
+
+# LaTeX
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_line_of_the_latex_has_as_many_cells_as_the_table_has_columns(name: str) -> None:
+    made = built(FULL, name)
+    code = t.latex(made)
+    (columns,) = re.findall(r"\\begin\{tabular\}\{([a-z]+)\}", code)
+    assert len(columns) == len(made.experiment.columns) + 2
+    body = code[code.index("\\toprule") : code.index("\\bottomrule")]
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    for line in lines:
+        spans = re.match(r"\\multicolumn\{(\d+)\}", line)
+        cells = int(spans.group(1)) if spans else unescaped(line, "&") + 1
+        assert cells == len(columns), line
+    assert len(lines) > len([row for row in made.experiment.rows if not row.extra])
+    assert code.count("{") - code.count(r"\{") == code.count("}") - code.count(r"\}")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_latex_holds_nothing_that_latex_would_stumble_over(name: str) -> None:
+    code = "\n".join(line for line in t.latex(built(FULL, name)).splitlines() if not line.startswith("%"))
+    assert not unescaped(code, "%")
+    assert not unescaped(code, "#")
+    assert not unescaped(code, "_")
+    outside = re.sub(r"\$[^$]*\$", "", code)
+    assert "$" not in outside
+    assert outside.isascii(), sorted({c for c in outside if not c.isascii()})
+
+
+def test_latex_escapes_what_a_user_may_write() -> None:
+    assert t._tex(r"50% & $5 #1 a_b {x} ~ ^ \end") == (
+        r"50\% \& \$5 \#1 a\_b \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}end"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("name", TABLES)
+def test_the_latex_compiles(name: str, tmp_path: Path) -> None:
+    content = t.latex(built(FULL, name))
+    page = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}"
+    (tmp_path / "a.tex").write_text(f"{page}\n\\begin{{document}}\n{content}\\end{{document}}\n", encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+# The same numbers in every format
+
+
+def test_markdown_has_one_width_and_both_numbers_of_a_cell() -> None:
+    text = t.markdown(built(FULL))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert {unescaped(line, r"\|") for line in lines} == {6 + 2 + 1}
+    mine = lines.index(next(line for line in lines if line.startswith("| r=8")))
+    assert "99.37 ± 0.18" in lines[mine]
+    assert "**99.37 ± 0.02 (5)**" in lines[mine + 1]
+    assert any("(not in the paper)" in line and "90.50 ± 0.71 (2)" in line for line in lines)
+
+
+def test_csv_has_a_line_for_every_cell() -> None:
+    made = built(FULL)
+    rows = {(r["row"], r["column"]): r for r in csv.DictReader(t.csv(made).splitlines())}
+    assert len(rows) == len(made.cells)
+    mine = rows[CELL[1:]]
+    assert float(mine["printed"]) == 99.37
+    assert float(mine["measured"]) == pytest.approx(sum(NEAR) / 5)
+    assert (mine["runs"], mine["profile"], mine["verdict"]) == ("5", "full", "reproduced")
+    assert rows["full", "aid-50"]["printed_raw"] == "98.20±12"
+    assert float(rows["full", "aid-50"]["printed_std"]) == 0.12
+    assert rows["full", "aid-50"]["measured"] == ""
+
+
+def test_json_links_every_cell_to_runs_that_exist(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    store.publish([Draft(r, {}) for r in FULL])
+    written = write_tables(["lora-clip"], tmp_path, None)
+    assert sorted(p.name for p in written) == sorted(
+        f"{name}.{suffix}" for name in ("table1", "table2") for suffix in ("md", "csv", "tex", "json")
+    )
+    content = json.loads((tmp_path / "tables" / "lora-clip" / "table1.json").read_text())
+    measured = [c for c in content["cells"] if c["measured"]]
+    assert {(c["row"], c["column"]) for c in measured} == {CELL[1:], PROBE[1:]}
+    for cell in measured:
+        for seed, (run_id,) in cell["measured"]["runs"].items():
+            found = store.get(run_id)
+            assert found is not None
+            assert found.seed == int(seed)
+            assert found.metrics["accuracy"] == cell["measured"]["values"][seed]
+    assert content["commits"] == ["abc"]
+
+
+def test_a_table_without_a_measured_cell_is_not_written(tmp_path: Path) -> None:
+    Store(tmp_path / "results").publish([Draft(r, {}) for r in records(PROBE, (90.0,))])
+    assert {p.stem for p in write_tables([], tmp_path, None)} == {"table1"}
+    assert write_tables([], tmp_path, "smoke") == []
+
+
+def test_an_average_links_to_the_runs_of_all_its_parts() -> None:
+    where = [("clip-dora/table4", row, "clip-dora") for row in ("kvasir", "clinicdb", "isic2016", "busi")]
+    made = [record(w, seed, 80.0 + seed) for w in where for seed in (1, 2, 3)]
+    content = json.loads(t.to_json(built(made, "clip-dora/table4")))
+    (cell,) = [c for c in content["cells"] if (c["row"], c["column"]) == ("avg", "clip-dora")]
+    runs = cell["measured"]["runs"]
+    assert {seed: set(found) for seed, found in runs.items()} == {
+        str(seed): {r.id for r in made if r.seed == seed} for seed in (1, 2, 3)
+    }
+
+
+# Marks
+
+
+def test_smoke_numbers_are_marked_in_every_format() -> None:
+    made = built(records(CELL, (40.0, 41.0), overrides=PRETEND))
+    assert SMOKE in t.markdown(made)
+    assert f"% {SMOKE}" in t.latex(made)
+    assert "smoke profile" in t.latex(made).split("\\caption")[1].splitlines()[0]
+    (row,) = [r for r in csv.DictReader(t.csv(made).splitlines()) if r["measured"]]
+    assert (row["profile"], row["verdict"]) == ("smoke", "not comparable")
+    content = json.loads(t.to_json(made))
+    assert content["profiles"] == ["smoke"]
+    counts = summary(made.cells)
+    for kind in ("text", "md", "html"):
+        assert "SMOKE PROFILE" in render(made.cells, counts, kind, 0.5)
+    for kind in ("csv", "json"):
+        assert "smoke profile" in render(made.cells, counts, kind, 0.5)
+
+
+def test_full_numbers_carry_no_smoke_mark() -> None:
+    made = built(FULL)
+    for text in (t.markdown(made), t.latex(made), t.csv(made), t.to_json(made)):
+        assert "smoke" not in text.lower()
+
+
+def test_provenance_counts_a_run_once_and_names_both_ends() -> None:
+    runs = [record(CELL, 1), record(CELL, 1), record(CELL, 2, finished="2026-03-01T00:00:00.000+00:00", commit="def+")]
+    found = provenance_of(runs)
+    assert (found.runs, found.dates, found.commits) == (2, ("2026-01-01", "2026-03-01"), ("abc", "def+"))
+    assert provenance_of([]).lines() == ["Nothing is measured yet."]
+
+
+# HTML
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_html_page_stands_alone_and_is_well_formed() -> None:
+    made = built(FULL)
+    page = render(made.cells, summary(made.cells), "html", 0.5)
+    reader = _Reader()
+    reader.feed(page)
+    assert not reader.open
+    assert not reader.links
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert {"script", "link", "img", "iframe"}.isdisjoint(reader.tags)
+    assert reader.tags.count("tr") == len(made.cells) + 1
+    assert "99.37 ± 0.18" in reader.texts
+
+
+def test_html_escapes_what_a_record_says() -> None:
+    bad = "<script>alert(1)</script>"
+    made = built(records(CELL, NEAR, device=bad, complete=False, shortfall=bad))
+    page = render(made.cells, summary(made.cells), "html", 0.5)
+    assert bad not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+# Files
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b.md"
+    replace_file(path, b"one")
+    replace_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["b.md"]
