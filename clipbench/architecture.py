@@ -54,7 +54,7 @@ class Tower:
 
 @dataclass(frozen=True)
 class Model:
-    """A two-tower model, and for CLIPSeg its decoder (``decoder`` blocks, ``head`` what is trained as up-convolution)."""
+    """A two-tower model, and for CLIPSeg its decoder, of which the up-convolution can be trained by itself."""
 
     vision: Tower
     text: Tower
@@ -110,8 +110,8 @@ def _text(config: Mapping[str, Any], joint: int) -> Tower:
 def clipseg() -> Model:
     """``CIDAS/clipseg-rd64-refined``: CLIP ViT-B/16 and a decoder of 3 blocks, 64 wide, with the refined head.
 
-    Around the decoder's blocks: three reductions 768 to 64, two FiLM layers 512 to 64, and the head (a 3 x 3 convolution
-    and two transposed convolutions), which is the "transposed convolution responsible for the upscale" of CLIP-DoRA
+    Around the decoder's blocks: three reductions 768 to 64, two FiLM layers 512 to 64, and the head (a 3 x 3
+    convolution and two transposed convolutions): the "transposed convolution responsible for the upscale" of CLIP-DoRA
     sec. 4.4.
     """
     model = clip("ViT-B-16-quickgelu")

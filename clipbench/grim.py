@@ -1,8 +1,8 @@
 """Can a printed percentage, or its standard deviation, come from whole counts at all? GRIM and GRIMMER, in integers.
 
 A test set of N images and n repetitions give accuracies ``100 k / N`` with whole k, so that their mean is
-``100 S / (n N)`` with a whole S (GRIM: Brown and Heathers, 2017), and their spread follows from S and the sum of squares
-Q of the counts (GRIMMER: Anaya, 2016). Everything here is exact; nothing is computed in floating point.
+``100 S / (n N)`` with a whole S (GRIM: Brown and Heathers, 2017), and their spread follows from S and the sum of
+squares Q of the counts (GRIMMER: Anaya, 2016). Everything here is exact; nothing is computed in floating point.
 """
 
 from __future__ import annotations

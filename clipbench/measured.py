@@ -67,14 +67,17 @@ class Library:
         )
 
     def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
-        """Groups of records of this cell, the paper's own protocol first, then full before smoke, newest first."""
+        """Groups of records: of the paper's protocol, other full ones, smoke's default, others; newest first."""
         found = self._by_origin.get((experiment.id, cell.row.id, cell.column.id), set()) | {canonical.digest}
+        smoke = ""
         if experiment.protocol in paper.smoke:
-            found = found | {resolve(paper, experiment, cell, Overrides(profile="smoke")).protocol.digest}
+            smoke = resolve(paper, experiment, cell, Overrides(profile="smoke")).protocol.digest
+            found = found | {smoke}
 
-        def rank(digest: str) -> tuple[bool, bool, str]:
+        def rank(digest: str) -> tuple[bool, bool, bool, str]:
             records = self._by_digest[digest]
-            return digest == canonical.digest, records[0].protocol.profile != "smoke", max(r.finished for r in records)
+            full, newest = records[0].protocol.profile != "smoke", max(r.finished for r in records)
+            return digest == canonical.digest, full, digest == smoke, newest
 
         return sorted((d for d in found if d in self._by_digest), key=rank, reverse=True)
 
@@ -118,6 +121,12 @@ def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | No
 def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
     """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
     return resolve(paper, experiment, Cell(row, column))
+
+
+@cache
+def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The smoke profile's protocol of a cell."""
+    return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
 
 
 def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:

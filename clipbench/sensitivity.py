@@ -1,13 +1,15 @@
-"""How much each unsaid choice moves the number: every reading against the default, beside the gains that the paper claims."""
+"""How much each unsaid choice moves the number: every reading against the default, beside the claimed gains."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clipbench.capabilities import why_not
-from clipbench.claims import load_claims
+from clipbench.claims.claim import load_claims
 from clipbench.claims.forms import Order, Quantity
 from clipbench.claims.power import Sample, sample_of, t_quantile
 from clipbench.metrics import METRICS
@@ -16,8 +18,16 @@ from clipbench.readings import Variant, variants
 from clipbench.record import Record
 from clipbench.spec import Cell, Experiment, Overrides, Paper, resolve
 
-Values = Mapping[str, Mapping[int, float]]
-"""Numbers by protocol digest and seed."""
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs of one protocol: number by seed, and test images."""
+
+    values: Mapping[int, float]
+    images: int
+
+
+_NONE = Runs({}, 0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class CellShift:
 
 @dataclass(frozen=True)
 class Shift:
-    """One reading. ``sample`` holds the mean shift over its cells, seed by seed; without it ``why`` says what is lacking."""
+    """One reading. ``sample`` is the mean shift over its cells, seed by seed; without it ``why`` says what lacks."""
 
     variant: Variant
     cells: tuple[CellShift, ...]
@@ -80,15 +90,17 @@ def sensitivity(
     """What the records say of the readings of one experiment; None where there is no record of it."""
     own = [r for r in records if r.origin.experiment.startswith(f"{paper.id}/")]
     profile = profile or ("full" if any(r.protocol.profile != "smoke" for r in own) else "smoke")
-    own = [r for r in own if (r.protocol.profile or "full") == profile]
+    own = [r for r in own if (r.protocol.profile or "full") == profile and experiment.metric in r.metrics]
     if not own:
         return None
     overrides = Overrides(profile, {}, _fields(own))
-    values = _values(own, experiment)
-    shifts = tuple(_shift(paper, experiment, v, overrides, values) for v in variants(paper, experiment) if not v.default)
+    values = _runs(own, experiment)
+    shifts = tuple(
+        _shift(paper, experiment, v, overrides, values) for v in variants(paper, experiment) if not v.default
+    )
     if all(s.sample is None for s in shifts):
         return None
-    used = {digest for digest in _digests(paper, experiment, overrides)}
+    used = set(_digests(paper, experiment, overrides))
     behind = tuple(r for r in own if r.protocol.digest in used)
     return Sensitivity(paper, experiment, profile, overrides.fields, shifts, tuple(gains(paper, experiment)), behind)
 
@@ -106,17 +118,21 @@ def gains(paper: Paper, experiment: Experiment) -> Iterator[Gain]:
 
 def _fields(records: Sequence[Record]) -> Mapping[str, object]:
     """The command-line overrides that most of the records were made with (``--epochs 1``)."""
-    counts = Counter(tuple(sorted((k, str(v)) for k, v in r.origin.overrides.items())) for r in records)
-    most, _ = counts.most_common(1)[0]
-    return next(r.origin.overrides for r in records if tuple(sorted((k, str(v)) for k, v in r.origin.overrides.items())) == most)
+    by_word = {json.dumps(dict(r.origin.overrides), sort_keys=True): r.origin.overrides for r in records}
+    counts = Counter(json.dumps(dict(r.origin.overrides), sort_keys=True) for r in records)
+    return by_word[counts.most_common(1)[0][0]]
 
 
-def _values(records: Sequence[Record], experiment: Experiment) -> Values:
-    metric = METRICS.get(experiment.metric or "", METRICS["accuracy"])
-    found: dict[str, dict[int, float]] = {}
+def _runs(records: Sequence[Record], experiment: Experiment) -> Mapping[str, Runs]:
+    """By protocol digest."""
+    metric = METRICS[experiment.metric or ""]
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record.protocol.digest, {})[record.seed] = metric.read(record)
-    return found
+        groups.setdefault(record.protocol.digest, []).append(record)
+    return {
+        digest: Runs({r.seed: metric.read(r) for r in group}, min(r.data.test_images for r in group))
+        for digest, group in groups.items()
+    }
 
 
 def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iterator[str]:
@@ -127,7 +143,9 @@ def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iter
             yield resolve(paper, source, cell, variant.of(overrides)).protocol.digest
 
 
-def _shift(paper: Paper, experiment: Experiment, variant: Variant, overrides: Overrides, values: Values) -> Shift:
+def _shift(
+    paper: Paper, experiment: Experiment, variant: Variant, overrides: Overrides, runs: Mapping[str, Runs]
+) -> Shift:
     if variant.reading.missing:
         return Shift(variant, (), None, f"cannot run yet: {variant.reading.missing}")
     source = source_of(paper, experiment)
@@ -139,25 +157,30 @@ def _shift(paper: Paper, experiment: Experiment, variant: Variant, overrides: Ov
             continue
         touched = True
         reason = reason or why_not(other) or ""
-        pairs.append((cell, values.get(default.protocol.digest, {}), values.get(other.protocol.digest, {})))
+        pairs.append((cell, runs.get(default.protocol.digest, _NONE), runs.get(other.protocol.digest, _NONE)))
     if not touched:
         return Shift(variant, (), None, f"the {overrides.profile} profile sets these fields itself")
-    return _compared(variant, [(c, a, b) for c, a, b in pairs if set(a) & set(b)], reason)
+    return _compared(variant, [(c, a, b) for c, a, b in pairs if set(a.values) & set(b.values)], reason)
 
 
-Pair = tuple[Cell, Mapping[int, float], Mapping[int, float]]
+Pair = tuple[Cell, Runs, Runs]
 
 
 def _compared(variant: Variant, pairs: Sequence[Pair], reason: str) -> Shift:
     """Differences seed by seed, and their mean over the cells for the seeds that all cells have."""
     if not pairs:
         return Shift(variant, (), None, reason or "not run")
-    cells = []
-    for cell, default, other in pairs:
-        seeds = set(default) & set(other)
-        mean = sum(other[s] - default[s] for s in seeds) / len(seeds)
-        cells.append(CellShift(cell.row.id, cell.column.id, mean, len(seeds)))
-    shared = set.intersection(*(set(default) & set(other) for _, default, other in pairs))
-    means = [sum(other[s] - default[s] for _, default, other in pairs) / len(pairs) for s in sorted(shared)]
-    sample = sample_of(means, 0.0, 0.0) if means else Sample(sum(c.shift for c in cells) / len(cells), 0.0, 1, known=True)
-    return Shift(variant, tuple(cells), sample, "")
+    differences = [
+        {s: other.values[s] - v for s, v in default.values.items() if s in other.values} for _, default, other in pairs
+    ]
+    cells = tuple(
+        CellShift(cell.row.id, cell.column.id, sum(d.values()) / len(d), len(d))
+        for (cell, *_), d in zip(pairs, differences, strict=True)
+    )
+    shared = set.intersection(*(set(d) for d in differences))
+    means = [sum(d[s] for d in differences) / len(pairs) for s in sorted(shared)] or [
+        sum(c.shift for c in cells) / len(cells)
+    ]
+    # A difference of two accuracies moves in whole images: their rounding is the least spread that it can have.
+    least = math.sqrt(sum((100 / max(default.images, 1)) ** 2 / 6 for _, default, _ in pairs)) / len(pairs)
+    return Shift(variant, cells, sample_of(means, least, least), "")

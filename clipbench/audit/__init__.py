@@ -1,11 +1,5 @@
 """Check a paper's numbers before re-running it: sums, reachable means, repeated cells, parameter counts, misprints.
 
-Nothing here needs data, weights or PyTorch.
+Nothing here needs data, weights or PyTorch. ``clipbench.audit.paper`` audits a registered paper,
+``clipbench.audit.user_table`` a CSV file; both give ``clipbench.audit.finding.Finding``.
 """
-
-from clipbench.audit.finding import CANNOT, SEVERITIES, Finding
-from clipbench.audit.numbers import Number
-from clipbench.audit.paper import audit_paper
-from clipbench.audit.user_table import audit_csv
-
-__all__ = ["CANNOT", "SEVERITIES", "Finding", "Number", "audit_csv", "audit_paper"]

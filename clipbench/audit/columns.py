@@ -17,9 +17,9 @@ one line per printed number, with a header naming these columns:
   difference_of        this number is the first minus the second of two such names
   same_as              any word: numbers with the same word must be equal
 
-or the table as it is printed: row names in the first column, column names in the header. A row named "n" and a row named
-"test_size" give repetitions and test images of each column; a row or column named Avg, Average or Mean is taken as the
-mean of all others.
+or the table as it is printed: row names in the first column, column names in the header. A row named "n" and a row
+named "test_size" give repetitions and test images of each column; a row or column named Avg, Average or Mean is taken
+as the mean of all others.
 
 What is not given cannot be checked, and the output says so.
 """

@@ -18,15 +18,47 @@ from clipbench.grim import (
     sums,
 )
 
+_DIVISOR = {"sample": "n - 1 (sample)", "population": "n (population)"}
+
 
 def check_counts(numbers: Iterable[Number]) -> Iterator[Finding]:
-    """A finding per printed accuracy that stands for itself, and one per printed standard deviation."""
+    """A finding per printed accuracy that stands for itself, and one per printed standard deviation.
+
+    One more where some standard deviations fit one divisor only and some the other.
+    """
+    numbers = list(numbers)
+    yield from _one_by_one(numbers)
+    yield from _divisors(numbers)
+
+
+def _one_by_one(numbers: Iterable[Number]) -> Iterator[Finding]:
     for number in numbers:
         if number.operation or number.value is None:
             continue
         yield _mean(number, number.value)
         if number.std is not None:
             yield _std(number, number.value, number.std)
+
+
+def _divisors(numbers: Iterable[Number]) -> Iterator[Finding]:
+    """Standard deviations of one source that cannot all have been formed by the same formula."""
+    fits: dict[str, list[Number]] = {}
+    for number in numbers:
+        if number.value is None or number.std is None or number.operation or _unknown(number):
+            continue
+        estimators = std_readings(number.value, number.std, Counts(number.test_size or 0, number.n or 0))
+        if len(estimators) == 1:
+            fits.setdefault(estimators[0], []).append(number)
+    if len(fits) == 2:
+        sides = [f"only with {_DIVISOR[name]}: {_places(those)}" for name, those in fits.items()]
+        found = "some fit only one divisor, some only the other: not all were formed alike, or not all are right"
+        yield Finding("std", "all standard deviations", "±", found, "inconsistent", "; ".join(sides))
+
+
+def _places(numbers: list[Number]) -> str:
+    shown = [f"{n.where} ({n.raw})" for n in numbers[:3]]
+    more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+    return ", ".join(shown) + more
 
 
 def _unknown(number: Number) -> str:
@@ -44,7 +76,14 @@ def _mean(number: Number, printed: Decimal) -> Finding:
         why = "every number of that many decimals is reachable"
         return Finding("mean", number.where, number.raw, why, CANNOT, _steps(counts))
     found, severity = _reached(mean_readings(printed, counts))
-    return Finding("mean", number.where, number.raw, found, severity, f"{_steps(counts)}; {_around(printed, counts)}{_source(number)}")
+    return Finding(
+        "mean",
+        number.where,
+        number.raw,
+        found,
+        severity,
+        f"{_steps(counts)}; {_around(printed, counts)}{_source(number)}",
+    )
 
 
 def _reached(readings: tuple[str, ...]) -> tuple[str, str]:
@@ -94,8 +133,7 @@ def _spread(estimators: tuple[str, ...]) -> tuple[str, str]:
     if not estimators:
         return "no counts give this mean and this spread, with n - 1 or with n", "impossible"
     if len(estimators) == 1:
-        divisor = {"sample": "n - 1 (sample)", "population": "n (population)"}[estimators[0]]
-        return f"reachable only when divided by {divisor}", "fine"
+        return f"reachable only when divided by {_DIVISOR[estimators[0]]}", "fine"
     return "reachable, divided by n - 1 or by n", "fine"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from clipbench.audit.counts import check_counts
@@ -24,14 +24,27 @@ def audit_paper(paper: Paper) -> list[Finding]:
     """Every finding, check by check, in the paper's order."""
     numbers = numbers_of(paper)
     exact = {name for name, metric in METRICS.items() if metric.exact}
-    counted = [n for n, p in zip(numbers.values(), load_published(paper).values(), strict=True) if p.metric not in exact]
+    counted = [
+        n for n, p in zip(numbers.values(), load_published(paper).values(), strict=True) if p.metric not in exact
+    ]
     return [
         *check_sums(numbers),
         *check_counts(counted),
         *check_repeats(numbers.values()),
         *check_parameters(paper, numbers),
         *check_misprints(numbers.values()),
+        *_misprinted_text(paper),
     ]
+
+
+def _misprinted_text(paper: Paper) -> Iterator[Finding]:
+    """Misprints of formulas and sentences, which ``claims.toml`` lists."""
+    from clipbench.claims.claim import load_claims  # which reads the numbers of this module
+    from clipbench.claims.settled import Settled
+
+    for claim in load_claims(paper):
+        if claim.kind == "misprint" and isinstance(claim.check, Settled) and not claim.check.in_numbers:
+            yield Finding("misprint", claim.where, claim.says, claim.check.found, "misprint", claim.note)
 
 
 def numbers_of(paper: Paper) -> Mapping[Key, Number]:

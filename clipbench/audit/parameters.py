@@ -62,7 +62,7 @@ def _judged(printed: Decimal, exact: list[Fraction]) -> tuple[str, str]:
         return "follows from the described architecture, as a share of the original model", "fine"
     computed = " or ".join(dict.fromkeys(f"{float(x):.{printed.decimals}f}" for x in exact))
     if printed.holds(exact[0], CUT):
-        return f"follows from the described architecture if cut off; rounded it is {computed}", "fine"
+        return f"follows from the described architecture if given to fewer digits; rounded it is {computed}", "fine"
     return f"the described architecture gives {computed}", "inconsistent"
 
 

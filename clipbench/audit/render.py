@@ -61,9 +61,14 @@ def _indented(text: str, by: int) -> str:
 
 def _kinds(findings: Sequence[Finding]) -> list[tuple[str, int]]:
     """Harmless findings by check, table and outcome, the most frequent first."""
-    names = {"average": "sums", "mean": "means", "std": "standard deviations", "repeat": "repeated numbers"}
-    kinds = Counter((names.get(f.check, f.check), f.where.partition(",")[0], f.found) for f in findings)
-    return [(f"{check}, {table}: {found}", count) for (check, table, found), count in kinds.items()]
+    kinds = Counter((f.check, f.where.partition(",")[0], f.found) for f in findings)
+    return [(f"{_noun(check, count)}, {table}: {found}", count) for (check, table, found), count in kinds.items()]
+
+
+def _noun(check: str, count: int) -> str:
+    nouns = {"average": "sum", "mean": "mean", "std": "standard deviation", "repeat": "repeated number"}
+    noun = nouns.get(check, check.removesuffix("s"))
+    return noun if count == 1 else f"{noun}s"
 
 
 def _markdown(name: str, findings: Sequence[Finding], every: bool) -> str:
@@ -71,7 +76,9 @@ def _markdown(name: str, findings: Sequence[Finding], every: bool) -> str:
     for severity in SEVERITIES:
         chosen = [f for f in findings if f.severity == severity]
         if chosen and (severity in _GRAVE or every):
-            rows = [f"| {_cell(f.where)} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |" for f in chosen]
+            rows = [
+                f"| {_cell(f.where)} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |" for f in chosen
+            ]
             head = "| where | printed | found | arithmetic |\n|---|---|---|---|"
             parts.append(f"### {severity.capitalize()}\n\n" + "\n".join([head, *rows]))
         elif chosen:
@@ -88,5 +95,3 @@ def _values(name: str, findings: Sequence[Finding]) -> dict[str, object]:
     counts = Counter(f.severity for f in findings)
     summary = {severity: counts[severity] for severity in SEVERITIES}
     return {"paper": name, "summary": summary, "checks": CHECKS, "findings": [asdict(f) for f in findings]}
-
-

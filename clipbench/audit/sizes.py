@@ -1,4 +1,4 @@
-"""How many test images stand behind a printed accuracy: official sizes, or the catalogue's counts cut by the protocol."""
+"""How many test images stand behind an accuracy: official sizes, or the catalogue's counts cut by the protocol."""
 
 from __future__ import annotations
 

@@ -48,4 +48,8 @@ def _judged(printed: Decimal, exact: Fraction, slack: Fraction) -> tuple[str, st
 def _arithmetic(operation: str, values: Sequence[Decimal], exact: Fraction) -> str:
     sign = " - " if operation == "difference" else " + "
     shown = sign.join(f"({v})" if v.digits < 0 else str(v) for v in values)
-    return f"{shown} = {float(exact):.4f}" if operation == "difference" else f"({shown}) / {len(values)} = {float(exact):.4f}"
+    return (
+        f"{shown} = {float(exact):.4f}"
+        if operation == "difference"
+        else f"({shown}) / {len(values)} = {float(exact):.4f}"
+    )

@@ -16,7 +16,9 @@ from clipbench.audit.sums import check_sums
 from clipbench.errors import UserError
 from clipbench.grim import Decimal
 
-_VALUE = re.compile(r"\(?(?P<value>[-−]?\d+(?:\.\d+)?)\s*%?\)?(?:\s*(?:±|\+-|\+/-|\\pm)\s*(?P<std>\d+(?:\.\d+)?)\s*%?)?")
+_VALUE = re.compile(
+    r"\(?(?P<value>[-−]?\d+(?:\.\d+)?)\s*%?\)?(?:\s*(?:±|\+-|\+/-|\\pm)\s*(?P<std>\d+(?:\.\d+)?)\s*%?)?"
+)
 _NOTHING = ("", "-", "--", "–", "—", "n/a", "N/A")
 _AVERAGES = ("avg", "avg.", "average", "mean")
 
@@ -156,4 +158,6 @@ def _parts(entry: Mapping[str, str], entries: Entries, where: str) -> tuple[str,
     for candidate in (across, down):
         if set(candidate) <= keys:
             return operation, tuple(candidate)
-    raise UserError(f"{where}: {operation}_of names {', '.join(names)}, which are neither columns nor rows of this table")
+    raise UserError(
+        f"{where}: {operation}_of names {', '.join(names)}, which are neither columns nor rows of this table"
+    )

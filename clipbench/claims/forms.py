@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from clipbench.audit.numbers import Key
@@ -120,8 +121,8 @@ def _rising(f: Mapping[str, Any], c: Context) -> Compiled:
     entries = []
     for sequence in f["sequences"]:
         values = [cell(text, c.where, c.numbers) for text in sequence]
-        names = [_step(early, late) for early, late in zip(sequence, sequence[1:], strict=False)]
-        steps = [late - early for early, late in zip(values, values[1:], strict=False)]
+        names = [_step(early, late) for early, late in pairwise(sequence)]
+        steps = [late - early for early, late in pairwise(values)]
         entries += list(zip(names, steps, strict=True))
     return _order(entries, f, c)
 
@@ -134,7 +135,9 @@ def _step(early: str, late: str) -> str:
 def _below(f: Mapping[str, Any], c: Context) -> Compiled:
     """Differences smaller than a bound."""
     bound = Linear((), Fraction(str(f["bound"])))
-    return _order([(f"{f['bound']} - ({named(text)})", bound - cell(text, c.where, c.numbers)) for text in f["of"]], f, c)
+    return _order(
+        [(f"{f['bound']} - ({named(text)})", bound - cell(text, c.where, c.numbers)) for text in f["of"]], f, c
+    )
 
 
 def _above_outside(f: Mapping[str, Any], c: Context) -> Compiled:
@@ -157,9 +160,7 @@ def _matching(names: Sequence[str], patterns: Sequence[str], but: Sequence[str],
     for pattern in (*patterns, *but):
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(f"{c.where}: {pattern!r} matches none of {', '.join(names)}")
-    return [
-        n for n in names if any(fnmatchcase(n, p) for p in patterns) and not any(fnmatchcase(n, p) for p in but)
-    ]
+    return [n for n in names if any(fnmatchcase(n, p) for p in patterns) and not any(fnmatchcase(n, p) for p in but)]
 
 
 def _reported(c: Context, experiment: str, rows: Sequence[str], column: str) -> list[Key]:
@@ -187,13 +188,15 @@ FORMS: Mapping[str, Form] = {
     "below": Form(_below, {"of": list, "bound": float}, _QUANTIFIED),
     "above-outside": Form(_above_outside, {"cell": str, "others": dict, "source": str}, _QUANTIFIED),
     "ratio": Form(settled.ratio, {"of": list}, number=True),
-    "size": Form(settled.size, {"models": list}, {"known": dict, "source": str, "part": str, "about": float}, number=True),
+    "size": Form(
+        settled.size, {"models": list}, {"known": dict, "source": str, "part": str, "about": float}, number=True
+    ),
     "architecture": Form(settled.architecture, {"cells": list}),
     "class-sizes": Form(settled.class_sizes, {"dataset": str, "low": int, "high": int}, {"about": float}),
     "reachable": Form(settled.reachable, {"experiment": str, "columns": list}),
     "reported": Form(settled.reported, {"fields": dict}),
     "unquoted-rows": Form(settled.unquoted_rows, {"experiment": str, "count": int}),
-    "misprint": Form(settled.misprint, {"read_as": str}),
+    "misprint": Form(settled.misprint, {"read_as": str}, {"in_numbers": bool}),
     "reading": Form(settled.reading, {"holds": bool, "because": str}),
 }
 __all__ = ["FORMS", "Compiled", "Context", "Form", "Order", "Quantity", "Settled"]

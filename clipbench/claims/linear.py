@@ -43,7 +43,7 @@ class Linear:
 
 
 def cell(text: str, where: str, numbers: Numbers) -> Linear:
-    """``table1/clip-dora-1shot/avg``, or two of them as ``a - b``. Raises ``UserError`` for a cell that is not printed."""
+    """``table1/clip-dora-1shot/avg``, or two of them as ``a - b``. Raises ``UserError`` where it is not printed."""
     first, minus, second = text.partition(" - ")
     left = Linear(((Fraction(1), _key(first, where, numbers)),))
     return left - cell(second, where, numbers) if minus else left

@@ -90,13 +90,15 @@ def _sample(linear: Linear, terms: Sequence[tuple[object, Source | None]]) -> Sa
 
 def _binomial(measured: Measured) -> float:
     """Variance of an accuracy over its test images, squared percent: stands in for the spread of a single seed."""
+    if measured.exact:
+        return 0.0
     p = min(max(math.fsum(measured.values.values()) / len(measured.values) / 100, 0.0), 1.0)
     return 1e4 * p * (1 - p) / max(_images(measured), 1)
 
 
 def _least(ours: Sequence[tuple[float, Measured]]) -> float:
     """A difference moves in whole images: the spread of rounding to one."""
-    return math.sqrt(math.fsum((f * 100 / max(_images(s), 1)) ** 2 / 12 for f, s in ours))
+    return math.sqrt(math.fsum((f * 100 / max(_images(s), 1)) ** 2 / 12 for f, s in ours if not s.exact))
 
 
 def _images(measured: Measured) -> int:

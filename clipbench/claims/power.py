@@ -72,7 +72,7 @@ def power(distance: float, sample: Sample, n: int, level: float = LEVEL) -> floa
 
 
 def seeds_for(distance: float, sample: Sample, level: float = LEVEL, wanted: float = POWER) -> int | None:
-    """The fewest seeds that show it with that chance, were mean and spread to stay as they are; None: no number does."""
+    """The fewest seeds that show it with that chance, were mean and spread to stay; None: no number does."""
     if distance <= 0.0 or power(distance, sample, MOST, level) < wanted:
         return None
     low, high = 2, MOST

@@ -37,7 +37,7 @@ def render(papers: Papers, kind: str, *, measured: bool, about: Sequence[str] = 
 
 
 def summary(judged: Sequence[Judged], *, measured: bool) -> str:
-    """``31 claims on the printed numbers: 20 hold, ...``."""
+    """``31 claims on the printed numbers: holds 20, ...``."""
     line = f"{len(judged)} claims on the printed numbers: {_counts([j.printed for j in judged])}"
     ours = [j.ours for j in judged if j.ours is not None]
     return f"{line}; on ours: {_counts(ours) or 'nothing to measure'}" if measured else line
@@ -45,7 +45,7 @@ def summary(judged: Sequence[Judged], *, measured: bool) -> str:
 
 def _counts(outcomes: Sequence[Outcome]) -> str:
     counts = Counter(o.verdict for o in outcomes)
-    return ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    return ", ".join(f"{word} {counts[word]}" for word in WORDS if counts[word])
 
 
 def _text(name: str, judged: Sequence[Judged], measured: bool) -> str:
@@ -74,7 +74,14 @@ def _filled(text: str, by: int) -> str:
 
 
 def _markdown(name: str, judged: Sequence[Judged], measured: bool) -> str:
-    head = ["where", "the paper says", "printed", "from the printed numbers", "verdict", *(["ours"] if measured else [])]
+    head = [
+        "where",
+        "the paper says",
+        "printed",
+        "from the printed numbers",
+        "verdict",
+        *(["ours"] if measured else []),
+    ]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for j in judged:
         found = f"{j.printed.found}. {j.claim.note}" if j.claim.note else j.printed.found
@@ -92,7 +99,8 @@ def _legend(kind: str, measured: bool) -> str:
     )
     if measured:
         text += (
-            " On ours: ± is the standard error over seeds; differences are formed seed by seed and tested one-sided at 5%; "
+            " On ours: ± is the standard error over seeds; differences are formed seed by seed and tested one-sided at "
+            "5%; "
             f"the seeds that would tell give a decision with a chance of {POWER:.0%}, were mean and spread to stay."
         )
     return text if kind == "md" else textwrap.fill(text, _WIDTH)

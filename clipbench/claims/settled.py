@@ -38,10 +38,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Settled:
-    """A verdict that no run can change, and what was found."""
+    """A verdict that no run can change, and what was found; ``in_numbers``: a printed number's own note says it too."""
 
     verdict: str
     found: str
+    in_numbers: bool = False
 
 
 def _said(good: bool, found: str) -> Settled:
@@ -99,7 +100,7 @@ def architecture(f: Mapping[str, Any], c: Context) -> Settled:
     return _said(not bad, f"{len(findings) - len(bad)} of {len(findings)} follow. {shown}")
 
 
-def class_sizes(f: Mapping[str, Any], c: Context) -> Settled:
+def class_sizes(f: Mapping[str, Any], _: Context) -> Settled:
     """The classes of a data set hold between so and so many images (``about``: relative tolerance)."""
     counts = entry(f["dataset"]).classes.values()
     low, high, slack = min(counts), max(counts), f.get("about", 0.0)
@@ -121,10 +122,14 @@ def reachable(f: Mapping[str, Any], c: Context) -> Settled:
 
 def reported(f: Mapping[str, Any], c: Context) -> Settled:
     """Some table prints a number for every combination of these protocol fields."""
-    lacking = [word for word in _combinations(f["fields"]) if not _printed_for(c, word)]
-    shown = [", ".join(f"{name} {value}" for name, value in word.items()) for word in lacking]
-    found = f"no table prints a number for {'; '.join(shown)}" if lacking else "every combination is printed"
-    return Settled(UNSUPPORTED if lacking else HOLDS, found)
+    asked = _combinations(f["fields"])
+    lacking = [word for word in asked if not _printed_for(c, word)]
+    if not lacking:
+        return Settled(HOLDS, "every combination is printed")
+    shown = [", ".join(f"{name} {value}" for name, value in word.items()) for word in lacking[:3]]
+    more = f"; and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+    found = f"{len(lacking)} of {len(asked)} combinations are printed nowhere: {'; '.join(shown)}{more}"
+    return Settled(UNSUPPORTED, found)
 
 
 def _combinations(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -152,11 +157,11 @@ def unquoted_rows(f: Mapping[str, Any], c: Context) -> Settled:
     return _said(len(own) == f["count"], f"{len(own)} rows are the paper's own: {', '.join(own)}")
 
 
-def misprint(f: Mapping[str, Any], c: Context) -> Settled:
-    """Wrong as printed, plain in meaning."""
-    return Settled(MISPRINT, f"read as {f['read_as']}")
+def misprint(f: Mapping[str, Any], _: Context) -> Settled:
+    """Wrong as printed, plain in meaning; ``in_numbers`` where the printed numbers' own notes say it already."""
+    return Settled(MISPRINT, f"read as {f['read_as']}", f.get("in_numbers", False))
 
 
-def reading(f: Mapping[str, Any], c: Context) -> Settled:
+def reading(f: Mapping[str, Any], _: Context) -> Settled:
     """Judged by reading, not by computing."""
     return _said(f["holds"], f"{f['because']} (judged by reading)")

@@ -55,7 +55,9 @@ def _text(paper: Paper, used: Used) -> str:
             missing = f" (cannot run yet: {reading.missing})" if reading.missing else ""
             lines.append(_filled(f"{mark} {reading.name}: {reading.means}{missing}", "  "))
     first = paper.assumptions[used[0][0].id] if used else None
-    other = next((r.name for r in first.readings.values() if r.name != first.take and not r.missing), "") if first else ""
+    other = (
+        next((r.name for r in first.readings.values() if r.name != first.take and not r.missing), "") if first else ""
+    )
     if first and other:
         lines += ["", f"another reading: clipbench run EXPERIMENT --assume {first.id}={other}; every one: --assume all"]
     return "\n".join(lines)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from clipbench.audit import Finding, audit_csv, audit_paper
+from clipbench.audit.finding import Finding
+from clipbench.audit.paper import audit_paper
 from clipbench.audit.render import render
+from clipbench.audit.user_table import audit_csv
 from clipbench.errors import UserError
 from clipbench.spec import Paper, load_papers
 

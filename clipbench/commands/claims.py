@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from clipbench.claims import load_claims, on_printed
+from clipbench.claims.claim import load_claims
 from clipbench.claims.measured import Bench, on_measured
+from clipbench.claims.printed import on_printed
 from clipbench.claims.render import Judged, render
 from clipbench.commands.audit import papers_named
-from clipbench.commands.compare import _records as records_of
+from clipbench.commands.list import report
 from clipbench.measured import Library
+from clipbench.record import Record
 from clipbench.report.provenance import provenance_of
+from clipbench.store import Store
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print every claim with its verdicts."""
-    records = records_of(arguments.out) if arguments.measured else []
+    records = _records(arguments.out) if arguments.measured else []
     library = Library(records, arguments.profile)
     judged = {}
     for paper in papers_named(arguments.papers):
         bench = Bench(paper, library) if arguments.measured else None
         judged[paper.short] = [
-            Judged(claim, on_printed(claim), on_measured(claim, bench) if bench else None) for claim in load_claims(paper)
+            Judged(claim, on_printed(claim), on_measured(claim, bench) if bench else None)
+            for claim in load_claims(paper)
         ]
     chosen = [r for r in records if arguments.profile in (None, r.protocol.profile)]
     about = provenance_of(chosen).lines() if arguments.measured else []
     print(render(judged, arguments.format, measured=arguments.measured, about=about))
     return 0
+
+
+def _records(out: Path) -> list[Record]:
+    records, faults = Store(out / "results").scan()
+    report(faults)
+    return records

@@ -48,7 +48,9 @@ def _assumptions(arguments: argparse.Namespace) -> int:
     tables = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
     if not found:
-        raise UserError("no reading beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them.")
+        raise UserError(
+            "no reading beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
+        )
     print(render_readings(found, arguments.format))
     written = [path for s in found for path in write(s, arguments.out)]
     print("\n".join(f"written: {path}" for path in written), file=sys.stderr if arguments.format == "json" else None)

@@ -28,7 +28,7 @@ from clipbench.engine.views import Images
 from clipbench.errors import UserError
 from clipbench.methods import method
 from clipbench.models.backbone import Backbone
-from clipbench.models.clip import load_backbone
+from clipbench.models.load import load_backbone
 from clipbench.models.sources import Sources
 from clipbench.plan import Planned
 from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record

@@ -1,9 +1,10 @@
-"""Backbones: open_clip models by name or config file, and the embedded tiny model."""
+"""Backbones by name: open_clip models (or a config file), timm ViTs, and the tiny models of the smoke profile."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 from clipbench.errors import UserError
@@ -11,22 +12,31 @@ from clipbench.errors import UserError
 TINY = "clipbench-tiny"
 """The embedded model: a genuine open_clip CLIP of a few hundred thousand parameters, for smoke runs."""
 
-_ELSEWHERE = ("vit_", "mambavision")
-"""timm's and MambaVision's names, which other modules will serve."""
+TINY_VIT = "clipbench-random-vit"
+"""A timm ViT of three blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
+
+_FAMILIES = {TINY: "tiny", TINY_VIT: "timm"}
+_PREFIXES = {"vit_": "timm", "mambavision": None}
+"""timm's ViTs; MambaVision, which another module will serve. Every other name is open_clip's."""
+_TINY_SIZE, _USUAL_SIZE = 64, 224
 
 
 def family(backbone: str) -> str | None:
     """Which module serves that backbone; None where none does yet."""
-    if backbone == TINY:
-        return "tiny"
-    return None if backbone.startswith(_ELSEWHERE) else "open_clip"
+    if backbone in _FAMILIES:
+        return _FAMILIES[backbone]
+    return next((name for prefix, name in _PREFIXES.items() if backbone.startswith(prefix)), "open_clip")
 
 
 def image_size(backbone: str, config: Path | None = None) -> int:
-    """Side of the images that a model takes, read from its config without loading PyTorch.
+    """Side of the images that a model takes, without loading PyTorch.
 
+    A CLIP's is read from its config, a timm ViT's stands at the end of its name (``vit_base_patch16_384``).
     Raises ``UserError`` for an unknown name, with near ones, or a file that is no open_clip config.
     """
+    if family(backbone) == "timm":
+        named = re.search(r"_(\d+)$", backbone)
+        return _TINY_SIZE if backbone == TINY_VIT else int(named[1]) if named else _USUAL_SIZE
     path = config or _config_path(backbone)
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]["image_size"])
@@ -49,6 +59,7 @@ def _config_path(backbone: str) -> Path:
         near = get_close_matches(backbone, [p.stem for p in folder.glob("*.json")], n=3, cutoff=0.5)
         hint = f" Near it are {', '.join(near)}." if near else ""
         raise UserError(
-            f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, {TINY}, or a config FILE.json."
+            f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, a timm ViT (vit_base_patch16_224), "
+            f"{TINY}, or a config FILE.json."
         )
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
 from clipbench.models.sources import Sources
+from clipbench.models.weight_files import fault, first_line
 
 _NO_FILES = Sources()
 
@@ -90,7 +90,7 @@ def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
         return open_clip.create_model(name, pretrained=tag)
     except (OSError, RuntimeError) as error:
         raise MissingWeightsError(
-            f"the weights {tag!r} of {name} could not be fetched ({_first_line(error)}). They are looked for in the "
+            f"the weights {tag!r} of {name} could not be fetched ({first_line(error)}). They are looked for in the "
             f"Hugging Face and open_clip caches and then downloaded. Without network, fetch them elsewhere and pass "
             f"--weights FILE, or add --smoke to see the command work with the embedded model."
         ) from error
@@ -107,7 +107,7 @@ def _with_file(open_clip: Any, name: str, path: Path) -> Any:
         open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except Exception as error:
         raise MissingWeightsError(
-            f"the weights file {path} does not hold a {name}: {_fault(error)}. "
+            f"the weights file {path} does not hold a {name}: {fault(error)}. "
             f"Check that it is whole and that --backbone names its architecture."
         ) from error
     return model.float()
@@ -146,14 +146,3 @@ def _check_tower(backbone: str, visual: nn.Module) -> None:
         raise UserError(
             f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one."
         )
-
-
-def _fault(error: BaseException) -> str:
-    """What is wrong with a file. PyTorch's own words for a pickle advise to load it unsafely; they are not repeated."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "it is neither safetensors nor a torch file that holds tensors only"
-    return _first_line(error).rstrip(".")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -68,6 +68,7 @@ def _figure(
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
         small = "\n".join(textwrap.fill(line, 70 * columns) for line in about.lines())
         bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
+        _settle(figure)
     return figure
 
 
@@ -135,6 +136,14 @@ def _numbers(measured: Mapping[tuple[str, str], Measured], y: str) -> bytes:
         for line in record.history
     ]
     return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once and round: the last bits of the solver's answer vary, and with them whole files."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(tuple(round(x, 4) for x in axes.get_position().bounds))
 
 
 def _saved(figure: Figure, kind: str) -> bytes:

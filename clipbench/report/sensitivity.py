@@ -41,6 +41,9 @@ def about(result: Sensitivity) -> list[str]:
     """Provenance, the warning about smoke numbers first, and the overrides that all runs share."""
     lines = provenance_of(result.records).lines()
     fields = ", ".join(f"{name} = {value}" for name, value in result.fields.items())
+    lines += (
+        ["The claimed gains are the paper's, on its own data."] if result.profile == "smoke" and result.gains else []
+    )
     return [*lines, *([f"All runs with {fields}, against the protocol."] if fields else [])]
 
 
@@ -48,9 +51,10 @@ def _block(s: Sensitivity, kind: str) -> str:
     head = "## " if kind == "md" else ""
     title = f"{head}{s.experiment.id}: what each unsaid choice moves, in points of {s.experiment.metric}"
     style = "github" if kind == "md" else "simple"
-    rows = [_line(x, s.gains) for x in s.measured]
+    rows = [_line(x, () if s.profile == "smoke" else s.gains) for x in s.measured]
     table = tabulate(rows, _HEADERS, style, disable_numparse=True)
-    parts = [title, "\n".join(about(s)), table, _gains(s.gains, kind), _undone(s.shifts)]
+    small = "±: 95% interval of the mean over seeds; from, to: single cells (means over seeds)."
+    parts = [title, "\n".join(about(s)), table, small, _gains(s.gains, kind), _undone(s.shifts)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -119,6 +123,7 @@ def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], readings: Sequenc
     axes.set_yticks(range(len(gains) + len(readings)), [*gains, *readings])
     for label in axes.get_yticklabels()[: len(gains)]:
         label.set_color(_RED)
+        label.set_fontsize(6)
     axes.invert_yaxis()
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
@@ -127,7 +132,7 @@ def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], readings: Sequenc
 
 
 def _claimed(gain: Gain) -> str:
-    return textwrap.shorten(f"claimed: {gain.says}", 62, placeholder=" ...")
+    return textwrap.fill(f"claimed, {gain.points:.2f}: {gain.says}", 58)
 
 
 def _reading(x: Shift) -> str:

@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, get_type_hints
 
 from clipbench.errors import UserError
@@ -139,7 +139,7 @@ class Protocol:
         values = ((name, getattr(self, name)) for name in FIELDS)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values if v is not None}
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hex digits that name this protocol whatever the seed."""
         return _digest(self.as_dict())

@@ -1,0 +1,24 @@
+"""A protocol's backbone, from whichever module serves its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from clipbench.models import family
+from clipbench.models.backbone import Backbone
+from clipbench.models.sources import Sources
+
+_MODULES: Mapping[str, str] = {
+    "tiny": "clipbench.models.clip",
+    "open_clip": "clipbench.models.clip",
+    "timm": "clipbench.models.timm_vit",
+}
+_NO_FILES = Sources()
+
+
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES) -> Backbone:
+    """The image tower, on the CPU in float32. Raises ``UserError`` for what its module cannot load."""
+    module = import_module(_MODULES[family(backbone) or "open_clip"])
+    loaded: Backbone = module.load_backbone(backbone, weights, sources)
+    return loaded
