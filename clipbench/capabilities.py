@@ -25,10 +25,10 @@ _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "train_transform": ("resize",),
     "test_transform": ("resize",),
     **dict.fromkeys(("hflip", "vflip", "flip_mode"), (_ANY,)),
-    "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls"),
+    "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls", "backbone"),
     **dict.fromkeys(("head_bias", "head_init", "head_dropout"), (_ANY,)),
     **dict.fromkeys(("rank", "alpha", "scaling", "adapter_dropout", "detach_norm", "dora_dropout"), (_ANY,)),
-    "targets": ("qkv", "qkvo", "qv", "all-linear"),
+    "targets": ("qkv", "qkvo", "qv", "all-linear", "attention", "attention+mixer"),
     "towers": ("vision",),
     "adapter_init": ("kaiming-uniform-sqrt5",),
     "norm_axis": ("output",),
@@ -40,14 +40,6 @@ _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "loss": ("cross-entropy",),
     "selection": ("last", "best-test"),
 }
-
-
-_NOT_DRAWN = {"scatter": "no run stores the features that it shows yet"}
-
-
-def why_not_drawn(kind: str) -> str | None:
-    """The reason why a figure of that kind cannot be drawn yet, or None where it can."""
-    return _NOT_DRAWN.get(kind)
 
 
 def why_not(resolved: Resolved) -> str | None:

@@ -52,8 +52,10 @@ class Progress:
             self._bar.close()
 
     def _left(self) -> str:
+        if self._done < 0.02 * self._total:
+            return "unknown time"
         spent = time.monotonic() - self._began
-        return duration(spent * max(self._total - self._done, 0) / max(self._done, 1))
+        return duration(spent * max(self._total - self._done, 0) / self._done)
 
 
 def duration(seconds: float) -> str:

@@ -56,7 +56,7 @@ def plan_readings(patterns: Sequence[str], overrides: Overrides, only: Sequence[
         runs |= {p.run.id: p for p in default.runs if p.run.id not in runs}
         gaps += default.gaps
         for variant in variants(paper, experiment):
-            if variant.default:
+            if variant.default or not (default.runs or default.gaps):
                 continue
             if variant.reading.missing:
                 gaps.append(_skipped(default, variant, variant.reading.missing))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from clipbench.capabilities import why_not_drawn
 from clipbench.errors import UserError
 from clipbench.report.write import write_figures
 from clipbench.spec import find
@@ -17,9 +16,6 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(f"{', '.join(arguments.experiments)} names no figure; `clipbench list` shows them.")
     written = write_figures(arguments.experiments, arguments.out, arguments.profile)
     if not written:
-        undrawn = [f"{f.id} cannot be drawn: {why}." for f in figures if (why := why_not_drawn(f.kind))]
-        if undrawn:
-            raise UserError(" ".join(undrawn))
         raise UserError(
             f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."
         )

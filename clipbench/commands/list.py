@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 
 from tabulate import tabulate
 
-from clipbench.capabilities import why_not_drawn
 from clipbench.measured import Library, missing_reason
 from clipbench.plan import source_of
 from clipbench.published import Published, load_published
@@ -72,8 +71,7 @@ def line(paper: Paper, experiment: Experiment, numbers: list[Published], records
     drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
     cells = [c for c in source.cells() if not c.quoted and (not drawn or (c.row.id, c.column.id) in drawn)]
     library = Library(records)
-    undrawn = why_not_drawn(experiment.kind)
-    reasons = [undrawn or missing_reason(paper, source, cell) for cell in cells]
+    reasons = [missing_reason(paper, source, cell) for cell in cells]
     missing = [reason for reason in reasons if reason]
     return Line(
         experiment=experiment.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,11 @@ from clipbench.data.cache import decoded
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
+from clipbench.drawn import FEATURES, features_drawn
 from clipbench.engine.checkpoint import Checkpoint
 from clipbench.engine.device import Meter, autocast, environment
 from clipbench.engine.features import FeatureBank
+from clipbench.engine.kept_features import packed, test_features
 from clipbench.engine.linear_head import LinearHeadTask
 from clipbench.engine.loop import Hooks, Loop, Parts, Source, State
 from clipbench.engine.streams import stream_seed
@@ -85,10 +87,12 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     task.to(place.device)
 
     pixels = _images(images, backbone, protocol, place)
-    source: Source = _bank(task, pixels, protocol, place) if way.frozen else pixels
+    parts = _parts(images, splits)
+    source: Source = _bank(task, pixels, parts, protocol, place) if way.frozen else pixels
     model = task.head if way.frozen else task
-    loop = Loop(model, source, _parts(images, splits), protocol, seeds, place.device)
+    loop = Loop(model, source, parts, protocol, seeds, place.device)
     checkpoint = Checkpoint(place.checkpoints, [p.run.id for p in group], place.checkpoint_seconds)
+    seen = [_test_features(task, source, parts, protocol, place)] if features_drawn(group[0]) else []
 
     def start_epoch(epoch: int) -> None:
         way.start_epoch(backbone.module, [stream_seed(seed, "dropout", epoch) for seed in seeds])
@@ -98,8 +102,9 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
         checkpoint.maybe_save(loop, state)
 
     state = loop.run(checkpoint.restore(loop), start_epoch, Hooks(place.advance, epoch_end))
+    seen += [_test_features(task, source, parts, protocol, place)] if seen else []
     cost = _cost(state, time.perf_counter() - began, meter, splits[0])
-    made = _Made(images, backbone, _sizes(task), environment(place.device), cost)
+    made = _Made(images, backbone, _sizes(task), environment(place.device), cost, _kept(seen, parts, images))
     drafts, diverged = _outcome(group, splits, state, made)
     return Outcome(drafts, diverged, checkpoint)
 
@@ -113,6 +118,8 @@ class _Made:
     sizes: tuple[int, int]
     environment: Environment
     cost: Cost
+    kept: Sequence[Mapping[str, bytes]]
+    """Further files beside each replica's record."""
 
 
 def _backbone(protocol: Protocol, place: Workplace) -> Backbone:
@@ -131,8 +138,8 @@ def _images(images: ImageSet, backbone: Backbone, protocol: Protocol, place: Wor
     return Images(pixels, mean, std, place.device)
 
 
-def _bank(task: LinearHeadTask, images: Images, protocol: Protocol, place: Workplace) -> FeatureBank:
-    """Features of the frozen tower in every view that can be drawn."""
+def _bank(task: LinearHeadTask, images: Images, parts: Parts, protocol: Protocol, place: Workplace) -> FeatureBank:
+    """Features of the frozen tower, of every image that is used in every view that can be drawn."""
 
     @torch.no_grad()
     def encode(batch: Tensor) -> Tensor:
@@ -140,7 +147,30 @@ def _bank(task: LinearHeadTask, images: Images, protocol: Protocol, place: Workp
             return task.features(batch)
 
     task.eval()
-    return FeatureBank(images, encode, views=4 if protocol.vflip else 2 if protocol.hflip else 1, advance=_ignore)
+    used = torch.unique(torch.cat([parts.train.flatten(), parts.test.flatten()]))
+    views = 4 if protocol.vflip else 2 if protocol.hflip else 1
+    return FeatureBank(images, used, encode, views, advance=_ignore)
+
+
+def _test_features(
+    task: LinearHeadTask, source: Source, parts: Parts, protocol: Protocol, place: Workplace
+) -> Tensor:
+    """Features ``[R, t, D]`` that the head sees of the test images now."""
+
+    def encode(inputs: Tensor) -> Tensor:
+        with autocast(place.device, protocol.precision or "fp32"):
+            return inputs if isinstance(source, FeatureBank) else task.features(inputs)
+
+    task.eval()
+    return test_features(encode, source, parts.test)
+
+
+def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[dict[str, bytes]]:
+    """The features before and after training as one file per replica; nothing where no figure draws them."""
+    if not seen:
+        return [{} for _ in parts.test]
+    labels = parts.labels[parts.test]
+    return [{FEATURES: packed(*both, images.classes)} for both in zip(*seen, labels, strict=True)]
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
@@ -176,7 +206,8 @@ def _outcome(
         if lost is not None:
             diverged.append(Diverged(planned, history, f"its loss was no number from epoch {lost} on"))
             continue
-        drafts.append(_draft(planned, splits[replica], history, [p[replica] for p in state.predictions], made))
+        draft = _draft(planned, splits[replica], history, [p[replica] for p in state.predictions], made)
+        drafts.append(Draft(draft.record, {**draft.files, **made.kept[replica]}))
     return drafts, diverged
 
 

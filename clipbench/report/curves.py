@@ -38,8 +38,8 @@ def draw_curves(paper: Paper, experiment: Experiment, library: Library) -> dict[
     about = provenance_of(r for m in present.values() for r in m.records)
     figure = _figure(paper, experiment, source, present, about)
     return {
-        "png": _saved(figure, "png"),
-        "svg": _saved(figure, "svg"),
+        "png": saved(figure, "png"),
+        "svg": saved(figure, "svg"),
         "csv": _numbers(present, experiment.y or "accuracy"),
     }
 
@@ -68,7 +68,7 @@ def _figure(
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
         small = "\n".join(textwrap.fill(line, 70 * columns) for line in about.lines())
         bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
-        _settle(figure)
+        settle(figure)
     return figure
 
 
@@ -138,7 +138,7 @@ def _numbers(measured: Mapping[tuple[str, str], Measured], y: str) -> bytes:
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lay out once and round: the last bits of the solver's answer vary, and with them whole files."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -146,7 +146,8 @@ def _settle(figure: Figure) -> None:
         axes.set_position(tuple(round(x, 4) for x in axes.get_position().bounds))
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
+def saved(figure: Figure, kind: str) -> bytes:
+    """The file of a figure, the same bytes every time."""
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "clipbench", "svg.fonttype": "none"}):
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "clipbench"})

@@ -37,17 +37,29 @@ def write_tables(patterns: Sequence[str], out: Path, profile: str | None) -> lis
 
 
 def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
-    """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure of curves whose runs are there."""
-    library = Library(Store(out / "results").scan()[0], profile)
+    """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure whose runs are there."""
+    store = Store(out / "results")
+    library = Library(store.scan()[0], profile)
     written = []
     for paper, experiment in find(patterns):
-        if experiment.kind == "curves" and _has_runs(paper, experiment, library):
-            from clipbench.report.curves import draw_curves
-
-            stem = out / "figures" / paper.id / experiment.name
-            for suffix, content in draw_curves(paper, experiment, library).items():
-                written.append(replace_file(stem.with_suffix(f".{suffix}"), content))
+        stem = out / "figures" / paper.id / experiment.name
+        for suffix, content in _drawn(paper, experiment, library, store).items():
+            written.append(replace_file(stem.with_suffix(f".{suffix}"), content))
     return written
+
+
+def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+    """The files of a figure by suffix; none for a table, or where no run is behind the figure."""
+    if experiment.kind == "curves" and _has_runs(paper, experiment, library):
+        from clipbench.report.curves import draw_curves
+
+        return draw_curves(paper, experiment, library)
+    if experiment.kind == "scatter" and _has_runs(paper, experiment, library):
+        from clipbench.report.scatter import draw_scatter, has_features
+
+        if has_features(paper, experiment, library):
+            return draw_scatter(paper, experiment, library, store)
+    return {}
 
 
 def replace_file(path: Path, content: bytes) -> Path:

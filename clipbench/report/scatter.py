@@ -1,0 +1,198 @@
+"""Figures of features: a t-SNE of the test images per panel, and two numbers that say how well the classes part.
+
+The map is for the eye. Silhouette and nearest-neighbour accuracy are taken in the space of the features themselves, as
+t-SNE keeps neither distances nor densities.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from clipbench.drawn import FEATURES
+from clipbench.measured import Library
+from clipbench.plan import source_of
+from clipbench.record import Record
+from clipbench.report.curves import saved, settle
+from clipbench.report.provenance import Provenance, provenance_of
+from clipbench.spec import Cell, Experiment, Panel, Paper
+from clipbench.store import Store
+
+Floats = NDArray[np.float32]
+
+# Okabe and Ito's colours, told apart by the colour-blind too; with the markers, 48 classes have each a sign of its own.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#b8a800")
+_MARKERS = "os^DvP"
+_SEED, _PERPLEXITY, _NEIGHBOURS = 0, 30.0, 10
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """One panel's points: their map ``[T, 2]``, labels ``[T]``, class names, and the numbers of the full features."""
+
+    record: Record
+    points: Floats
+    labels: NDArray[np.int64]
+    classes: Sequence[str]
+    silhouette: float
+    neighbours: float
+
+
+def draw_scatter(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+    """PNG, SVG and CSV of a figure of kind ``scatter``, by suffix, from the files that the runs kept."""
+    clouds = {p.title: _cloud(paper, experiment, p, library, store) for p in experiment.panels}
+    present = {title: cloud for title, cloud in clouds.items() if isinstance(cloud, Cloud)}
+    about = provenance_of(cloud.record for cloud in present.values())
+    figure = _figure(paper, experiment, clouds, about)
+    return {"png": saved(figure, "png"), "svg": saved(figure, "svg"), "csv": _numbers(present)}
+
+
+def has_features(paper: Paper, experiment: Experiment, library: Library) -> bool:
+    """Whether any run behind the figure kept its features."""
+    return any(_kept(paper, experiment, panel, library) for panel in experiment.panels)
+
+
+def embedded(features: Floats) -> Floats:
+    """The t-SNE map ``[T, 2]`` of features ``[T, D]``: started from the principal components, the same every time."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    points: Floats = TSNE(init="pca", perplexity=perplexity, random_state=_SEED).fit_transform(features)
+    return points
+
+
+def silhouette(features: Floats, labels: NDArray[np.int64]) -> float:
+    """Mean silhouette over the images, -1 to 1, with Euclidean distances between features ``[T, D]``."""
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(features, labels))
+
+
+def neighbour_accuracy(features: Floats, labels: NDArray[np.int64], count: int = _NEIGHBOURS) -> float:
+    """Percent of images whose ``count`` nearest others vote for their class; the nearer neighbour decides a tie."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(count, len(features) - 1)
+    nearest = NearestNeighbors(n_neighbors=count).fit(features).kneighbors(return_distance=False)
+    votes = np.zeros((len(features), labels.max() + 1))
+    weights = 1.0 + 1e-6 * 0.5 ** np.arange(count)
+    np.add.at(votes, (np.arange(len(features))[:, None], labels[nearest]), weights)
+    return float(100.0 * (votes.argmax(axis=1) == labels).mean())
+
+
+def _kept(paper: Paper, experiment: Experiment, panel: Panel, library: Library) -> list[Record]:
+    """The runs of a panel that kept their features, lowest seed first."""
+    source = source_of(paper, experiment)
+    cells = [Cell(source.row(row), source.column(column)) for row in panel.rows for column in panel.columns]
+    found = [m for cell in cells if (m := library.cell(paper, source, cell))]
+    records = (r for m in found for r in m.records)
+    return sorted((r for r in records if FEATURES in r.files), key=lambda r: r.seed)
+
+
+def _cloud(paper: Paper, experiment: Experiment, panel: Panel, library: Library, store: Store) -> Cloud | str:
+    """The panel of the lowest seed; or why there is none."""
+    from safetensors import safe_open
+
+    records = _kept(paper, experiment, panel, library)
+    if not records:
+        return "not run"
+    with safe_open(store.path(records[0].id, FEATURES), framework="numpy") as file:
+        features = file.get_tensor(panel.feature or "after").astype(np.float32)
+        labels = file.get_tensor("labels").astype(np.int64)
+        classes = json.loads(file.metadata()["classes"])
+    scores = silhouette(features, labels), neighbour_accuracy(features, labels)
+    return Cloud(records[0], embedded(features), labels, classes, *scores)
+
+
+def _figure(paper: Paper, experiment: Experiment, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
+    columns = min(2, len(clouds))
+    rows = math.ceil(len(clouds) / columns)
+    names = _names([cloud for cloud in clouds.values() if isinstance(cloud, Cloud)])
+    low = 0.75 + 0.16 * math.ceil(len(names) / 4)
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(3.7 * columns, 3.3 * rows + low), dpi=200, layout="constrained")
+        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.3 * rows, low)).flat
+        grid = top.subplots(rows, columns, squeeze=False)
+        for axes, (title, cloud) in zip(grid.flat, clouds.items(), strict=False):
+            _panel(axes, title, cloud)
+        for axes in grid.flat[len(clouds) :]:
+            axes.set_visible(False)
+        title = f"{experiment.printed} of {paper.short}: {experiment.title}"
+        top.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
+        signs = [
+            axes_sign(i) | {"label": name, "linestyle": "none", "markersize": 5.0} for i, name in enumerate(names)
+        ]
+        handles = [mpl.lines.Line2D([], [], **sign) for sign in signs]
+        if handles:
+            bottom.legend(handles=handles, loc="upper center", ncols=4, frameon=False, fontsize=7, handletextpad=0.1)
+        small = "\n".join(textwrap.fill(line, 70 * columns) for line in (*about.lines(), _HOW))
+        bottom.text(0.5, 0.02, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
+        settle(figure)
+    return figure
+
+
+_HOW = (
+    f"t-SNE of scikit-learn, PCA start, seed {_SEED}, perplexity {_PERPLEXITY:g}; axes have no unit. Silhouette and "
+    f"{_NEIGHBOURS}-NN leave-one-out accuracy are of the full features; one run (the lowest seed) per panel."
+)
+
+
+def axes_sign(label: int) -> dict[str, object]:
+    """Colour and marker of a class: the colour changes first, then the marker."""
+    return {
+        "color": _COLOURS[label % len(_COLOURS)],
+        "marker": _MARKERS[label // len(_COLOURS) % len(_MARKERS)],
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.3,
+    }
+
+
+def _panel(axes: Axes, title: str, cloud: Cloud | str) -> None:
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if isinstance(cloud, str):
+        axes.text(0.5, 0.5, cloud, ha="center", va="center", transform=axes.transAxes, color="#888888")
+        return
+    for label in np.unique(cloud.labels):
+        x, y = cloud.points[cloud.labels == label].T
+        axes.plot(x, y, linestyle="none", markersize=4.0, **axes_sign(int(label)))  # type: ignore[arg-type]
+    axes.set_xlabel(
+        f"silhouette {cloud.silhouette:.3f}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8
+    )
+
+
+def _names(clouds: Sequence[Cloud]) -> Sequence[str]:
+    return clouds[0].classes if clouds else ()
+
+
+def _numbers(clouds: Mapping[str, Cloud]) -> bytes:
+    """One line per panel and test image; the panel's two scores stand in each of its lines."""
+    parts = [
+        pd.DataFrame(
+            {
+                "panel": title,
+                "class": [cloud.classes[label] for label in cloud.labels],
+                "x": cloud.points[:, 0],
+                "y": cloud.points[:, 1],
+                "silhouette": cloud.silhouette,
+                "knn_accuracy": cloud.neighbours,
+                "seed": cloud.record.seed,
+                "profile": cloud.record.protocol.profile,
+                "run": cloud.record.id,
+            }
+        )
+        for title, cloud in clouds.items()
+    ]
+    return pd.concat(parts).to_csv(index=False).encode() if parts else b""
