@@ -71,7 +71,7 @@ class Library:
         found = self._by_origin.get((experiment.id, cell.row.id, cell.column.id), set()) | {canonical.digest}
         smoke = ""
         if experiment.protocol in paper.smoke:
-            smoke = resolve(paper, experiment, cell, Overrides(profile="smoke")).protocol.digest
+            smoke = as_smoke(paper, experiment, cell.row, cell.column).protocol.digest
             found = found | {smoke}
 
         def rank(digest: str) -> tuple[bool, bool, bool, str]:

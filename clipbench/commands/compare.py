@@ -107,7 +107,9 @@ def _number(values: dict[int, float]) -> str:
 
 
 def _records(out: Path) -> list[Record]:
-    """The records of an output folder, or of a results folder named directly."""
+    """The records of an output folder, or of a results folder named directly. Raises ``UserError`` where none is."""
+    if not out.is_dir():
+        raise UserError(f"there is no folder {out}; --out names the folder that holds results/.")
     folder = out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"
     records, faults = Store(folder).scan()
     report(faults)

@@ -55,7 +55,7 @@ def load_rgb(path: Path) -> Image.Image:
             return upright.convert("RGB")
     except FileNotFoundError:
         raise UserError(_gone(path)) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
 
 

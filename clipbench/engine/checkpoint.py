@@ -19,10 +19,14 @@ from clipbench.record import Epoch
 
 
 class Checkpoint:
-    """The file of the pass that trains exactly these runs together; saved at most every ``seconds``."""
+    """The file of one pass; saved at most every ``seconds``.
 
-    def __init__(self, folder: Path, run_ids: Sequence[str], seconds: float) -> None:
-        key = hashlib.sha256(" ".join(run_ids).encode()).hexdigest()[:16]
+    ``identity`` is all that the pass depends on: the runs that train together, their splits, the weights, the code. A
+    checkpoint of anything else is not found, so that nothing is continued with other data or another program.
+    """
+
+    def __init__(self, folder: Path, identity: Sequence[str], seconds: float) -> None:
+        key = hashlib.sha256(" ".join(identity).encode()).hexdigest()[:16]
         self._path = folder / f"{key}.pt"
         self._seconds, self._saved = seconds, time.monotonic()
 

@@ -16,7 +16,7 @@ _ROWS = 256
 
 
 @torch.no_grad()
-def test_features(encode: Callable[[Tensor], Tensor], source: Source, test: Tensor) -> Tensor:
+def features_of(encode: Callable[[Tensor], Tensor], source: Source, test: Tensor) -> Tensor:
     """Features ``[R, t, D]`` (float16, CPU) of each replica's test images ``[R, t]``, as they are (no flips)."""
     replicas = len(test)
     parts = []

@@ -20,9 +20,9 @@ from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
 from clipbench.drawn import FEATURES, features_drawn
 from clipbench.engine.checkpoint import Checkpoint
-from clipbench.engine.device import Meter, autocast, environment
+from clipbench.engine.device import Meter, autocast, commit, environment
 from clipbench.engine.features import FeatureBank
-from clipbench.engine.kept_features import packed, test_features
+from clipbench.engine.kept_features import features_of, packed
 from clipbench.engine.linear_head import LinearHeadTask
 from clipbench.engine.loop import Hooks, Loop, Parts, Source, State
 from clipbench.engine.streams import stream_seed
@@ -91,7 +91,9 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     source: Source = _bank(task, pixels, parts, protocol, place) if way.frozen else pixels
     model = task.head if way.frozen else task
     loop = Loop(model, source, parts, protocol, seeds, place.device)
-    checkpoint = Checkpoint(place.checkpoints, [p.run.id for p in group], place.checkpoint_seconds)
+    runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
+    identity = [*runs, backbone.weights_sha256, commit(), str(place.device)]
+    checkpoint = Checkpoint(place.checkpoints, identity, place.checkpoint_seconds)
     seen = [_test_features(task, source, parts, protocol, place)] if features_drawn(group[0]) else []
 
     def start_epoch(epoch: int) -> None:
@@ -152,9 +154,7 @@ def _bank(task: LinearHeadTask, images: Images, parts: Parts, protocol: Protocol
     return FeatureBank(images, used, encode, views, advance=_ignore)
 
 
-def _test_features(
-    task: LinearHeadTask, source: Source, parts: Parts, protocol: Protocol, place: Workplace
-) -> Tensor:
+def _test_features(task: LinearHeadTask, source: Source, parts: Parts, protocol: Protocol, place: Workplace) -> Tensor:
     """Features ``[R, t, D]`` that the head sees of the test images now."""
 
     def encode(inputs: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def _test_features(
             return inputs if isinstance(source, FeatureBank) else task.features(inputs)
 
     task.eval()
-    return test_features(encode, source, parts.test)
+    return features_of(encode, source, parts.test)
 
 
 def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[dict[str, bytes]]:

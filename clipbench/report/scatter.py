@@ -12,12 +12,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from clipbench.drawn import FEATURES
@@ -58,11 +60,6 @@ def draw_scatter(paper: Paper, experiment: Experiment, library: Library, store: 
     return {"png": saved(figure, "png"), "svg": saved(figure, "svg"), "csv": _numbers(present)}
 
 
-def has_features(paper: Paper, experiment: Experiment, library: Library) -> bool:
-    """Whether any run behind the figure kept its features."""
-    return any(_kept(paper, experiment, panel, library) for panel in experiment.panels)
-
-
 def embedded(features: Floats) -> Floats:
     """The t-SNE map ``[T, 2]`` of features ``[T, D]``: started from the principal components, the same every time."""
     from sklearn.manifold import TSNE
@@ -91,28 +88,28 @@ def neighbour_accuracy(features: Floats, labels: NDArray[np.int64], count: int =
     return float(100.0 * (votes.argmax(axis=1) == labels).mean())
 
 
-def _kept(paper: Paper, experiment: Experiment, panel: Panel, library: Library) -> list[Record]:
-    """The runs of a panel that kept their features, lowest seed first."""
+def _records(paper: Paper, experiment: Experiment, panel: Panel, library: Library) -> list[Record]:
+    """The runs of a panel, lowest seed first."""
     source = source_of(paper, experiment)
     cells = [Cell(source.row(row), source.column(column)) for row in panel.rows for column in panel.columns]
     found = [m for cell in cells if (m := library.cell(paper, source, cell))]
-    records = (r for m in found for r in m.records)
-    return sorted((r for r in records if FEATURES in r.files), key=lambda r: r.seed)
+    return sorted((r for m in found for r in m.records), key=lambda r: r.seed)
 
 
 def _cloud(paper: Paper, experiment: Experiment, panel: Panel, library: Library, store: Store) -> Cloud | str:
-    """The panel of the lowest seed; or why there is none."""
+    """The panel's run of the lowest seed that kept its features; or why there is none."""
     from safetensors import safe_open
 
-    records = _kept(paper, experiment, panel, library)
-    if not records:
-        return "not run"
-    with safe_open(store.path(records[0].id, FEATURES), framework="numpy") as file:
+    records = _records(paper, experiment, panel, library)
+    kept = next((r for r in records if FEATURES in r.files), None)
+    if kept is None:
+        return "features not kept:\nrun again with --force" if records else "not run"
+    with safe_open(store.path(kept.id, FEATURES), framework="numpy") as file:
         features = file.get_tensor(panel.feature or "after").astype(np.float32)
         labels = file.get_tensor("labels").astype(np.int64)
         classes = json.loads(file.metadata()["classes"])
     scores = silhouette(features, labels), neighbour_accuracy(features, labels)
-    return Cloud(records[0], embedded(features), labels, classes, *scores)
+    return Cloud(kept, embedded(features), labels, classes, *scores)
 
 
 def _figure(paper: Paper, experiment: Experiment, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
@@ -130,12 +127,8 @@ def _figure(paper: Paper, experiment: Experiment, clouds: Mapping[str, Cloud | s
             axes.set_visible(False)
         title = f"{experiment.printed} of {paper.short}: {experiment.title}"
         top.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
-        signs = [
-            axes_sign(i) | {"label": name, "linestyle": "none", "markersize": 5.0} for i, name in enumerate(names)
-        ]
-        handles = [mpl.lines.Line2D([], [], **sign) for sign in signs]
-        if handles:
-            bottom.legend(handles=handles, loc="upper center", ncols=4, frameon=False, fontsize=7, handletextpad=0.1)
+        if names:
+            bottom.legend(handles=_legend(names), loc="upper center", ncols=4, frameon=False, fontsize=7)
         small = "\n".join(textwrap.fill(line, 70 * columns) for line in (*about.lines(), _HOW))
         bottom.text(0.5, 0.02, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
         settle(figure)
@@ -148,7 +141,7 @@ _HOW = (
 )
 
 
-def axes_sign(label: int) -> dict[str, object]:
+def _sign(label: int) -> dict[str, Any]:
     """Colour and marker of a class: the colour changes first, then the marker."""
     return {
         "color": _COLOURS[label % len(_COLOURS)],
@@ -167,10 +160,15 @@ def _panel(axes: Axes, title: str, cloud: Cloud | str) -> None:
         return
     for label in np.unique(cloud.labels):
         x, y = cloud.points[cloud.labels == label].T
-        axes.plot(x, y, linestyle="none", markersize=4.0, **axes_sign(int(label)))  # type: ignore[arg-type]
+        axes.plot(x, y, linestyle="none", markersize=4.0, **_sign(int(label)))
     axes.set_xlabel(
         f"silhouette {cloud.silhouette:.3f}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8
     )
+
+
+def _legend(names: Sequence[str]) -> list[Line2D]:
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 5.0}
+    return [Line2D([], [], label=name, **style, **_sign(label)) for label, name in enumerate(names)]
 
 
 def _names(clouds: Sequence[Cloud]) -> Sequence[str]:

@@ -55,10 +55,9 @@ def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store)
 
         return draw_curves(paper, experiment, library)
     if experiment.kind == "scatter" and _has_runs(paper, experiment, library):
-        from clipbench.report.scatter import draw_scatter, has_features
+        from clipbench.report.scatter import draw_scatter
 
-        if has_features(paper, experiment, library):
-            return draw_scatter(paper, experiment, library, store)
+        return draw_scatter(paper, experiment, library, store)
     return {}
 
 

@@ -1,0 +1,111 @@
+"""Figures of features: drawn from what runs kept, the numbers against plain loops, legible and the same every time."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from factory import record, table
+
+from clipbench.drawn import FEATURES
+from clipbench.engine.kept_features import packed
+from clipbench.measured import Library
+from clipbench.report.scatter import _sign, draw_scatter, neighbour_accuracy, silhouette
+from clipbench.report.write import write_figures
+from clipbench.spec import Overrides
+from clipbench.store import Draft, Store
+
+CLASSES = [f"class {i}" for i in range(31)]
+WHERE = ("lora-clip/table2", "clip-l", "optimal31-80")
+
+
+def features(spread: float, images: int = 6, width: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """31 classes around centres of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(31).repeat_interleave(images)
+    centres = torch.randn(31, width, generator=generator)
+    return centres[labels] + spread * torch.randn(len(labels), width, generator=generator), labels
+
+
+def draft(seed: int = 1, profile: str = "smoke") -> Draft:
+    before, labels = features(1.0)
+    after, _ = features(0.2)
+    made = record(WHERE, seed, overrides=Overrides(profile=profile))
+    return Draft(made, {FEATURES: packed(before.half(), after.half(), labels, CLASSES)})
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    store = Store(tmp_path_factory.mktemp("runs") / "results")
+    store.publish([draft(2), draft(1)])
+    return draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)
+
+
+def test_every_image_of_a_panel_is_in_the_csv_with_its_scores(drawn: dict[str, bytes]) -> None:
+    rows = list(csv.DictReader(drawn["csv"].decode().splitlines()))
+    assert len(rows) == 2 * 31 * 6
+    assert {row["panel"] for row in rows} == {"a) LoRA-CLIP before training", "b) LoRA-CLIP after training"}
+    assert {(row["seed"], row["profile"]) for row in rows} == {("1", "smoke")}
+    scores = {row["panel"][0]: (float(row["silhouette"]), float(row["knn_accuracy"])) for row in rows}
+    assert scores["b"][0] > scores["a"][0] + 0.2
+    assert scores["b"][1] > scores["a"][1]
+
+
+def test_the_picture_says_its_scores_its_classes_and_what_was_not_run(drawn: dict[str, bytes]) -> None:
+    svg = drawn["svg"].decode()
+    assert drawn["png"].startswith(b"\x89PNG")
+    assert svg.count("not run") == 2
+    assert svg.count("10-NN accuracy") == 2
+    assert all(f">{name}<" in svg for name in CLASSES)
+    assert "SMOKE PROFILE" in svg
+
+
+def test_the_same_runs_give_the_same_files(drawn: dict[str, bytes], tmp_path: Path) -> None:
+    Store(tmp_path / "results").publish([draft(1), draft(2)])
+    paths = write_figures(["figure4"], tmp_path, None)
+    assert [p.name for p in paths] == ["figure4.png", "figure4.svg", "figure4.csv"]
+    for path in paths:
+        assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(drawn[path.suffix[1:]]).digest()
+
+
+def test_a_run_without_features_is_asked_for_again(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    store.publish([replace(draft(), files={})])
+    found = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)
+    assert found["svg"].decode().count("--force") == 2
+    assert found["csv"] == b""
+
+
+def test_every_class_has_a_sign_of_its_own() -> None:
+    signs = {(_sign(label)["color"], _sign(label)["marker"]) for label in range(45)}
+    assert len(signs) == 45
+
+
+def test_the_silhouette_against_its_definition() -> None:
+    x, y = (part.numpy() for part in features(0.6, images=3, width=4))
+    distance = np.linalg.norm(x[:, None] - x[None], axis=-1)
+    scores = []
+    for i in range(len(x)):
+        own = distance[i][(y == y[i]) & (np.arange(len(y)) != i)].mean()
+        other = min(distance[i][y == c].mean() for c in set(y.tolist()) - {y[i]})
+        scores.append((other - own) / max(own, other))
+    assert silhouette(x, y) == pytest.approx(np.mean(scores), abs=1e-5)
+
+
+def test_neighbour_accuracy_against_a_plain_loop() -> None:
+    x, y = (part.numpy() for part in features(0.9, images=8, width=4, seed=3))
+    right = 0
+    for i in range(len(x)):
+        order = [j for j in np.argsort(np.linalg.norm(x - x[i], axis=1), kind="stable") if j != i][:10]
+        votes: dict[Any, float] = {}
+        for rank, j in enumerate(order):
+            votes[y[j]] = votes.get(y[j], 0.0) + 1 + 1e-6 * 0.5**rank
+        right += max(votes, key=lambda c: votes[c]) == y[i]
+    assert neighbour_accuracy(x, y) == pytest.approx(100 * right / len(x))
+    assert 30 < neighbour_accuracy(x, y) < 99
