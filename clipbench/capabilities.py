@@ -8,7 +8,6 @@ from __future__ import annotations
 from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
 from clipbench.methods import METHODS
-from clipbench.models import family
 from clipbench.spec import Protocol, Resolved
 
 _ANY = object()
@@ -56,8 +55,6 @@ def _gap(protocol: Protocol) -> str | None:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
     if protocol.dataset not in known_datasets():
         return f"no reader for the data set {protocol.dataset} yet"
-    if family(protocol.backbone or "") is None:
-        return f"the backbone {protocol.backbone} is not implemented yet"
     return None
 
 

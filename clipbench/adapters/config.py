@@ -19,6 +19,13 @@ ATTENTION_TARGETS = ("q", "k", "v", "o")
 TARGETS = (*ATTENTION_TARGETS, "fc1", "fc2", "in_proj", "out_proj")
 """Names of matrices in a block: attention, MLP, and the two projections of a state-space mixer (MambaVision)."""
 
+PLACEMENTS: dict[str, tuple[str, ...]] = {
+    "all-linear": TARGETS,
+    "attention": ATTENTION_TARGETS,
+    "attention+mixer": (*ATTENTION_TARGETS, "in_proj", "out_proj"),
+}
+"""Words for several targets at once."""
+
 TOWERS: dict[str, tuple[str, ...]] = {
     "vision": ("vision",),
     "text": ("text",),
@@ -36,8 +43,8 @@ class AdapterConfig:
         rank: Inner width r of the low-rank product.
         alpha: Numerator of the scale s.
         scaling: Which reading of alpha gives s: ``alpha/r``, ``alpha/sqrt(r)`` (CLIP-LoRA's code) or ``alpha``.
-        targets: Which matrices of a block: ``"qkvo"`` or any part of it, ``"all-linear"``, or a tuple of names out of
-            `TARGETS`. Empty when only `patterns` count.
+        targets: Which matrices of a block: ``"qkvo"`` or any part of it, a word out of `PLACEMENTS`, or a tuple of
+            names out of `TARGETS`. Empty when only `patterns` count.
         towers: ``vision``, ``text``, ``both``, or ``all`` (with a segmentation decoder).
         layers: Blocks to adapt in each tower: None for all, a ``range``, ``"0-11"`` (both ends in), or
             ``(start, stop)`` as in ``range``. Kept as ``(start, stop)``.
@@ -146,14 +153,14 @@ def _require_count(name: str, value: object) -> None:
 
 
 def _parse_targets(value: str | Sequence[str]) -> tuple[str, ...]:
-    if value == "all-linear":
-        return TARGETS
+    if isinstance(value, str) and value in PLACEMENTS:
+        return PLACEMENTS[value]
     names = (value,) if isinstance(value, str) and value in TARGETS else tuple(value)
     unknown = [name for name in names if name not in TARGETS]
     if unknown:
         raise UserError(
             f"AdapterConfig: targets = {value!r} has unknown parts {unknown}; use 'qkvo' or a part of it, "
-            f"'all-linear', or a tuple of names out of {', '.join(TARGETS)}."
+            f"{', '.join(map(repr, PLACEMENTS))}, or a tuple of names out of {', '.join(TARGETS)}."
         )
     return tuple(name for name in TARGETS if name in names)
 

@@ -1,4 +1,4 @@
-"""Backbones by name: open_clip models (or a config file), timm ViTs, and the tiny models of the smoke profile."""
+"""Backbones by name: open_clip models (or a config file), timm ViTs, MambaVision, the tiny models of the smoke profile."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ TINY = "clipbench-tiny"
 TINY_VIT = "clipbench-random-vit"
 """A timm ViT of three blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
 
-_FAMILIES = {TINY: "tiny", TINY_VIT: "timm"}
-_PREFIXES = {"vit_": "timm", "mambavision": None}
-"""timm's ViTs; MambaVision, which another module will serve. Every other name is open_clip's."""
+TINY_MAMBA = "clipbench-random-mambavision"
+"""A MambaVision of six blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
+
+_FAMILIES = {TINY: "tiny", TINY_VIT: "timm", TINY_MAMBA: "mambavision"}
+_PREFIXES = {"vit_": "timm", "mambavision_": "mambavision"}
+"""Beginnings of timm's and MambaVision's names; every other name is open_clip's."""
 _TINY_SIZE, _USUAL_SIZE = 64, 224
 
 
-def family(backbone: str) -> str | None:
-    """Which module serves that backbone; None where none does yet."""
+def family(backbone: str) -> str:
+    """Which module serves that backbone: ``tiny``, ``open_clip``, ``timm`` or ``mambavision``."""
     if backbone in _FAMILIES:
         return _FAMILIES[backbone]
     return next((name for prefix, name in _PREFIXES.items() if backbone.startswith(prefix)), "open_clip")
@@ -31,12 +34,13 @@ def family(backbone: str) -> str | None:
 def image_size(backbone: str, config: Path | None = None) -> int:
     """Side of the images that a model takes, without loading PyTorch.
 
-    A CLIP's is read from its config, a timm ViT's stands at the end of its name (``vit_base_patch16_384``).
+    A CLIP's is read from its config, a timm ViT's stands at the end of its name (``vit_base_patch16_384``); a
+    MambaVision takes 224.
     Raises ``UserError`` for an unknown name, with near ones, or a file that is no open_clip config.
     """
-    if family(backbone) == "timm":
+    if family(backbone) in ("timm", "mambavision"):
         named = re.search(r"_(\d+)$", backbone)
-        return _TINY_SIZE if backbone == TINY_VIT else int(named[1]) if named else _USUAL_SIZE
+        return _TINY_SIZE if backbone in _FAMILIES else int(named[1]) if named else _USUAL_SIZE
     path = config or _config_path(backbone)
     try:
         return int(json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]["image_size"])
@@ -53,13 +57,13 @@ def _config_path(backbone: str) -> Path:
     spec = importlib.util.find_spec("open_clip")
     folder = Path(spec.origin).parent / "model_configs" if spec and spec.origin else Path()
     path = folder / f"{backbone}.json"
-    if family(backbone) is None or not path.is_file():
+    if not path.is_file():
         from difflib import get_close_matches
 
         near = get_close_matches(backbone, [p.stem for p in folder.glob("*.json")], n=3, cutoff=0.5)
         hint = f" Near it are {', '.join(near)}." if near else ""
         raise UserError(
-            f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, a timm ViT (vit_base_patch16_224), "
-            f"{TINY}, or a config FILE.json."
+            f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, a timm ViT "
+            f"(vit_base_patch16_224), mambavision_base, {TINY}, or a config FILE.json."
         )
     return path

@@ -19,13 +19,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Backbone:
     """A pretrained image tower.
 
-    ``tokens`` maps normalised images ``[B, 3, S, S]`` to the last block's tokens ``[B, N, D]``; ``norm`` is the layer
-    norm that follows; the first ``prefix`` tokens are no patches (the class token).
+    ``tokens`` maps normalised images ``[B, 3, S, S]`` to the last block's tokens ``[B, N, D]``; ``norm`` is the norm
+    that follows; the first ``prefix`` tokens are no patches (the class token). ``own_pooling`` is what the pooling
+    ``backbone`` stands for: the network's own, where its protocol asks for that.
     """
 
     module: nn.Module
     tokens: Callable[[Tensor], Tensor]
-    norm: nn.Module
+    norm: Callable[[Tensor], Tensor]
     prefix: int
     width: int
     image_size: int
@@ -34,19 +35,20 @@ class Backbone:
     name: str
     weights: str
     weights_sha256: str
+    own_pooling: str | None = None
 
     def features(self, images: Tensor, pooling: str) -> Tensor:
         """Pooled features ``[B, D]`` of images ``[B, 3, S, S]``; the poolings are those of LoRA-CLIP sec. II-B."""
         tokens = self.tokens(images)
-        match pooling:
+        match self.own_pooling if pooling == "backbone" else pooling:
             case "patch-mean":
-                return self._norm(tokens)[:, self.prefix :].mean(dim=1)
+                return self.norm(tokens)[:, self.prefix :].mean(dim=1)
             case "token-mean":
-                return self._norm(tokens).mean(dim=1)
+                return self.norm(tokens).mean(dim=1)
             case "patch-mean-pre-norm":
                 return tokens[:, self.prefix :].mean(dim=1)
             case "cls" if self.prefix:
-                return self._norm(tokens[:, 0])
+                return self.norm(tokens[:, 0])
         raise UserError(f"{self.name} cannot be pooled by {pooling!r}")
 
     def normalisation(self, reading: str) -> tuple[Sequence[float], Sequence[float]]:
@@ -58,10 +60,6 @@ class Backbone:
             "half": ((0.5,) * 3, (0.5,) * 3),
         }
         return named[reading]
-
-    def _norm(self, tokens: Tensor) -> Tensor:
-        normed: Tensor = self.norm(tokens)
-        return normed
 
 
 def weights_digest(module: nn.Module) -> str:

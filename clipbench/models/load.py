@@ -13,12 +13,13 @@ _MODULES: Mapping[str, str] = {
     "tiny": "clipbench.models.clip",
     "open_clip": "clipbench.models.clip",
     "timm": "clipbench.models.timm_vit",
+    "mambavision": "clipbench.models.mambavision",
 }
 _NO_FILES = Sources()
 
 
 def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES) -> Backbone:
     """The image tower, on the CPU in float32. Raises ``UserError`` for what its module cannot load."""
-    module = import_module(_MODULES[family(backbone) or "open_clip"])
+    module = import_module(_MODULES[family(backbone)])
     loaded: Backbone = module.load_backbone(backbone, weights, sources)
     return loaded

@@ -63,13 +63,19 @@ def _figure(
         for axes in grid.flat[len(experiment.panels) :]:
             axes.set_visible(False)
         title = f"{experiment.printed} of {paper.short}: {experiment.title.lower()}"
-        top.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
+        reasons = dict.fromkeys(reason for m in measured.values() for reason in m.not_comparable)
+        top.suptitle(f"{title}\n({_standing(about)})" if reasons else title, fontsize=10)
         lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
-        small = "\n".join(textwrap.fill(line, 70 * columns) for line in about.lines())
-        bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
+        why = [] if about.smoke or not reasons else [f"Not the paper's protocol: {'; '.join(reasons)}."]
+        small = "\n".join(textwrap.fill(line, 75 * columns) for line in [*why, *about.lines()])
+        bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if reasons else "#444444")
         settle(figure)
     return figure
+
+
+def _standing(about: Provenance) -> str:
+    return "smoke profile, not the paper's" if about.smoke else "not the paper's protocol: see below"
 
 
 def _styles(experiment: Experiment, source: Experiment) -> dict[str, dict[str, str]]:

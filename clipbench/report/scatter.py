@@ -6,7 +6,6 @@ t-SNE keeps neither distances nor densities.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import textwrap

@@ -108,4 +108,4 @@ def test_neighbour_accuracy_against_a_plain_loop() -> None:
             votes[y[j]] = votes.get(y[j], 0.0) + 1 + 1e-6 * 0.5**rank
         right += max(votes, key=lambda c: votes[c]) == y[i]
     assert neighbour_accuracy(x, y) == pytest.approx(100 * right / len(x))
-    assert 30 < neighbour_accuracy(x, y) < 99
+    assert 10 < neighbour_accuracy(x, y) < 90
