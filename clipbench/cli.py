@@ -112,9 +112,11 @@ def _run(p: argparse.ArgumentParser) -> None:
     p.add_argument("--epochs", type=int, metavar="N", help="instead of the protocol's")
     p.add_argument("--batch-size", type=int, metavar="N", help="instead of the protocol's")
     p.add_argument(
-        "--backbone", metavar="NAME|FILE", help="open_clip name, clipbench-tiny, or an open_clip config FILE.json"
+        "--backbone",
+        metavar="NAME|FILE",
+        help="open_clip name, timm ViT (vit_base_patch16_224), mambavision_tiny to _large, or an open_clip FILE.json",
     )
-    p.add_argument("--weights", metavar="NAME|FILE", help="open_clip tag, 'random', or a safetensors or torch file")
+    p.add_argument("--weights", metavar="NAME|FILE", help="its tag, 'random', or a safetensors or torch file")
     p.add_argument("--set", type=_words, action="extend", default=[], metavar="FIELD=VALUE", help="any protocol field")
     p.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="instead of the protocol's")
     p.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default)")

@@ -90,7 +90,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256."""
+    """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256.
+
+    They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images) and, where a figure draws the run's
+    features, ``features.safetensors`` (see ``clipbench.drawn``).
+    """
 
     id: str
     seed: int

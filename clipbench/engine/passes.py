@@ -170,7 +170,10 @@ def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[dict[s
     if not seen:
         return [{} for _ in parts.test]
     labels = parts.labels[parts.test]
-    return [{FEATURES: packed(*both, images.classes)} for both in zip(*seen, labels, strict=True)]
+    return [
+        {FEATURES: packed(before, after, truth, images.classes)}
+        for before, after, truth in zip(*seen, labels, strict=True)
+    ]
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:

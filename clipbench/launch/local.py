@@ -105,15 +105,15 @@ class _Worker:
             self._summary.failed |= dict.fromkeys((p.run.id for p in group), str(error))
             self._progress.say(f"{label(group)}: not run, the reason stands below")
             return True
-        self._keep(group, outcome)
+        self._keep(outcome)
         scores = [d.record.metrics["accuracy"] for d in outcome.drafts]
         self._progress.say(f"{label(group)}: {_scores(scores)}  {duration(time.monotonic() - began)}")
         return True
 
-    def _keep(self, group: Sequence[Planned], outcome: Outcome) -> None:
+    def _keep(self, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
-        for planned in group if self._force else ():
-            self._store.set_aside(planned.run.id)
+        for draft in outcome.drafts if self._force else ():
+            self._store.set_aside(draft.record.id)
         self._store.publish(outcome.drafts)
         outcome.checkpoint.remove()
         self._summary.made += [d.record.id for d in outcome.drafts]

@@ -1,4 +1,4 @@
-"""Backbones by name: open_clip models (or a config file), timm ViTs, MambaVision, the tiny models of the smoke profile."""
+"""Backbones by name: open_clip models (or a config file), timm ViTs, MambaVision, tiny models of the smoke profile."""
 
 from __future__ import annotations
 

@@ -135,8 +135,9 @@ def _figure(paper: Paper, experiment: Experiment, clouds: Mapping[str, Cloud | s
 
 
 _HOW = (
-    f"t-SNE of scikit-learn, PCA start, seed {_SEED}, perplexity {_PERPLEXITY:g}; axes have no unit. Silhouette and "
-    f"{_NEIGHBOURS}-NN leave-one-out accuracy are of the full features; one run (the lowest seed) per panel."
+    f"t-SNE of scikit-learn, PCA start, seed {_SEED}, perplexity {_PERPLEXITY:g} (a third of the images, where they "
+    f"are few); axes have no unit. Silhouette and {_NEIGHBOURS}-NN leave-one-out accuracy are of the full features; "
+    "one run (the lowest seed) per panel."
 )
 
 

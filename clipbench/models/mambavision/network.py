@@ -69,9 +69,10 @@ class Level(nn.Module):
         """Tokens of each window ``[B * windows, side * side, C]`` through the blocks; a ragged edge is padded."""
         high, wide = maps.shape[2:]
         padded = functional.pad(maps, (0, -wide % side, 0, -high % side))
-        cut = padded.unflatten(3, (-1, side)).unflatten(2, (-1, side))
-        images, width, rows, _, columns, _ = cut.shape
-        tokens = self.blocks(cut.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, width))
+        images, width = padded.shape[:2]
+        rows, columns = padded.shape[2] // side, padded.shape[3] // side
+        cut = padded.reshape(images, width, rows, side, columns, side)
+        tokens: Tensor = self.blocks(cut.permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, width))
         put = tokens.view(images, rows, columns, side, side, width).permute(0, 5, 1, 3, 2, 4)
         return put.reshape(padded.shape)[:, :, :high, :wide]
 
