@@ -1,7 +1,5 @@
 """``python -m clipbench``."""
 
-import sys
+from clipbench.cli import entry
 
-from clipbench.cli import main
-
-sys.exit(main())
+entry()

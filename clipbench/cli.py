@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -12,6 +13,8 @@ from typing import Any
 
 from clipbench import __version__
 from clipbench.errors import UserError
+
+INTERRUPTED = 130
 
 _EPILOG = """\
 examples:
@@ -25,6 +28,20 @@ examples:
 
 exit codes: 0 fine, 1 a check failed, 2 wrong use or missing input, 130 interrupted
 """
+
+
+def entry() -> None:
+    """Run the command line and leave with its exit code.
+
+    An interrupt leaves at once: CPython remembers a KeyboardInterrupt that passed through ``exec`` of a string (a
+    dataclass made while a library is imported) as unhandled, and would end by the signal instead of with 130.
+    """
+    code = main()
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader (head, less) has enough. Closing stderr too keeps Python from complaining at exit.
         sys.stderr.close()
@@ -218,4 +235,4 @@ def _margin(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -400,6 +400,26 @@ def test_ctrl_c_ends_with_130_and_lets_go_of_the_runs(tmp_path: Path) -> None:
     assert not list(claims.iterdir())
 
 
+def test_ctrl_c_inside_an_exec_still_ends_with_130(tmp_path: Path) -> None:
+    """CPython remembers such an interrupt as unhandled; ``python -m`` would end by the signal."""
+    source = """
+import clipbench.commands.list
+from clipbench import cli
+
+def interrupted(_):
+    exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")
+
+clipbench.commands.list.main = interrupted
+cli.sys.argv = ["clipbench", "list"]
+cli.entry()
+"""
+    (tmp_path / "interrupted.py").write_text(source)
+    words = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+
+
 def test_a_diverging_run_fails_the_command(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from clipbench.commands import run
 
