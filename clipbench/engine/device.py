@@ -94,6 +94,7 @@ def _energy(device: torch.device) -> int | None:
         handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}".encode())
         return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
     except Exception:
+        # No NVML, or no such call on this card, each with an exception of its own: the record then says None.
         return None
 
 
