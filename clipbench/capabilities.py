@@ -5,6 +5,8 @@ No heavy imports here: ``list`` and ``show`` ask this module.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
 from clipbench.methods import METHODS
@@ -17,26 +19,30 @@ _ANY = object()
 # of the protocol that no code reads would be a number with a false label.
 _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("profile", "method", "backbone", "weights", "dataset", "limit"), (_ANY,)),
-    "task": ("linear-head",),
-    "split_rule": ("stratified-fraction",),
+    "task": ("linear-head", "image-text"),
+    "split_rule": ("stratified-fraction", "coop", "clip-lora"),
+    "shots": (_ANY,),
     **dict.fromkeys(("train_fraction", "split_draw"), (_ANY,)),
     **dict.fromkeys(("image_size", "normalisation", "interpolation"), (_ANY,)),
-    "train_transform": ("resize",),
-    "test_transform": ("resize",),
+    "train_transform": ("resize", "resize-centre-crop", "random-resized-crop"),
+    "test_transform": ("resize", "resize-centre-crop"),
+    **dict.fromkeys(("template", "logit_scale", "crop_scale"), (_ANY,)),
+    "class_names": ("catalogue", "digits-in-words"),
     **dict.fromkeys(("hflip", "vflip", "flip_mode"), (_ANY,)),
     "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls", "backbone"),
     **dict.fromkeys(("head_bias", "head_init", "head_dropout"), (_ANY,)),
     **dict.fromkeys(("rank", "alpha", "scaling", "adapter_dropout", "detach_norm", "dora_dropout"), (_ANY,)),
     "targets": ("qkv", "qkvo", "qv", "all-linear", "attention", "attention+mixer"),
-    "towers": ("vision",),
+    "towers": ("vision", "text", "both"),
     "adapter_init": ("kaiming-uniform-sqrt5",),
     "norm_axis": ("output",),
-    "decay_magnitude": (True,),
+    "decay_magnitude": (True, False),
     "optimiser": ("adamw",),
     **dict.fromkeys(("lr", "lr_min", "weight_decay", "betas", "eps"), (_ANY,)),
     "schedule": ("cosine", "constant"),
-    **dict.fromkeys(("schedule_step", "epochs", "batch_size", "drop_last", "precision"), (_ANY,)),
+    **dict.fromkeys(("schedule_step", "epochs", "steps_per_shot", "batch_size", "drop_last", "precision"), (_ANY,)),
     "loss": ("cross-entropy",),
+    "tested": ("last",),
     "selection": ("last", "best-test"),
 }
 
@@ -55,7 +61,15 @@ def _gap(protocol: Protocol) -> str | None:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
     if protocol.dataset not in known_datasets():
         return f"no reader for the data set {protocol.dataset} yet"
+    if protocol.profile == "smoke" and protocol.dataset not in _generated():
+        return "no generated subset of this data set: the smoke profile has two or three of each kind"
     return None
+
+
+def _generated() -> Container[str]:
+    from clipbench.smoke import SUBSETS
+
+    return SUBSETS
 
 
 def unobtainable(protocol: Protocol) -> str | None:

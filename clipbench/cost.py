@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from clipbench.budget import images_trained
 from clipbench.data.load import part_sizes
 from clipbench.spec import Protocol
 from clipbench.store import Store
@@ -22,7 +23,8 @@ class Cost:
 def images_seen(protocol: Protocol) -> tuple[int, int]:
     """Training and test images that one run passes through the model, from the official counts."""
     train, test = part_sizes(protocol)
-    return train * (protocol.epochs or 1), test * (protocol.epochs or 1)
+    times = 1 if protocol.tested == "last" else max(protocol.epochs or 1, 1)
+    return images_trained(protocol, train), test * times
 
 
 def estimate(protocols: Iterable[Protocol], store: Store) -> Cost:

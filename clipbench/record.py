@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from clipbench.budget import budget
 from clipbench.spec import Protocol, Run
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,18 @@ class ModelUsed:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the history: mean training loss, learning rate at the end, test accuracy in percent, seconds."""
+    """One line of the history, written at the end of an epoch: epochs and optimiser steps so far, mean training loss
+    since the line before, learning rate of the last step, test accuracy in percent, seconds.
+
+    Runs that are measured in steps write some twenty lines in all. ``accuracy`` is None where the protocol does not
+    test, ``train_loss`` where nothing was trained.
+    """
 
     epoch: int
-    train_loss: float
+    step: int
+    train_loss: float | None
     lr: float
-    accuracy: float
+    accuracy: float | None
     train_seconds: float
     test_seconds: float
 
@@ -92,8 +99,9 @@ class Cost:
 class Record:
     """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256.
 
-    They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images) and, where a figure draws the run's
-    features, ``features.safetensors`` (see ``clipbench.drawn``).
+    They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images); ``losses.npz`` (``losses``, the
+    training loss of every step) where anything was trained; and, where a figure draws the run's features,
+    ``features.safetensors`` (see ``clipbench.drawn``).
     """
 
     id: str
@@ -122,8 +130,10 @@ class Record:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Record:
         """Read back. Raises ``ValueError`` where a key is missing or unknown, or the id is not the protocol's hash."""
-        if values.get("schema") != SCHEMA:
-            raise ValueError(f"schema {values.get('schema')!r}, this version reads {SCHEMA}")
+        if values.get("schema") not in (1, SCHEMA):
+            raise ValueError(f"schema {values.get('schema')!r}, this version reads 1 to {SCHEMA}")
+        if values["schema"] == 1:
+            values = _upgraded(values)
         parts = {"origin": Origin, "data": DataUsed, "model": ModelUsed, "environment": Environment, "cost": Cost}
         built: dict[str, Any] = {name: _build(kind, values[name]) for name, kind in parts.items()}
         built["history"] = tuple(_build(Epoch, line) for line in values["history"])
@@ -135,6 +145,13 @@ class Record:
         if record.run.id != record.id:
             raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")
         return record
+
+
+def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of schema 1, whose history did not count optimiser steps: they follow from the protocol."""
+    per_epoch = budget(Protocol.of(values["protocol"]), values["data"]["train_images"]).steps_per_epoch
+    history = [{**line, "step": line["epoch"] * per_epoch} for line in values["history"]]
+    return {**values, "history": history, "schema": SCHEMA}
 
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _carry_out(arguments: argparse.Namespace, plan: Plan, store: Store, data_root: Path, sources: Sources) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.device import pick_device
-    from clipbench.engine.passes import Workplace
+    from clipbench.engine.place import Workplace
     from clipbench.launch.local import Options, carry_out
 
     place = Workplace(data_root, pick_device(arguments.device), store.root / ".checkpoints", sources)

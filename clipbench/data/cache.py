@@ -6,18 +6,20 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clipbench.data.decode import TRANSFORMS, gone, load_mask, load_rgb
 from clipbench.data.images import ImageSet
 from clipbench.errors import UserError
+from clipbench.progress import duration
 
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 def cache_dir() -> Path:
@@ -26,56 +28,97 @@ def cache_dir() -> Path:
     return Path(os.environ.get("CLIPBENCH_CACHE") or Path(base) / "clipbench")
 
 
-def decoded(images: ImageSet, size: int, interpolation: str, tell: Callable[[str], None] = print) -> np.ndarray:
-    """All images resized to ``size`` x ``size`` (aspect not kept), uint8 ``[N, 3, size, size]``, memory-mapped.
+def decoded(
+    images: ImageSet,
+    size: int,
+    interpolation: str,
+    tell: Callable[[str], None] = print,
+    *,
+    transform: str = "resize",
+    indices: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Images in a test view of ``size`` x ``size``, uint8 ``[n, 3, size, size]``, memory-mapped.
 
-    The file is keyed by paths, sizes and dates of the images, by the resize, and by Pillow's version, written beside
-    and renamed into place. Raises ``UserError`` that names an unreadable image, or the full disk.
+    ``transform`` is ``resize`` (aspect not kept) or ``resize-centre-crop``; ``indices`` picks the images and their
+    order (all of them by default). The file is keyed by paths, sizes and dates of the images, by the view, and by
+    Pillow's version, written beside and renamed into place. Raises ``UserError`` that names an unreadable image, or the
+    full disk.
     """
-    path = cache_dir() / "images" / f"{_key(images, size, interpolation)}.npy"
+    view = TRANSFORMS[transform]
+    files = images.files if indices is None else [images.files[i] for i in indices]
+
+    def one(index: int) -> np.ndarray:
+        pixels = np.asarray(view(load_rgb(images.root / files[index]), size, interpolation))
+        return pixels.transpose(2, 0, 1)
+
+    # The plain resize keeps the key that it had before there were other views.
+    words = interpolation if transform == "resize" else f"{interpolation} {transform}"
+    path = cache_dir() / "images" / f"{_key(images, size, words, files)}.npy"
+    return _cached(path, (len(files), 3, size, size), one, f"the {len(files):,} images of {images.root}", tell)
+
+
+def decoded_masks(
+    images: ImageSet, size: int, indices: Sequence[int] | None = None, tell: Callable[[str], None] = print
+) -> np.ndarray:
+    """The masks of the images (all, or ``indices``), uint8 ``[n, size, size]`` of zeros and ones, memory-mapped.
+
+    Several masks of one image are joined; see :func:`clipbench.data.decode.load_mask`. Raises ``UserError`` as
+    :func:`decoded` does, and for a data set without masks.
+    """
+    if not images.masks:
+        raise UserError(f"{images.dataset} in {images.root} has no masks; it is no segmentation set.")
+    masks = images.masks if indices is None else [images.masks[i] for i in indices]
+
+    def one(index: int) -> np.ndarray:
+        return load_mask([images.root / name for name in masks[index]], size)
+
+    # A blank line ends the masks of one image: how they are joined is part of the key.
+    names = [name for joined in masks for name in (*joined, "")]
+    path = cache_dir() / "images" / f"{_key(images, size, 'masks', names)}.npy"
+    return _cached(path, (len(masks), size, size), one, f"the masks of {len(masks):,} images of {images.root}", tell)
+
+
+def _cached(
+    path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray], what: str, tell: Callable[[str], None]
+) -> np.ndarray:
+    """The array in ``path``, made of ``one`` row after the other where it is not there yet."""
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            tell(f"decoding the {len(images):,} images of {images.root} once, for all runs")
-            _write(path, images, size, interpolation)
+            tell(f"decoding {what} once, for all runs")
+            _write(path, shape, one, tell)
         except OSError as error:
-            raise UserError(_no_room(error, path, len(images) * 3 * size * size)) from error
+            raise UserError(_no_room(error, path, int(np.prod(shape)))) from error
     # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
     pixels: np.ndarray = np.load(path, mmap_mode="c")
     return pixels
 
 
-def load_rgb(path: Path) -> Image.Image:
-    """One image as upright RGB, whatever its mode. Raises ``UserError`` that names a file which cannot be read."""
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                upright = Image.fromarray((np.asarray(upright, dtype=np.float64) / 257).round().astype(np.uint8))
-            return upright.convert("RGB")
-    except FileNotFoundError:
-        raise UserError(_gone(path)) from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
-
-
-def _write(path: Path, images: ImageSet, size: int, interpolation: str) -> None:
+def _write(path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray], tell: Callable[[str], None]) -> None:
     partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npy")
     try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(len(images), 3, size, size))
+        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         _allocate(partial)
 
-        def one(index: int) -> None:
-            image = load_rgb(images.root / images.files[index]).resize((size, size), _FILTERS[interpolation])
-            out[index] = np.asarray(image).transpose(2, 0, 1)
+        def fill(index: int) -> None:
+            out[index] = one(index)
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for _ in pool.map(one, range(len(images))):
-                pass
+            _watched(pool.map(fill, range(shape[0])), shape[0], tell)
         out.flush()
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _watched(work: Iterable[None], total: int, tell: Callable[[str], None]) -> None:
+    """Wait for the work, and say now and then how much of it is done and how long the rest will take."""
+    began = said = time.monotonic()
+    for done, _ in enumerate(work, start=1):
+        now = time.monotonic()
+        if now - said > _SECONDS_BETWEEN_LINES:
+            said = now
+            tell(f"decoded {100 * done / total:.0f}%, {duration((now - began) * (total - done) / done)} left")
 
 
 def _allocate(path: Path) -> None:
@@ -88,21 +131,17 @@ def _allocate(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _key(images: ImageSet, size: int, interpolation: str) -> str:
+def _key(images: ImageSet, size: int, view: str, files: Sequence[str]) -> str:
     from PIL import __version__ as pillow
 
-    digest = hashlib.sha256(f"{images.root.resolve()} {size} {interpolation} pillow {pillow}".encode())
-    for name in images.files:
+    digest = hashlib.sha256(f"{images.root.resolve()} {size} {view} pillow {pillow}".encode())
+    for name in files:
         try:
             stat = (images.root / name).stat()
         except FileNotFoundError:
-            raise UserError(_gone(images.root / name)) from None
-        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            raise UserError(gone(images.root / name)) from None
+        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode() if name else b"\n")
     return f"{images.dataset}-{size}-{digest.hexdigest()[:16]}"
-
-
-def _gone(path: Path) -> str:
-    return f"the image {path} has gone since the folder was read; run the command again."
 
 
 def _no_room(error: OSError, path: Path, size: int) -> str:

@@ -1,21 +1,30 @@
-"""Finding a data set's images on disk, and checking that all of them are there."""
+"""The images of a data set on disk, and checking that all of them are there."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
+from clipbench.data.layouts import reader
+from clipbench.data.layouts.found import Found, listed
 from clipbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """The images of one data set, in an order that every machine agrees on (class by class, then by file name)."""
+    """The images of one data set, in an order that every machine agrees on.
+
+    That is the order of the split file (train, then val, then test) where there is one, else class by class and then by
+    file name. ``labels`` index ``classes``; ``prompt_names`` is what goes into the template for each class. ``parts``
+    (train, val, test) and ``domains`` are per image, empty where the data set has none; so are ``masks`` (files that
+    are joined to one mask) and ``prompts`` (medvlsm's, by name). ``tested_parts`` are those of a held-out domain that
+    its official test list covers (all of it where empty). ``rebuilt`` says how the split came about where the official
+    one was absent.
+    """
 
     dataset: str
     root: Path
@@ -24,12 +33,17 @@ class ImageSet:
     classes: Sequence[str]
     complete: bool
     shortfall: str = ""
+    parts: Sequence[str] = ()
+    domains: Sequence[str] = ()
+    masks: Sequence[Sequence[str]] = ()
+    prompts: Sequence[Mapping[str, Sequence[str]]] = ()
+    template: str = "a photo of a {}."
+    rebuilt: str = ""
+    prompt_names: Sequence[str] = ()
+    tested_parts: Sequence[str] = ("test",)
 
     def __len__(self) -> int:
         return len(self.files)
-
-
-SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png")
 
 
 def default_data_root() -> Path:
@@ -37,84 +51,101 @@ def default_data_root() -> Path:
     return Path(os.environ.get("CLIPBENCH_DATA", "data"))
 
 
-def locate(entry: Entry, data_root: Path) -> Path:
-    """The folder that holds the class folders. Raises ``UserError`` that says where it looked and how to get them."""
-    candidates = [data_root / name for name in entry.folders]
-    for folder in [*candidates, data_root]:
-        # Half of the classes make it this data set (some names are common to several); what is missing is said later.
-        if folder.is_dir() and 2 * len(_class_folders(folder, entry)) >= len(entry.classes):
-            return folder
-    looked = ", ".join(str(c) for c in candidates)
-    raise UserError(
-        f"the data set {entry.name} is missing: no class folders ({_listed(list(entry.classes), 3)}) in {looked}. "
-        f"{entry.how} Home page: {entry.home}. Then name the folder above it with --data DIR or CLIPBENCH_DATA. "
-        f"To see the command work on tiny generated images instead, add --smoke."
-    )
-
-
-def find_images(entry: Entry, data_root: Path, *, partial: bool = False) -> ImageSet:
+def find_images(
+    entry: Entry,
+    data_root: Path,
+    *,
+    partial: bool = False,
+    official: bool = True,
+    needs: Sequence[str] = (),
+) -> ImageSet:
     """Every image of the data set below ``data_root``.
 
     Hidden files, ``Thumbs.db`` and the like are passed over; extensions and class names match whatever their case.
-    Raises ``UserError`` where a class has no image or more than the official number (then it is another data set),
-    or (unless ``partial``) where a count is not the official one.
+    Raises ``UserError`` where a class (or a domain) has no image or there are more than the official number (then it is
+    another data set), or (unless ``partial``) where images that the split lists are absent or a count is not the
+    official one. Not ``official`` are the generated subsets, whose counts are their own. ``needs`` names the parts that
+    are wanted (all of them by default): a zero-shot run does without the training images.
     """
-    root = locate(entry, data_root)
-    folders = _class_folders(root, entry)
-    files: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(entry.classes):
-        images = _images(folders[name]) if name in folders else []
-        files += [f"{folders[name].name}/{image}" for image in images]
-        labels += [label] * len(images)
-    counts = Counter(labels)
-    shortfall = _shortfall(entry, counts)
-    surplus = any(counts[label] > due for label, due in enumerate(entry.classes.values()))
-    if empty := [name for label, name in enumerate(entry.classes) if label not in labels]:
-        raise UserError(f"{entry.name} in {root}: no image at all of {_listed(empty)}. {shortfall} {entry.how}")
-    if surplus or (shortfall and not partial):
-        way_out = "." if surplus else ", or pass --limit N to run on a part of it, marked as such."
-        raise UserError(
-            f"{entry.name} in {root} is not the official data set. {shortfall} A number measured on it could not be "
-            f"compared. {'Replace' if surplus else 'Complete'} it ({entry.how.rstrip('.')}){way_out}"
-        )
-    return ImageSet(entry.id, root, tuple(files), tuple(labels), tuple(entry.classes), not shortfall, shortfall)
+    found = reader(entry.layout)(entry, data_root)
+    wanted = [part for part in entry.parts if not needs or part in needs]
+    _check_none_empty(entry, found)
+    shortfall, surplus = _compared(entry, found, wanted) if official else ("", False)
+    absent = _absent(found, wanted)
+    if surplus or ((shortfall or absent) and not partial):
+        raise UserError(_refusal(entry, found, f"{shortfall} {absent}".strip(), surplus=surplus))
+    return ImageSet(
+        dataset=entry.id,
+        root=found.root,
+        files=tuple(found.files),
+        labels=tuple(found.labels),
+        classes=tuple(found.classes),
+        complete=not (shortfall or absent),
+        shortfall=f"{shortfall} {absent}".strip(),
+        parts=tuple(found.parts),
+        domains=tuple(found.domains),
+        masks=tuple(found.masks),
+        prompts=tuple(found.prompts),
+        template=entry.template,
+        rebuilt=found.rebuilt,
+        prompt_names=tuple(entry.prompt_name(name) for name in found.classes),
+        tested_parts=tuple(entry.tested_parts),
+    )
 
 
-def _class_folders(root: Path, entry: Entry) -> dict[str, Path]:
-    """The folder of each class that has one; ``Dense Residential`` and ``denseresidential`` are one class."""
-    by_key = {_key(name): name for name in entry.classes}
-    found: dict[str, Path] = {}
-    for path in sorted(root.iterdir()):
-        name = by_key.get(_key(path.name))
-        if name and path.is_dir():
-            found.setdefault(name, path)
-    return found
+def _check_none_empty(entry: Entry, found: Found) -> None:
+    present, domains = set(found.labels), set(found.domains)
+    empty = [name for label, name in enumerate(found.classes) if label not in present]
+    empty += [f"the domain {name}" for name in entry.domains if name not in domains] if entry.domains else []
+    if empty:
+        counts, _ = _compared(entry, found, list(entry.parts))
+        absent = _absent(found, list(entry.parts))
+        said = f"{entry.name} in {found.root}: no image at all of {listed(empty)}. {counts} {absent} {entry.how}"
+        raise UserError(" ".join(said.split()))
 
 
-def _images(folder: Path) -> list[str]:
-    names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_file())
-    return sorted((n for n in names if Path(n).suffix.lower() in SUFFIXES), key=_natural)
+def _compared(entry: Entry, found: Found, wanted: Sequence[str]) -> tuple[str, bool]:
+    """What differs from the official counts, in one sentence (empty if nothing does), and whether there are too many.
+
+    Compared are the parts, the domains and the classes, as far as their official numbers are known; the first that
+    differ are told.
+    """
+    checks = [
+        ("parts", {part: entry.parts[part] for part in wanted}, found.parts),
+        ("domains", entry.domains, found.domains),
+    ]
+    if set(wanted) == set(entry.parts) and all(entry.classes.values()):
+        checks.append(("classes", entry.classes, [found.classes[label] for label in found.labels]))
+    for axis, due, each in checks:
+        counts = Counter(each)
+        sentence, surplus = _differences(axis, due, {name: counts[name] for name in due})
+        if sentence:
+            return sentence, surplus
+    return "", False
 
 
-def _natural(name: str) -> tuple[list[int], str]:
-    """beach_2 before beach_10, on every file system."""
-    return [int(digits) for digits in re.findall(r"\d+", name)], name
-
-
-def _shortfall(entry: Entry, counts: Mapping[int, int]) -> str:
-    """What differs from the official counts, in one sentence; empty if nothing does."""
-    wrong = [(n, counts.get(i, 0), due) for i, (n, due) in enumerate(entry.classes.items()) if counts.get(i, 0) != due]
+def _differences(axis: str, due: Mapping[str, int], got: Mapping[str, int]) -> tuple[str, bool]:
+    wrong = [name for name, number in due.items() if got[name] != number]
     if not wrong:
+        return "", False
+    shown = listed([f"{name} {got[name]:,} of {due[name]:,}" for name in wrong])
+    total = f"{sum(got.values()):,} of {sum(due.values()):,} images"
+    sentence = f"It has {total}; {len(wrong)} of {len(due)} {axis} differ: {shown}."
+    return sentence, any(got[name] > due[name] for name in wrong)
+
+
+def _absent(found: Found, wanted: Iterable[str]) -> str:
+    """How many images the split lists that are not there, in one sentence; empty if none."""
+    parts = set(wanted)
+    absent = [file for file, part in zip(found.absent, found.absent_parts, strict=True) if not parts or part in parts]
+    if not absent:
         return ""
-    total = sum(counts.values())
-    shown = _listed([f"{name} {got} of {due}" for name, got, due in wrong])
-    return f"It has {total:,} of {entry.images:,} images; {len(wrong)} of {len(entry.classes)} classes differ: {shown}."
+    return f"Listed in {found.lists}, but not there: {len(absent):,} images ({listed(absent)})."
 
 
-def _listed(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _refusal(entry: Entry, found: Found, faults: str, *, surplus: bool) -> str:
+    way_out = "." if surplus else ", or pass --limit N to run on a part of it, marked as such."
+    return (
+        f"{entry.name} in {found.root} is not the official data set. {faults} A number measured on it could not be "
+        f"compared. {'Replace' if surplus else 'Complete'} it ({entry.how.rstrip('.')}){way_out}"
+    )

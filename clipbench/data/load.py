@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import ImageSet, find_images
-from clipbench.data.splits import train_count
+from clipbench.data.own_folder import with_parts
+from clipbench.data.sizes import official_sizes
+from clipbench.data.splits import split
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_FEW_SHOT = ("coop", "clip-lora")
 
 
 def image_set(protocol: Protocol, data_root: Path) -> ImageSet:
     """The protocol's images. Raises ``UserError`` where they are missing or (without ``limit``) not all there."""
     official = entry(protocol.dataset or "")
-    if protocol.profile == "smoke":
-        return _embedded(official)
-    return find_images(official, data_root, partial=protocol.limit is not None)
+    images = _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, data_root)
+    if protocol.split_rule in _FEW_SHOT and not images.parts:
+        images = with_parts(images)
+    return replace(images, prompt_names=_prompt_names(images, protocol))
 
 
 def check_data(protocols: Iterable[Protocol], data_root: Path) -> dict[str, str]:
@@ -35,19 +41,36 @@ def check_data(protocols: Iterable[Protocol], data_root: Path) -> dict[str, str]
 
 
 def part_sizes(protocol: Protocol) -> tuple[int, int]:
-    """Training and test images of one run, from the counts of the catalogue (or of the embedded subset)."""
+    """Training and test images of one run, from the counts of the catalogue, or of the embedded subset itself.
+
+    Exact but for two cases, where it is an even share of an official total: a limit, or ODG-CLIP's class splits, on a
+    data set whose counts by class are not official knowledge; and the train part of domains that are known as a whole.
+    """
     official = entry(protocol.dataset or "")
-    classes = (_smoke_entry(official) if protocol.profile == "smoke" else official).classes
-    train = sum(train_count(n, protocol) for n in classes.values())
-    test = sum(min(n - train_count(n, protocol, limited=False), protocol.limit or n) for n in classes.values())
-    return train, test
+    if protocol.profile != "smoke":
+        return official_sizes(official, protocol)
+    if official.layout == "class-folders":
+        return official_sizes(_smoke_entry(official), protocol)
+    images = image_set(protocol, Path())
+    cut = split(images, protocol, 0)
+    return len(cut.train), len(cut.test)
+
+
+def _real(official: Entry, protocol: Protocol, data_root: Path) -> ImageSet:
+    needs = ("test",) if protocol.shots == 0 else ()
+    return find_images(official, data_root, partial=protocol.limit is not None, needs=needs)
 
 
 def _embedded(official: Entry) -> ImageSet:
     """The generated subset, in the genuine layout, read by the same reader as the real data."""
-    from clipbench.smoke import write_subset
+    from clipbench.smoke import SUBSETS, write_subset
 
-    return find_images(_smoke_entry(official), write_subset(official.id, cache_dir() / "smoke").parent)
+    if official.id not in SUBSETS:
+        raise UserError(f"there is no smoke subset of {official.id!r}; there is one of: {', '.join(SUBSETS)}.")
+    root = write_subset(official.id, cache_dir() / "smoke").parent
+    if official.layout == "class-folders":
+        return find_images(_smoke_entry(official), root)
+    return find_images(official, root, partial=True, official=False)
 
 
 def _smoke_entry(official: Entry) -> Entry:
@@ -55,3 +78,10 @@ def _smoke_entry(official: Entry) -> Entry:
 
     subset = SUBSETS[official.id]
     return replace(official, classes=dict.fromkeys(subset.classes, subset.images_per_class))
+
+
+def _prompt_names(images: ImageSet, protocol: Protocol) -> tuple[str, ...]:
+    if protocol.class_names != "digits-in-words":
+        return tuple(images.prompt_names)
+    words: Mapping[str, str] = {str(digit): word for digit, word in enumerate(_DIGITS)}
+    return tuple(words.get(name, name) for name in images.prompt_names)

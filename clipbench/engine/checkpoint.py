@@ -35,8 +35,10 @@ class Checkpoint:
         if time.monotonic() - self._saved < self._seconds:
             return
         partial = self._path.with_suffix(f".{os.getpid()}.partial")
+        loop.settle(state)
         history = [[asdict(line) for line in lines] for lines in state.history]
-        progress = {"epoch": state.epoch, "history": history, "predictions": state.predictions}
+        done = {"epoch": state.epoch, "losses": state.losses, "predictions": state.predictions}
+        progress = {**done, "history": history}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({**progress, **loop.checkpoint()}, partial)
@@ -59,7 +61,7 @@ class Checkpoint:
             return State()
         loop.restore(saved)
         history = [[Epoch(**line) for line in lines] for lines in saved["history"]]
-        return State(saved["epoch"], history, list(saved["predictions"]))
+        return State(saved["epoch"], history, list(saved["predictions"]), saved["losses"])
 
     def remove(self) -> None:
         """The records are in place; the checkpoint is of no more use."""

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from clipbench.data.images import ImageSet
 from clipbench.engine.streams import stream
-from clipbench.models.backbone import Backbone
+from clipbench.engine.task import Task
+from clipbench.models.load import load_backbone
+from clipbench.models.sources import Sources
 from clipbench.spec import Protocol
 
 
@@ -47,33 +49,29 @@ class LinearHead(nn.Module):
         return grouped * torch.stack(kept).to(grouped.device) / (1.0 - self._dropout)
 
 
-class LinearHeadTask(nn.Module):
+class LinearHeadTask(Task):
     """A backbone under one head per replica."""
 
-    def __init__(self, backbone: Backbone, seeds: Sequence[int], classes: int, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, images: ImageSet, seeds: Sequence[int], sources: Sources) -> None:
         super().__init__()
-        self.tower = backbone.module
-        self.head = LinearHead(seeds, classes, backbone.width, protocol)
-        self._backbone = backbone
+        self.encoder = load_backbone(protocol.backbone or "", protocol.weights or "", sources)
+        self.model, self.replicas = self.encoder.module, len(seeds)
+        self.head = LinearHead(seeds, len(images.classes), self.encoder.width, protocol)
         self._pooling = protocol.pooling or "patch-mean"
 
     def features(self, images: Tensor) -> Tensor:
-        """Pooled features ``[B, D]`` of normalised images ``[B, 3, S, S]``."""
-        return self._backbone.features(images, self._pooling)
+        """Pooled features ``[R*B, D]`` of normalised images ``[R*B, 3, S, S]``."""
+        pooled: Tensor = self.encoder.features(images, self._pooling)
+        return pooled
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of images ``[R*B, 3, S, S]``."""
-        logits: Tensor = self.head(self.features(images))
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits ``[R, B, C]`` of features ``[R*B, D]``."""
+        logits: Tensor = self.head(features)
         return logits
 
-
-def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of each replica ``[R]`` from logits ``[R, B, C]`` and labels ``[R, B]``.
-
-    Their sum is what is differentiated: each replica's parameters then get the gradient of their own loss.
-    """
-    flat = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return flat.view(labels.shape).mean(dim=1)
+    def start_epoch(self, seeds: Sequence[int], epoch: int) -> None:
+        """Restart each replica's stream of the head's dropout."""
+        self.head.start_epoch(seeds, epoch)
 
 
 def _draw(seed: int, classes: int, width: int, protocol: Protocol) -> tuple[Tensor, Tensor]:

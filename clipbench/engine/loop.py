@@ -8,7 +8,7 @@ element, so that one optimiser serves all of them without mixing anything.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -16,10 +16,10 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
+from clipbench.budget import budget
 from clipbench.engine.device import autocast
-from clipbench.engine.linear_head import replica_losses
 from clipbench.engine.schedule import learning_rate
-from clipbench.engine.views import batches, epoch_order, epoch_views
+from clipbench.engine.views import EpochPlan, batches, epoch_order
 from clipbench.record import Epoch
 from clipbench.spec import Protocol
 
@@ -30,8 +30,11 @@ _TEST_BATCH = 256
 class Source(Interface):
     """Where batches come from: images, or features of a frozen model."""
 
-    def batch(self, index: Tensor, view: Tensor | None = None) -> Tensor:
-        """Network inputs of ``index`` ``[B]`` in their views ``[B]``."""
+    def batch(self, index: Tensor) -> Tensor:
+        """Network inputs of ``index`` ``[B]`` in the test view."""
+
+    def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
+        """Network inputs ``[R*B, ...]`` of every batch of the epochs, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,16 @@ class Parts:
 
 @dataclass
 class State:
-    """What training has come to: a checkpoint holds exactly this, and the parameters."""
+    """What training has come to: a checkpoint holds exactly this, and the parameters.
+
+    ``predictions`` holds one ``[R, t]`` for each line of the history that has an accuracy; ``losses`` ``[R, s]`` the
+    training loss of every step so far.
+    """
 
     epoch: int = 0
     history: list[list[Epoch]] = field(default_factory=list)
     predictions: list[Tensor] = field(default_factory=list)
+    losses: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,14 @@ class Hooks:
 
     advance: Callable[[int], None]
     epoch_end: Callable[[State], None]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``; what weight decay spares."""
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    undecayed: Sequence[nn.Parameter] = ()
 
 
 class Loop:
@@ -71,41 +87,44 @@ class Loop:
         protocol: Protocol,
         seeds: Sequence[int],
         device: torch.device,
+        objective: Objective,
     ) -> None:
         self._model, self._source, self._parts = model, source, parts
         self._protocol, self._seeds, self._device = protocol, tuple(seeds), device
+        self._loss, self._losses = objective.loss, list[Tensor]()
         self._slices = batches(parts.train.shape[1], protocol.batch_size or 32, drop_last=bool(protocol.drop_last))
-        trained = [p for p in model.parameters() if p.requires_grad]
+        self._budget = budget(protocol, parts.train.shape[1])
         self.optimizer = torch.optim.AdamW(
-            trained,
+            _groups(model, objective.undecayed, protocol.weight_decay or 0.0),
             lr=protocol.lr or 0.0,
             betas=_pair(protocol.betas),
             eps=protocol.eps or 1e-8,
-            weight_decay=protocol.weight_decay or 0.0,
         )
         self._scaler = torch.amp.GradScaler(device.type, enabled=protocol.precision == "fp16")
 
     def run(self, state: State, start_epoch: Callable[[int], None], hooks: Hooks) -> State:
-        """Train from ``state`` to the last epoch, testing after each. ``start_epoch`` restarts the model's streams."""
-        for epoch in range(state.epoch, self._protocol.epochs or 1):
-            start_epoch(epoch)
-            began = time.perf_counter()
-            losses, rate = self._train_epoch(epoch, hooks)
-            trained = time.perf_counter()
-            predicted = self._predict(hooks)
-            tested = time.perf_counter()
-            truth = self._parts.labels[self._parts.test]
-            scores = (predicted == truth).double().mean(dim=1).mul(100.0)
-            state.history.append(
-                [
-                    Epoch(epoch + 1, loss, rate, score, trained - began, tested - trained)
-                    for loss, score in zip(losses.tolist(), scores.tolist(), strict=True)
-                ]
-            )
-            state.predictions.append(predicted)
-            state.epoch = epoch + 1
+        """Train from ``state`` to the end, testing when the protocol says. ``start_epoch`` restarts random streams."""
+        if not self._budget.steps:
+            self._test_untrained(state, hooks)
+        began = time.perf_counter()
+        inputs = self._source.train_batches(self._protocol, self._seeds, self._plans(state.epoch))
+        for plan in self._plans(state.epoch):
+            start_epoch(plan.epoch)
+            self._train_epoch(plan, inputs, hooks)
+            state.epoch = plan.epoch + 1
+            first = plan.epoch * len(self._slices)
+            if self._budget.line_due(first, first + len(plan.parts)):
+                self._add_line(state, began, hooks)
+                began = time.perf_counter()
             hooks.epoch_end(state)
         return state
+
+    def settle(self, state: State) -> None:
+        """Bring the losses of the last steps from the device into the state."""
+        if self._losses:
+            fresh = torch.stack(self._losses, dim=1).cpu()
+            state.losses = fresh if state.losses is None else torch.cat([state.losses, fresh], dim=1)
+            self._losses = []
 
     def checkpoint(self) -> dict[str, Any]:
         """Parameters that are trained, optimiser and loss scale; everything else follows from the protocol."""
@@ -121,37 +140,72 @@ class Loop:
         self.optimizer.load_state_dict(saved["optimizer"])
         self._scaler.load_state_dict(saved["scaler"])
 
-    def _train_epoch(self, epoch: int, hooks: Hooks) -> tuple[Tensor, float]:
-        """Mean loss of each replica ``[R]`` over the epoch's images, and the last learning rate."""
-        self._model.train()
-        count, rate = self._parts.train.shape[1], 0.0
-        orders = torch.stack([epoch_order(seed, epoch, count) for seed in self._seeds])
-        views = torch.stack([epoch_views(seed, epoch, count, self._protocol) for seed in self._seeds])
-        shuffled = torch.gather(self._parts.train, 1, orders)
-        # Summed on the device: reading a loss at every step would stall the GPU.
-        total = torch.zeros(len(self._seeds), dtype=torch.float64 if self._device.type != "mps" else torch.float32)
-        total = total.to(self._device)
-        seen = 0
-        for step, part in enumerate(self._slices):
-            rate = self._set_rate(epoch * len(self._slices) + step)
-            index, view = shuffled[:, part], views[:, part]
-            total += self._step(index, view) * index.shape[1]
-            seen += index.shape[1]
-            hooks.advance(index.numel())
-        return total.cpu() / seen, rate
+    def _plans(self, start: int) -> Iterator[EpochPlan]:
+        """Epoch after epoch: who sees what when. The last one ends with the budget."""
+        count = self._parts.train.shape[1]
+        for epoch in range(start, self._budget.epochs):
+            orders = torch.stack([epoch_order(seed, epoch, count) for seed in self._seeds])
+            left = self._budget.steps - epoch * len(self._slices)
+            yield EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
 
-    def _step(self, index: Tensor, view: Tensor) -> Tensor:
-        """One optimiser step on images ``[R, B]`` in their views; the loss of each replica ``[R]``."""
-        inputs = self._source.batch(index.flatten(), view.flatten())
-        labels = self._parts.labels[index].to(self._device)
+    def _train_epoch(self, plan: EpochPlan, inputs: Iterator[Tensor], hooks: Hooks) -> None:
+        """The steps of one epoch; what they lost stays on the device, as reading it would stall a GPU."""
+        self._model.train()
+        labels = self._parts.labels[plan.order].to(self._device)
+        for step, part in enumerate(plan.parts, start=plan.epoch * len(self._slices)):
+            self._set_rate(step)
+            self._losses.append(self._step(next(inputs), labels[:, part]))
+            hooks.advance(labels[:, part].numel())
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """One optimiser step on inputs ``[R*B, ...]`` with labels ``[R, B]``; the loss of each replica ``[R]``."""
         with autocast(self._device, self._protocol.precision or "fp32"):
             logits = self._model(inputs)
-        losses = replica_losses(logits.float(), labels)
+        losses = self._loss(logits.float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(losses.sum()))
         self._scaler.step(self.optimizer)
         self._scaler.update()
         return losses.detach()
+
+    def _add_line(self, state: State, began: float, hooks: Hooks) -> None:
+        """One history line per replica: the loss since the last line, and the accuracy where the protocol tests."""
+        self.settle(state)
+        trained = time.perf_counter()
+        step = min(state.epoch * len(self._slices), self._budget.steps)
+        scores: list[float | None] = [None] * len(self._seeds)
+        if self._protocol.tested != "last" or step == self._budget.steps:
+            scores = self._tested(state, hooks)
+        since = state.history[-1][0].step if state.history else 0
+        means = self._mean_losses(state, since)
+        rate, seconds = self._rate(step - 1), (trained - began, time.perf_counter() - trained)
+        state.history.append(
+            [Epoch(state.epoch, step, loss, rate, score, *seconds) for loss, score in zip(means, scores, strict=True)]
+        )
+
+    def _mean_losses(self, state: State, since: int) -> list[float]:
+        """Mean loss ``[R]`` over the images seen from step ``since`` on: a short batch counts less."""
+        assert state.losses is not None
+        losses = state.losses[:, since:]
+        sizes = [s.stop - s.start for s in self._slices]
+        weights = torch.tensor([sizes[(since + i) % len(sizes)] for i in range(losses.shape[1])], dtype=torch.float64)
+        means: list[float] = ((losses.double() * weights).sum(dim=1) / weights.sum()).tolist()
+        return means
+
+    def _test_untrained(self, state: State, hooks: Hooks) -> None:
+        """The model as it is: one line without a training loss."""
+        began = time.perf_counter()
+        scores = self._tested(state, hooks)
+        seconds = time.perf_counter() - began
+        state.history.append([Epoch(0, 0, None, 0.0, score, 0.0, seconds) for score in scores])
+
+    def _tested(self, state: State, hooks: Hooks) -> list[float | None]:
+        """Accuracy of each replica in percent; its predictions go into the state."""
+        predicted = self._predict(hooks)
+        state.predictions.append(predicted)
+        truth = self._parts.labels[self._parts.test]
+        scores: list[float | None] = (predicted == truth).double().mean(dim=1).mul(100.0).tolist()
+        return scores
 
     @torch.no_grad()
     def _predict(self, hooks: Hooks) -> Tensor:
@@ -166,11 +220,24 @@ class Loop:
             hooks.advance(index.numel())
         return torch.cat(parts, dim=1).cpu()
 
-    def _set_rate(self, step: int) -> float:
-        rate = learning_rate(self._protocol, step, len(self._slices), self._protocol.epochs or 1)
+    def _rate(self, step: int) -> float:
+        return learning_rate(self._protocol, step, self._budget)
+
+    def _set_rate(self, step: int) -> None:
+        rate = self._rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        return rate
+
+
+def _groups(model: nn.Module, undecayed: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """What is trained, with its weight decay; a model of which nothing is trained gets an optimiser of nothing."""
+    spared = {id(p) for p in undecayed}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in trained if id(p) not in spared], "weight_decay": decay},
+        {"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0},
+    ]
+    return groups if spared else groups[:1]
 
 
 def _pair(betas: Sequence[float] | None) -> tuple[float, float]:

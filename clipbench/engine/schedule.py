@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from clipbench.budget import Budget
 from clipbench.spec import Protocol
 
 
-def learning_rate(protocol: Protocol, step: int, steps_per_epoch: int, epochs: int) -> float:
+def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:
     """The rate of optimiser step ``step`` (from 0).
 
     Cosine from ``lr`` to ``lr_min`` over all steps (or epochs, where the schedule moves once an epoch), as
@@ -16,7 +17,7 @@ def learning_rate(protocol: Protocol, step: int, steps_per_epoch: int, epochs: i
     start, floor = protocol.lr or 0.0, protocol.lr_min or 0.0
     if protocol.schedule == "constant":
         return start
-    done, total = step, steps_per_epoch * epochs
+    done, total = step, budget.steps
     if protocol.schedule_step == "epoch":
-        done, total = step // steps_per_epoch, epochs
+        done, total = step // budget.steps_per_epoch, budget.epochs
     return floor + (start - floor) * (1.0 + math.cos(math.pi * done / total)) / 2.0

@@ -12,7 +12,9 @@ import torch
 
 from clipbench.cost import images_seen
 from clipbench.engine.device import make_deterministic
-from clipbench.engine.passes import Diverged, Outcome, Workplace, run_pass
+from clipbench.engine.outcome import Diverged, Outcome
+from clipbench.engine.passes import run_pass
+from clipbench.engine.place import Workplace
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.methods import method
 from clipbench.plan import Plan, Planned
@@ -172,4 +174,6 @@ def _keep_diverged(lost: Diverged, store: Store) -> Path:
     path = store.root / ".failed" / f"{lost.planned.run.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(seen, indent=1), encoding="utf-8")
+    for name, content in lost.files.items():
+        path.with_name(f"{path.stem}-{name}").write_bytes(content)
     return path

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clipbench.methods.base import Method
 
 METHODS: Mapping[str, str] = {
+    "zero-shot": "clipbench.methods.zero_shot:ZeroShot",
     "linear-probe": "clipbench.methods.linear_probe:LinearProbe",
     "lora": "clipbench.methods.low_rank:LoRA",
     "dora": "clipbench.methods.low_rank:DoRA",

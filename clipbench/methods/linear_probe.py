@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import ClassVar
 
-from torch import nn
-
-from clipbench.spec import Protocol
+from clipbench.methods.base import Method
 
 
-class LinearProbe:
-    """Nothing in the model is trained."""
+class LinearProbe(Method):
+    """Nothing in the model is trained; the task's head is."""
 
-    replicable = True
-    frozen = True
-
-    def attach(self, module: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:  # noqa: ARG002
-        """Freeze every parameter."""
-        module.requires_grad_(False)
-
-    def start_epoch(self, module: nn.Module, seeds: Sequence[int]) -> None:
-        """No stream to restart."""
+    replicable: ClassVar[bool] = True
+    frozen: ClassVar[bool] = True

@@ -10,17 +10,21 @@ from torch import nn
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
 from clipbench.adapters.config import DoraDropout, Scaling, Towers
 from clipbench.errors import UserError
+from clipbench.methods.base import Method
 from clipbench.spec import Protocol
 
+_LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout")
+_DORA = ("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude")
 
-class LoRA:
+
+class LoRA(Method):
     """``W0 + s B A`` on the targeted projections."""
 
-    replicable = True
-    frozen = False
+    replicable: ClassVar[bool] = True
+    reads: ClassVar[tuple[str, ...]] = _LOW_RANK
     kind: ClassVar[Literal["lora", "dora"]] = "lora"
 
-    def attach(self, module: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:
+    def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:
         """Freeze the model and put one adapter per seed into every targeted projection."""
         if protocol.rank is None or protocol.alpha is None:
             raise UserError(f"the method {self.kind} needs a rank and an alpha; set them in the row or the recipe")
@@ -37,14 +41,21 @@ class LoRA:
             replicas=len(seeds),
             init_seeds=tuple(seeds),
         )
-        adapt(module, config)
+        adapt(model, config)
 
-    def start_epoch(self, module: nn.Module, seeds: Sequence[int]) -> None:
+    def start_epoch(self, model: nn.Module, seeds: Sequence[int]) -> None:
         """Restart each replica's dropout stream."""
-        set_dropout_seeds(module, seeds)
+        set_dropout_seeds(model, seeds)
 
 
 class DoRA(LoRA):
     """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row."""
 
+    reads: ClassVar[tuple[str, ...]] = (*_LOW_RANK, *_DORA)
     kind: ClassVar[Literal["lora", "dora"]] = "dora"
+
+    def undecayed(self, model: nn.Module, protocol: Protocol) -> list[nn.Parameter]:
+        """The magnitudes, where the protocol says so."""
+        if protocol.decay_magnitude is not False:
+            return []
+        return [p for name, p in model.named_parameters() if name.endswith(".magnitude")]

@@ -53,13 +53,20 @@ class Backbone:
 
     def normalisation(self, reading: str) -> tuple[Sequence[float], Sequence[float]]:
         """Channel mean and std that the protocol's word asks for."""
-        named = {
-            "backbone": (self.mean, self.std),
-            "clip": (CLIP_MEAN, CLIP_STD),
-            "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
-            "half": ((0.5,) * 3, (0.5,) * 3),
-        }
-        return named[reading]
+        return named_normalisation(reading, self.mean, self.std)
+
+
+def named_normalisation(
+    reading: str, mean: Sequence[float], std: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Channel mean and std by the protocol's word; ``mean`` and ``std`` are the backbone's own."""
+    named = {
+        "backbone": (mean, std),
+        "clip": (CLIP_MEAN, CLIP_STD),
+        "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+        "half": ((0.5,) * 3, (0.5,) * 3),
+    }
+    return named[reading]
 
 
 def weights_digest(module: nn.Module) -> str:

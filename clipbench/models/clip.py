@@ -25,8 +25,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or
     the digest of ``sources.weights``. Raises ``UserError`` for unknown names, failed downloads, files that do not fit.
     """
-    model = _tiny(weights) if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
-    visual = model.visual
+    visual = load_model(backbone, weights, sources, seed=seed).visual
     _check_tower(backbone, visual)
     visual.proj = None
     mean, std = getattr(visual, "image_mean", None), getattr(visual, "image_std", None)
@@ -44,6 +43,11 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
         weights=weights,
         weights_sha256=weights_digest(visual),
     )
+
+
+def load_model(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Any:
+    """The whole open_clip model, both towers, as :func:`load_backbone` finds it."""
+    return _tiny(weights) if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
 
 
 def _tiny(weights: str) -> Any:

@@ -6,7 +6,8 @@ downloaded and nothing of other people's is shipped.
 
 from __future__ import annotations
 
-from clipbench.smoke.subsets import SUBSETS, Subset
+from clipbench.smoke.subset import Subset
+from clipbench.smoke.subsets import SUBSETS
 from clipbench.smoke.write import data_folder, generator_version, write_subset
 
 __all__ = ["SUBSETS", "Subset", "data_folder", "generator_version", "write_subset"]

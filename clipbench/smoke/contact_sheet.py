@@ -1,4 +1,4 @@
-"""`python -m clipbench.smoke.contact_sheet DATASET OUT.png`: see a subset at a glance, one row per class."""
+"""`python -m clipbench.smoke.contact_sheet DATASET OUT.png`: see a subset at a glance, one row per class (and domain)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from clipbench.smoke.subsets import SUBSETS, Subset
+from clipbench.smoke.subset import Subset
+from clipbench.smoke.subsets import SUBSETS
 
 _LABEL_PIXELS = 150
 
 
 def contact_sheet(subset: Subset, columns: int = 12) -> Image.Image:
-    """The first `columns` images of every class, labelled with the class name."""
-    edge = subset.pixels
-    sheet = Image.new("RGB", (_LABEL_PIXELS + columns * edge, len(subset.classes) * edge), "white")
+    """The first `columns` pictures of every class (and domain), labelled."""
+    rows = list(subset.rows(columns))
+    wide = max(tile.width for _, tiles in rows for tile in tiles)
+    tall = max(tile.height for _, tiles in rows for tile in tiles)
+    sheet = Image.new("RGB", (_LABEL_PIXELS + columns * wide, len(rows) * tall), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, name in enumerate(subset.classes):
-        draw.text((6, row * edge + edge // 2 - 6), name, fill="black")
-        for column in range(min(columns, subset.images_per_class)):
-            tile = Image.fromarray(subset.paint(name, column))
-            sheet.paste(tile, (_LABEL_PIXELS + column * edge, row * edge))
+    for row, (label, tiles) in enumerate(rows):
+        draw.text((6, row * tall + tall // 2 - 6), label, fill="black")
+        for column, tile in enumerate(tiles):
+            sheet.paste(tile, (_LABEL_PIXELS + column * wide, row * tall))
     return sheet
 
 

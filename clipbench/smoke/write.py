@@ -8,10 +8,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 from clipbench.errors import UserError
-from clipbench.smoke.subsets import SUBSETS, Subset
+from clipbench.smoke.subset import Subset
+from clipbench.smoke.subsets import SUBSETS
 
 
 @cache
@@ -40,7 +39,7 @@ def write_subset(dataset: str, root: Path) -> Path:
         root: where generated data may live; made if need be.
 
     Returns:
-        The data set's folder, `data_folder(root) / layout.folder`.
+        The data set's folder, `data_folder(root) / folder`.
 
     Raises:
         UserError: for a data set without a subset, or where `root` cannot be written.
@@ -48,7 +47,7 @@ def write_subset(dataset: str, root: Path) -> Path:
     if dataset not in SUBSETS:
         raise UserError(f"There is no smoke subset of {dataset!r}; there is one of: {', '.join(SUBSETS)}.")
     subset = SUBSETS[dataset]
-    final = data_folder(root) / subset.layout.folder
+    final = data_folder(root) / subset.folder
     if final.is_dir():
         return final
     try:
@@ -62,7 +61,7 @@ def _write_and_rename(subset: Subset, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
-        _write_images(subset, partial)
+        _write_files(subset, partial)
         partial.chmod(0o755)
         try:
             partial.rename(final)
@@ -73,9 +72,11 @@ def _write_and_rename(subset: Subset, final: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_images(subset: Subset, folder: Path) -> None:
-    for name in subset.classes:
-        for index in range(subset.images_per_class):
-            path = folder / subset.layout.image_path(name, index)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(subset.paint(name, index)).save(path, quality=92)  # which tif ignores
+def _write_files(subset: Subset, folder: Path) -> None:
+    for name, content in subset.files():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            path.write_text(content, encoding="utf-8", newline="")
+        else:
+            content.save(path, quality=92)  # which tif and png ignore

@@ -119,6 +119,7 @@ class Protocol:
     drop_last: bool | None = _of("an incomplete last batch is dropped")
     loss: str | None = _of("training loss", "cross-entropy", "dice", "dice+bce")
     precision: str | None = _of("arithmetic of the forward pass", "fp32", "bf16", "fp16")
+    tested: str | None = _of("when the model is tested: after every epoch (if nothing is said), or at the end", "last")
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val")
 
     def __post_init__(self) -> None:

@@ -61,6 +61,9 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
             if not isinstance(entry, dict):
                 put(name, entry, "table", plain)
                 continue
+            if set(entry) == {"unset"}:
+                values.pop(name, None)
+                continue
             value, kind, source, gap = _entry(paper, name, entry, overrides)
             put(name, value, kind, source)
             missing += [gap] if gap else []
@@ -143,7 +146,7 @@ def _entry(paper: Paper, name: str, entry: Mapping[str, Any], over: Overrides) -
     for key, kind in (("stated", "stated"), ("code", "official-code")):
         if set(entry) == {"value", key}:
             return entry["value"], kind, entry[key], None
-    raise UserError(f"{where}: {dict(entry)!r}; write {{value, stated}}, {{value, code}} or {{assumed}}")
+    raise UserError(f"{where}: {dict(entry)!r}; write {{value, stated}}, {{value, code}}, {{assumed}} or {{unset}}")
 
 
 def _replacements(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides) -> Mapping[str, Any]:

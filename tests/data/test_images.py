@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clipbench.data.catalogue import Entry, entry, known
-from clipbench.data.images import find_images, locate
+from clipbench.data.catalogue import entry
+from clipbench.data.images import find_images
+from clipbench.data.layouts.class_folders import locate
 from clipbench.data.load import check_data, image_set
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
@@ -115,15 +116,6 @@ def test_check_data_names_each_missing_set_once(tmp_path: Path) -> None:
     assert set(found) == {"ucm", "aid"}
     assert "UC Merced" in found["ucm"]
     assert check_data([Protocol(profile="smoke", dataset="ucm")], tmp_path) == {}
-
-
-@pytest.mark.parametrize("dataset", known())
-def test_an_entry_is_whole(dataset: str) -> None:
-    e: Entry = entry(dataset)
-    assert (e.id, e.images) == (dataset, {"ucm": 2100, "aid": 10_000, "resisc45": 31_500, "optimal31": 1860}[dataset])
-    assert len(e.classes) == {"ucm": 21, "aid": 30, "resisc45": 45, "optimal31": 31}[dataset]
-    assert e.home.startswith("http")
-    assert "@" in e.citation
 
 
 @pytest.mark.parametrize("dataset", ["ucm", "optimal31"])

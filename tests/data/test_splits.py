@@ -119,8 +119,8 @@ def test_a_class_of_one_image_cannot_be_split() -> None:
 
 
 def test_a_rule_without_code_is_refused() -> None:
-    with pytest.raises(UserError, match="coop"):
-        split(image_set(3, 3), Protocol(split_rule="coop", shots=1), 1)
+    with pytest.raises(UserError, match="split rule None is not implemented; there is stratified-fraction, coop"):
+        split(image_set(3, 3), Protocol(), 1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipbench.engine.passes import Workplace
+from clipbench.engine.place import Workplace
 from clipbench.plan import Planned, make_plan
 from clipbench.spec import Overrides
 from clipbench.store import Draft

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from clipbench.engine.linear_head import LinearHead, replica_losses
+from clipbench.engine.linear_head import LinearHead
+from clipbench.methods.base import Method
 from clipbench.spec import Protocol
 
 
@@ -23,7 +24,7 @@ def test_logits_losses_and_gradients_are_those_of_plain_linear_layers(bias: bool
     features = torch.randn(3 * 5, 12, generator=generator, requires_grad=True)
     labels = torch.randint(0, 7, (3, 5), generator=generator)
     logits = ours(features)
-    losses = replica_losses(logits, labels)
+    losses = Method().loss(logits, labels)
     losses.sum().backward()
     assert (logits.shape, losses.shape) == ((3, 5, 7), (3,))
     for r in range(3):

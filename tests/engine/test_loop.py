@@ -28,7 +28,6 @@ from clipbench.launch.local import Options, carry_out
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
 from clipbench.plan import Plan
-from clipbench.record import Epoch
 from clipbench.spec import Overrides, Protocol
 from clipbench.store import Store
 
@@ -188,7 +187,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     assert len(list(where.checkpoints.iterdir())) == 1
     epochs: list[int] = []
     train = Loop._train_epoch
-    monkeypatch.setattr(Loop, "_train_epoch", lambda self, e, h: epochs.append(e) or train(self, e, h))
+    monkeypatch.setattr(Loop, "_train_epoch", lambda self, p, i, h: epochs.append(p.epoch) or train(self, p, i, h))
     outcome = run_pass(group, where)
     assert epochs == [2, 3]  # the first two came from the checkpoint
     assert [curve(d) for d in outcome.drafts] == [curve(d) for d in due]
@@ -243,8 +242,8 @@ def test_a_seed_that_diverges_leaves_the_others_their_records(tmp_path: Path, mo
 
     def spoiled(self: Loop, *arguments: Any) -> State:
         state = run(self, *arguments)
-        line = state.history[1][0]
-        state.history[1][0] = Epoch(line.epoch, float("inf"), line.lr, line.accuracy, 1.0, 1.0)
+        assert state.losses is not None
+        state.losses[0, -1] = float("inf")
         return state
 
     monkeypatch.setattr(Loop, "run", spoiled)

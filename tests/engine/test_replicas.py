@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from passes_for_tests import curve, place, planned, predictions
 
 from clipbench.engine.linear_head import LinearHead
-from clipbench.engine.loop import Hooks, Loop, Parts, State
+from clipbench.engine.loop import Hooks, Loop, Objective, Parts, State
 from clipbench.engine.passes import run_pass
+from clipbench.engine.views import EpochPlan, flipped_batches
+from clipbench.methods.base import Method
 from clipbench.methods.linear_probe import LinearProbe
 from clipbench.spec import Protocol
 
@@ -74,6 +77,11 @@ class _Numbers:
     def batch(self, index: torch.Tensor, view: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
         return self._features[index]
 
+    def train_batches(
+        self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]
+    ) -> Iterator[torch.Tensor]:
+        return flipped_batches(self.batch, protocol, seeds, epochs)
+
 
 def _train(seeds: tuple[int, ...], spoil: int | None = None) -> State:
     protocol = Protocol(
@@ -85,7 +93,8 @@ def _train(seeds: tuple[int, ...], spoil: int | None = None) -> State:
             head.weight[seeds.index(spoil), 0, 0] = float("nan")
     train = torch.stack([torch.arange(0, 18)] * len(seeds))
     test = torch.stack([torch.arange(18, 30)] * len(seeds))
-    loop = Loop(head, _Numbers(30), Parts(train, test, torch.arange(30) % 4), protocol, seeds, torch.device("cpu"))
+    parts, objective = Parts(train, test, torch.arange(30) % 4), Objective(Method().loss)
+    loop = Loop(head, _Numbers(30), parts, protocol, seeds, torch.device("cpu"), objective)
     start = lambda epoch: head.start_epoch(seeds, epoch)  # noqa: E731
     return loop.run(State(), start, Hooks(lambda _: None, lambda _: None))
 

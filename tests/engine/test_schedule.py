@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clipbench.budget import Budget
 from clipbench.engine.schedule import learning_rate
 from clipbench.spec import Protocol
 
@@ -26,7 +27,9 @@ def of_torch(lr: float, floor: float, moves: int, total: int) -> list[float]:
 @given(st.integers(1, 12), st.integers(1, 6), st.floats(1e-6, 1e-1), st.floats(0, 1e-6))
 def test_cosine_by_step(steps: int, epochs: int, lr: float, floor: float) -> None:
     protocol = Protocol(lr=lr, lr_min=floor, schedule="cosine", schedule_step="step")
-    found = [learning_rate(protocol, step, steps, epochs) for step in range(steps * epochs)]
+    found = [
+        learning_rate(protocol, step, Budget(steps, steps * epochs, by_steps=False)) for step in range(steps * epochs)
+    ]
     assert found == pytest.approx(of_torch(lr, floor, steps * epochs, steps * epochs), rel=1e-9)
 
 
@@ -34,14 +37,16 @@ def test_cosine_by_step(steps: int, epochs: int, lr: float, floor: float) -> Non
 @given(st.integers(1, 12), st.integers(1, 6))
 def test_cosine_by_epoch(steps: int, epochs: int) -> None:
     protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="epoch")
-    found = [learning_rate(protocol, step, steps, epochs) for step in range(steps * epochs)]
+    found = [
+        learning_rate(protocol, step, Budget(steps, steps * epochs, by_steps=False)) for step in range(steps * epochs)
+    ]
     due = [rate for rate in of_torch(2e-4, 2e-6, epochs, epochs) for _ in range(steps)]
     assert found == pytest.approx(due, rel=1e-9)
 
 
 def test_the_papers_schedule_starts_at_the_rate_and_ends_just_above_the_floor() -> None:
     protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="step")
-    rates = [learning_rate(protocol, step, 53, 10) for step in range(530)]
+    rates = [learning_rate(protocol, step, Budget(53, 530, by_steps=False)) for step in range(530)]
     assert rates[0] == 2e-4
     assert rates == sorted(rates, reverse=True)
     assert 2e-6 < rates[-1] < 2.01e-6
@@ -49,4 +54,4 @@ def test_the_papers_schedule_starts_at_the_rate_and_ends_just_above_the_floor() 
 
 def test_constant() -> None:
     protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="constant", schedule_step="step")
-    assert {learning_rate(protocol, step, 5, 4) for step in range(20)} == {2e-4}
+    assert {learning_rate(protocol, step, Budget(5, 20, by_steps=False)) for step in range(20)} == {2e-4}

@@ -80,7 +80,7 @@ RESOLVE_FAULTS = {
     "entry without a standing": (
         'lr = { value = 2e-4, stated = "sec. III-A" }',
         "lr = { value = 2e-4 }",
-        ["paper.toml", "lr", "{value, stated}, {value, code} or {assumed}"],
+        ["paper.toml", "lr", "{value, stated}, {value, code}, {assumed} or {unset}"],
     ),
     "assumption that does not exist": (
         'assumed = "pooling"',

@@ -1,0 +1,55 @@
+"""Mini-DomainNet: DomainNet's ``<domain>/<class>/`` folders and the lists ``splits_mini/<domain>_{train,test}.txt``.
+
+[KaiyangZhou/Dassl.pytorch c61a1b5 dassl/data/datasets/da/mini_domainnet.py:17-58]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipbench.data.catalogue import Entry
+from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.listing import Listing
+from clipbench.errors import UserError
+
+_PARTS = ("train", "test")
+_FOLDER = "splits_mini"
+
+
+def read(entry: Entry, data_root: Path) -> Found:
+    """Domain by domain in the order of the lists; the class names are the folders'.
+
+    Raises ``UserError`` where the lists are missing, or a label stands for two classes.
+    """
+    needed = [f"{_FOLDER}/{domain}_{part}.txt" for domain in entry.domains for part in _PARTS]
+    root = next((f for f in places(entry, data_root) if all((f / name).is_file() for name in needed)), None)
+    if root is None:
+        raise missing(entry, data_root, f"lists {_FOLDER}/<domain>_{{train,test}}.txt ({', '.join(entry.domains)})")
+    names: dict[int, str] = {}
+    found, listing = Found(root, (), lists=f"{_FOLDER}/<domain>_{{train,test}}.txt"), Listing(root)
+    for domain in entry.domains:
+        for part in _PARTS:
+            _add(found, listing, names, domain, part)
+    found.classes = tuple(names[label] for label in sorted(names))
+    if sorted(names) != list(range(len(names))):
+        raise UserError(f"{root / _FOLDER}: the labels should be 0 to {len(names) - 1}, and are not.")
+    return found
+
+
+def _add(found: Found, listing: Listing, names: dict[int, str], domain: str, part: str) -> None:
+    path = found.root / _FOLDER / f"{domain}_{part}.txt"
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        file, _, word = line.strip().rpartition(" ")
+        label = int(word) if word.isdecimal() else -1
+        name = (*file.split("/"), "", "")[1]
+        if label < 0 or not name or names.setdefault(label, name) != name:
+            raise UserError(
+                f"{path}, line {number}: {line.strip()!r} should be domain/class/image and the class's label."
+            )
+        actual = listing.find(file)
+        if actual is None:
+            found.lacks(file, part)
+        else:
+            found.add(actual, label, part=part, domain=domain)

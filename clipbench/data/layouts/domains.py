@@ -1,0 +1,36 @@
+"""What the readers of several domains share: finding each domain's folder, and its class folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clipbench.data.catalogue import Entry
+from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.listing import folders_in, images_in, key
+
+
+def domain_folders(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> dict[str, Path]:
+    """The folder of each domain, by the catalogue's name and in its order; ``Real World`` is found as ``real_world``.
+
+    Raises ``UserError`` where no place has folders of two domains at least; that others lack is said later, by count.
+    """
+    by_key = {key(name): name for name in entry.domains}
+    best: dict[str, Path] = {}
+    for place in places(entry, data_root, inside):
+        here = {by_key[key(name)]: place / name for name in folders_in(place) if key(name) in by_key}
+        best = here if len(here) > len(best) else best
+    if len(best) < 2:
+        raise missing(entry, data_root, f"folders of its domains ({', '.join(entry.domains)})")
+    return {name: best[name] for name in entry.domains if name in best}
+
+
+def add_class_folders(found: Found, entry: Entry, domain: str, folder: Path, part: str = "") -> None:
+    """The images of a folder of class folders, by class and then by file name; paths start at ``found.root``."""
+    by_key = {key(name): name for name in folders_in(folder)}
+    for label, name in enumerate(entry.classes):
+        actual = by_key.get(key(name))
+        for image in images_in(folder / actual) if actual else []:
+            file = (folder / actual / image).relative_to(found.root).as_posix() if actual else ""
+            if file not in entry.reading.get("skip", ()):
+                found.add(file, label, part=part, domain=domain)

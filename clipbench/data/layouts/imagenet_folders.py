@@ -1,0 +1,55 @@
+"""ImageNet: ``train/<wnid>/`` and ``val/<wnid>/``, with CoOp's ``classnames.txt`` beside or above them.
+
+[KaiyangZhou/CoOp ff61507 datasets/imagenet.py; MaxZanella/CLIP-LoRA 358f0d7 datasets/imagenet.py:192, 210-212]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipbench.data.catalogue import Entry
+from clipbench.data.layouts.found import Found, first_file, missing, places
+from clipbench.data.layouts.listing import image_names
+from clipbench.errors import UserError
+
+_NAMES = "classnames.txt"
+_FOLDERS = {"train": "train", "test": "val"}
+"""The validation images are the test set, as in CoOp; there is no validation set of its own."""
+
+
+def read(entry: Entry, data_root: Path) -> Found:
+    """The training images, then the validation images as test set, each by class and then by plain file name.
+
+    A class is numbered by its place among the sorted wnids, as the folders are. The training folder may be absent (a
+    zero-shot run does without). Raises ``UserError`` where the folders or the class names are missing.
+    """
+    root = next((f for f in places(entry, data_root) if (f / "val").is_dir()), None)
+    if root is None:
+        raise missing(entry, data_root, "folder val/ with one folder of images per class")
+    names = _class_names(entry, data_root, root)
+    found = Found(root, tuple(names.values()), lists=_NAMES)
+    for part, folder in _FOLDERS.items():
+        for label, wnid in enumerate(names):
+            path = root / folder / wnid
+            # Plain order, not natural: it is ImageFolder's, from which CLIP-LoRA draws.
+            for image in sorted(image_names(path)) if path.is_dir() else []:
+                found.add(f"{folder}/{wnid}/{image}", label, part=part)
+    if not found.files and image_names(root / "val"):
+        raise UserError(
+            f"{root / 'val'} holds its images side by side; they must lie in one folder per class. "
+            f"Sort them there (the script valprep.sh that is commonly used does), and run the command again."
+        )
+    return found
+
+
+def _class_names(entry: Entry, data_root: Path, root: Path) -> dict[str, str]:
+    """Class name by wnid, sorted by wnid. Raises ``UserError`` that says where the file is to be had."""
+    path = first_file([root, root.parent, *places(entry, data_root)], [_NAMES])
+    if path is None:
+        raise UserError(
+            f"{entry.name} in {root}: {_NAMES} is missing, which gives the folders their class names. CoOp's "
+            f"DATASETS.md (github.com/KaiyangZhou/CoOp) links it; put it into {root} or the folder above."
+        )
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = {line.partition(" ")[0]: line.partition(" ")[2] or line for line in lines}
+    return {wnid: names[wnid] for wnid in sorted(names)}

@@ -1,0 +1,109 @@
+"""Segmentation sets with medvlsm's annotation files: ``anns/{train,val,test}.json`` name image, mask and prompts.
+
+[naamiinepal/medvlsm dc36a3a data/*/anns, src/datamodules/datasets/image_text_mask.py:144-158] The images lie in
+medvlsm's ``images/`` and ``masks/``, or as the data set's own archive unpacks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from clipbench.data.catalogue import Entry
+from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.listing import images_in
+from clipbench.errors import UserError
+
+_PARTS = ("train", "val", "test")
+_MASK = re.compile(r"^(?P<stem>.*?)_mask(_\d+)?$", re.IGNORECASE)
+"""BUSI's ``benign (1)_mask.png``, and ``benign (1)_mask_1.png`` where an image has more lesions than one."""
+
+
+def read(entry: Entry, data_root: Path) -> Found:
+    """The images in the order of the annotation files, each with its masks and prompts.
+
+    ``entry.reading`` names folders that may hold the ``annotations``, the ``sources`` (folders of ``images`` and of
+    ``masks`` that belong together), and the ``rename`` from medvlsm's file names to the archive's. Raises ``UserError``
+    where annotations or images are missing.
+    """
+    reading = entry.reading
+    annotations = _annotations(entry, data_root)
+    root, images, masks = _files(entry, data_root)
+    found = Found(root, tuple(entry.classes), lists="medvlsm's annotation files")
+    for part in _PARTS:
+        for item in annotations[part]:
+            image = _look_up(images, item["img_name"], reading)
+            joined = _look_up(masks, item["mask_name"], reading)
+            if not image or not joined:
+                found.lacks(item["img_name"] if not image else f"mask {item['mask_name']}", part)
+                continue
+            found.add(image[0], 0, part=part)
+            found.masks.append(tuple(joined))
+            found.prompts.append(_prompts(item["prompts"]))
+    return found
+
+
+def _annotations(entry: Entry, data_root: Path) -> dict[str, list[dict[str, Any]]]:
+    """The three files' entries. Raises ``UserError`` where one is missing or of another form."""
+    names = entry.reading["annotations"]
+    folders = [*places(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
+    folder = next((f for f in folders if all((f / f"{part}.json").is_file() for part in _PARTS)), None)
+    if folder is None:
+        raise missing(entry, data_root, "annotation files (anns/train.json, val.json and test.json of medvlsm)")
+    return {part: _items(folder / f"{part}.json") for part in _PARTS}
+
+
+def _items(path: Path) -> list[dict[str, Any]]:
+    try:
+        items: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for item in items:
+            _prompts(item["prompts"]), str(item["img_name"]), str(item["mask_name"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not one of medvlsm's annotation files (a list of img_name, mask_name and prompts): "
+            f"{type(error).__name__} {error}. Download it again."
+        ) from error
+    return items
+
+
+def _prompts(prompts: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """Each prompt as its choices: medvlsm draws one of a list at every access."""
+    return {name: tuple(text) if isinstance(text, list) else (str(text),) for name, text in prompts.items()}
+
+
+Files = Mapping[str, Sequence[str]]
+"""File names below the root by stem, in lower case and without ``_mask``."""
+
+
+def _files(entry: Entry, data_root: Path) -> tuple[Path, Files, Files]:
+    """The folder below which the images lie, and images and masks in it. Raises ``UserError`` where there are none."""
+    for place in places(entry, data_root):
+        for source in entry.reading["sources"]:
+            images = _by_stem(place, source["images"], source["images"], masks=False)
+            masks = _by_stem(place, source["masks"], source["images"], masks=True)
+            if images and masks:
+                return place, images, masks
+    folders = [" and ".join(source["images"][:1] + source["masks"][:1]) for source in entry.reading["sources"]]
+    raise missing(entry, data_root, f"images and masks (in {', or '.join(folders)})")
+
+
+def _by_stem(root: Path, folders: Iterable[str], images: Sequence[str], *, masks: bool) -> Files:
+    """The images or the masks of the folders; in a folder of images the name tells a mask."""
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        for name in images_in(root / folder) if (root / folder).is_dir() else []:
+            path = PurePosixPath(folder, name)
+            match = _MASK.match(path.stem)
+            if masks == (bool(match) or folder not in images):
+                found.setdefault((match["stem"] if match else path.stem).lower(), []).append(path.as_posix())
+    return found
+
+
+def _look_up(files: Files, name: str, reading: Mapping[str, Any]) -> Sequence[str]:
+    """The files of an annotated name: under that name, else under the archive's."""
+    stem = PurePosixPath(name).stem.lower()
+    pattern, replacement = reading.get("rename", ("$^", ""))
+    return files.get(stem) or files.get(re.sub(pattern, replacement, stem), ())

@@ -1,0 +1,141 @@
+"""Splits made again where CoOp's split file is absent: the same rules, but not the same draw.
+
+[KaiyangZhou/CoOp ff61507 datasets/dtd.py:54-95, oxford_flowers.py:57-89, oxford_pets.py:77-97, stanford_cars.py,
+sun397.py, ucf101.py]
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.data.catalogue import Entry
+from clipbench.data.layouts.found import missing, places
+from clipbench.data.layouts.label_files import Item, NotHereError, cars, flowers, pets, sun, ucf
+from clipbench.data.layouts.listing import folders_in, images_in, key
+
+Lists = Mapping[str, Sequence[Item]]
+
+SEED = 1
+"""Of every rebuilt split: it is drawn once, whatever the seed of the run."""
+
+SENTENCE = f"split rebuilt by CoOp's rule ({{rule}}, drawn with seed {SEED}), for want of CoOp's own split file"
+
+_TRAIN, _VAL = 0.5, 0.2
+_VAL_OF_TRAINVAL = 0.2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a split is rebuilt: the data set's folder, and the folder of its images."""
+
+    entry: Entry
+    folder: Path
+    images: Path
+
+
+def rebuilt_lists(entry: Entry, data_root: Path) -> tuple[Path, Lists]:
+    """The folder below which the images lie, and the three lists.
+
+    Raises ``UserError`` where nothing can be rebuilt, with what it would need.
+    """
+    rule, needs = RULES[entry.reading["rebuild"]]
+    for folder in places(entry, data_root):
+        for inside in entry.reading["images"]:
+            try:
+                if (folder / inside).is_dir() and (lists := rule(Place(entry, folder, folder / inside))):
+                    return folder / inside, lists
+            except NotHereError:
+                continue
+    what = f"split file {entry.reading['split_file']}, nor what the split can be rebuilt from ({needs}),"
+    raise missing(entry, data_root, what)
+
+
+def by_fractions(items: Sequence[Item], seed: int = SEED) -> Lists:
+    """Of every class 50% train, 20% val, the rest test, shuffled; classes in the order in which they come first."""
+    draw = random.Random(seed)  # noqa: S311 - a reproducible split, not a secret
+    lists: dict[str, list[Item]] = {"train": [], "val": [], "test": []}
+    for members in _by_class(items):
+        draw.shuffle(members)
+        train, val, _ = fraction_counts(len(members))
+        lists["train"] += members[:train]
+        lists["val"] += members[train : train + val]
+        lists["test"] += members[train + val :]
+    return lists
+
+
+def fraction_counts(members: int) -> tuple[int, int, int]:
+    """Train, val and test of a class of that many under :func:`by_fractions`."""
+    train, val = round(members * _TRAIN), round(members * _VAL)
+    return train, val, members - train - val
+
+
+def from_trainval(trainval: Sequence[Item], test: Sequence[Item]) -> Lists:
+    """The official training list cut 80 to 20 per class, shuffled, and the official test list as it is."""
+    draw = random.Random(SEED)  # noqa: S311 - a reproducible split, not a secret
+    train: list[Item] = []
+    val: list[Item] = []
+    for members in _by_class(trainval):
+        draw.shuffle(members)
+        count = round(len(members) * _VAL_OF_TRAINVAL)
+        val += members[:count]
+        train += members[count:]
+    return {"train": train, "val": val, "test": list(test)}
+
+
+def _by_class(items: Sequence[Item]) -> list[list[Item]]:
+    members: dict[int, list[Item]] = {}
+    for item in items:
+        members.setdefault(item[1], []).append(item)
+    return list(members.values())
+
+
+def _class_folders(place: Place) -> Lists:
+    """Folders of images, some passed over and some renamed; labels in the order of the sorted folder names."""
+    reading = place.entry.reading
+    skipped, names = set(reading.get("skip", [])), reading.get("names", {})
+    folders = [name for name in folders_in(place.images) if name not in skipped]
+    if not _is_this_set(place.entry, [names.get(name, name) for name in folders]):
+        raise NotHereError
+    items = [
+        (f"{folder}/{image}", label, names.get(folder, folder))
+        for label, folder in enumerate(folders)
+        for image in images_in(place.images / folder)
+    ]
+    return by_fractions(items) if items else {}
+
+
+def _is_this_set(entry: Entry, names: Sequence[str]) -> bool:
+    """Half of the classes make it this data set; where their names are not known, their exact number does."""
+    if not entry.classes:
+        return len(names) == entry.class_count
+    return 2 * len({key(n) for n in names} & {key(n) for n in entry.classes}) >= len(entry.classes)
+
+
+Rule = Callable[[Place], Lists]
+
+RULES: Mapping[str, tuple[Rule, str]] = {
+    "class-folders": (_class_folders, "one folder of images per class"),
+    "flowers-labels": (
+        lambda place: by_fractions(flowers(place.folder)),
+        "imagelabels.mat and cat_to_name.json beside the images",
+    ),
+    "pets-lists": (
+        lambda place: from_trainval(*pets(place.folder)),
+        "annotations/trainval.txt and test.txt",
+    ),
+    "cars-annotations": (
+        lambda place: from_trainval(*cars(place.folder)),
+        "devkit/cars_train_annos.mat, devkit/cars_meta.mat and cars_test_annos_withlabels.mat",
+    ),
+    "sun-lists": (
+        lambda place: from_trainval(*sun(place.folder)),
+        "ClassName.txt, Training_01.txt and Testing_01.txt",
+    ),
+    "ucf-lists": (
+        lambda place: from_trainval(*ucf(place.folder)),
+        "ucfTrainTestlist/classInd.txt, trainlist01.txt and testlist01.txt",
+    ),
+}

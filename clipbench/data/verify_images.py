@@ -1,0 +1,87 @@
+"""Every image of a data set opened and compared: the unreadable ones, and those that are there more than once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.data.decode import load_rgb
+from clipbench.data.layouts.found import Found, listed
+from clipbench.errors import UserError
+
+Step = Callable[[int], None]
+"""Told of each image that is done."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images with the same bytes: ``shared`` between train and test or between domains, ``repeated`` within one."""
+
+    shared: Sequence[Sequence[str]]
+    repeated: Sequence[Sequence[str]]
+
+
+def empty_files(found: Found) -> list[str]:
+    """Images and masks of zero bytes."""
+    return [name for name in _all_files(found) if (found.root / name).stat().st_size == 0]
+
+
+def unreadable(found: Found, step: Step) -> list[str]:
+    """A sentence for each image or mask that does not open, in the data set's order. Zero bytes count too."""
+    names = list(_all_files(found))
+
+    def one(name: str) -> str:
+        try:
+            load_rgb(found.root / name)
+            return ""
+        except UserError as error:
+            return str(error)
+        finally:
+            step(1)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return [said for said in pool.map(one, names) if said]
+
+
+def copies(found: Found, step: Step) -> Copies:
+    """Groups of images whose files are equal byte by byte."""
+    groups: dict[bytes, list[int]] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for index, digest in enumerate(pool.map(lambda name: _digest(found.root / name, step), found.files)):
+            groups.setdefault(digest, []).append(index)
+    several = [ids for ids in groups.values() if len(ids) > 1]
+    shared = [ids for ids in several if len({_side(found, index) for index in ids}) > 1]
+    repeated = [ids for ids in several if ids not in shared]
+    return Copies([_named(found, ids) for ids in shared], [_named(found, ids) for ids in repeated])
+
+
+def in_words(groups: Sequence[Sequence[str]]) -> str:
+    """The first few groups: ``a.jpg = b.jpg, c.jpg = d.jpg and 3 more``."""
+    return listed([" = ".join(group) for group in groups], 3)
+
+
+def _all_files(found: Found) -> Iterator[str]:
+    yield from found.files
+    for masks in found.masks:
+        yield from masks
+
+
+def _digest(path: Path, step: Step) -> bytes:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    step(1)
+    return digest
+
+
+def _side(found: Found, index: int) -> tuple[str, bool]:
+    """What must not share images with what: domains with one another, and the test part with the rest."""
+    domain = found.domains[index] if found.domains else ""
+    return domain, bool(found.parts) and found.parts[index] == "test"
+
+
+def _named(found: Found, ids: Sequence[int]) -> list[str]:
+    return [f"{found.files[i]} ({found.parts[i]})" if found.parts else found.files[i] for i in ids]

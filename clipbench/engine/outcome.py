@@ -1,0 +1,139 @@
+"""From the state of a finished loop to records: one per run that went well, a report for each that did not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import DTypeLike
+from torch import Tensor
+
+from clipbench.data.images import ImageSet
+from clipbench.data.splits import Split
+from clipbench.engine.checkpoint import Checkpoint
+from clipbench.engine.loop import State
+from clipbench.engine.task import Task
+from clipbench.plan import Planned
+from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
+from clipbench.store import Draft
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run whose loss was no number; its history says from when on, ``files`` hold the state that it ended in."""
+
+    planned: Planned
+    history: Sequence[Epoch]
+    reason: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Records of the runs that went well, what happened to those that did not, and the checkpoint to remove."""
+
+    drafts: Sequence[Draft]
+    diverged: Sequence[Diverged]
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True)
+class Made:
+    """What all records of one pass share, and what each replica has of its own (``kept``: further files)."""
+
+    images: ImageSet
+    task: Task
+    environment: Environment
+    cost: Cost
+    kept: Sequence[Mapping[str, bytes]]
+
+
+def outcome(
+    group: Sequence[Planned], splits: Sequence[Split], state: State, made: Made
+) -> tuple[list[Draft], list[Diverged]]:
+    """Records and reports of the runs of one pass."""
+    drafts: list[Draft] = []
+    diverged: list[Diverged] = []
+    for replica, planned in enumerate(group):
+        history = [lines[replica] for lines in state.history]
+        files = _losses(state, replica)
+        if (reason := _lost(state, replica)) is not None:
+            diverged.append(Diverged(planned, history, reason, files))
+            continue
+        draft = _draft(planned, splits[replica], history, [p[replica] for p in state.predictions], made)
+        drafts.append(Draft(draft.record, {**draft.files, **files, **made.kept[replica]}))
+    return drafts, diverged
+
+
+def _lost(state: State, replica: int) -> str | None:
+    """From when on a replica's loss was no number; None where it always was one."""
+    if state.losses is None:
+        return None
+    bad = np.flatnonzero(~np.isfinite(state.losses[replica].numpy()))
+    if not len(bad):
+        return None
+    step = int(bad[0]) + 1
+    epoch = next(lines[replica].epoch for lines in state.history if lines[replica].step >= step)
+    return f"its loss was no number from epoch {epoch} on (step {step})"
+
+
+def _losses(state: State, replica: int) -> dict[str, bytes]:
+    if state.losses is None:
+        return {}
+    return {"losses.npz": _npz(np.float32, losses=state.losses[replica].numpy())}
+
+
+def _draft(
+    planned: Planned, parts: Split, history: Sequence[Epoch], predictions: Sequence[Tensor], made: Made
+) -> Draft:
+    protocol, images, encoder = planned.run.protocol, made.images, made.task.encoder
+    scores = [line.accuracy for line in history if line.accuracy is not None]
+    chosen = int(np.argmax(scores)) if protocol.selection == "best-test" else len(scores) - 1
+    truth = np.asarray([images.labels[i] for i in parts.test])
+    predicted = predictions[chosen].numpy()
+    per_class = [float((predicted[truth == c] == c).mean()) for c in np.unique(truth)]
+    metrics = {"accuracy": scores[chosen], "mean_class_accuracy": 100.0 * float(np.mean(per_class))}
+    if (loss := history[-1].train_loss) is not None:
+        metrics["train_loss"] = loss
+    trainable, total = sizes(made.task)
+    record = Record(
+        id=planned.run.id,
+        seed=planned.run.seed,
+        protocol=protocol,
+        origin=planned.origin,
+        metrics=metrics,
+        history=tuple(history),
+        data=DataUsed(
+            dataset=images.dataset,
+            classes=len(images.classes),
+            train_images=len(parts.train),
+            test_images=len(parts.test),
+            split_sha256=parts.digest,
+            complete=images.complete,
+            shortfall=images.shortfall,
+        ),
+        model=ModelUsed(encoder.name, encoder.weights, encoder.weights_sha256, trainable, total),
+        environment=made.environment,
+        cost=made.cost,
+        finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        files={},
+    )
+    return Draft(record, {"predictions.npz": _npz(np.uint16, labels=truth, predictions=predicted)})
+
+
+def sizes(task: Task) -> tuple[int, int]:
+    """Trainable and all parameters of one replica, head and adapters included."""
+    replicas = task.replicas
+    trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in task.parameters() if not p.requires_grad)
+    return trained // replicas, trained // replicas + frozen
+
+
+def _npz(kind: DTypeLike, **arrays: np.ndarray) -> bytes:
+    """Arrays as a compressed, pickle-free numpy archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **{name: array.astype(kind) for name, array in arrays.items()})
+    return buffer.getvalue()

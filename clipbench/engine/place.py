@@ -1,0 +1,28 @@
+"""Where a pass works: data, files behind names, device, and where checkpoints go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from clipbench.models.sources import Sources
+
+
+def _ignore(*_: object) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a pass needs that is no part of its protocol; ``advance`` and ``tell`` report progress."""
+
+    data_root: Path
+    device: torch.device
+    checkpoints: Path
+    sources: Sources = field(default_factory=Sources)
+    checkpoint_seconds: float = 600.0
+    advance: Callable[[int], None] = _ignore
+    tell: Callable[[str], None] = _ignore

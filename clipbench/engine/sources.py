@@ -1,0 +1,98 @@
+"""From a protocol to where its batches come from: decoded images, crops of the originals, or frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clipbench.data.cache import decoded
+from clipbench.data.images import ImageSet
+from clipbench.engine.crops import Crops
+from clipbench.engine.features import FeatureBank, Frozen
+from clipbench.engine.loop import Parts, Source
+from clipbench.engine.place import Workplace
+from clipbench.engine.task import Task
+from clipbench.engine.views import EpochPlan, Images
+from clipbench.spec import Protocol
+
+
+@dataclass(frozen=True)
+class TwoParts:
+    """Training images and test images that were decoded apart, as data sets with official parts have them."""
+
+    train: Images
+    test: Images
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Normalised test images ``[B, 3, S, S]``."""
+        return self.test.batch(index)
+
+    def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
+        """Normalised training images ``[R*B, 3, S, S]`` of every batch of the epochs."""
+        return self.train.train_batches(protocol, seeds, epochs)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Makes the sources of one pass."""
+
+    images: ImageSet
+    task: Task
+    protocol: Protocol
+    place: Workplace
+
+    def source(self, parts: Parts, *, frozen: bool) -> Source:
+        """What the loop draws its batches from."""
+        if frozen:
+            return self._bank(parts)
+        if not self.images.parts:
+            return self.test_view(None, self.protocol.test_transform)
+        test = self.test_view(parts.test, self.protocol.test_transform)
+        if self.protocol.train_transform == "random-resized-crop":
+            size, resampling = self.task.encoder.image_size, self.protocol.interpolation or "bicubic"
+            return Crops(self.images, size, resampling, test)
+        return TwoParts(self.test_view(parts.train, self.protocol.train_transform), test)
+
+    def test_view(self, used: Tensor | None, transform: str | None) -> Images:
+        """Images of ``used`` (any shape; None: all), decoded once by a transform without chance."""
+        index = None if used is None else torch.unique(used)
+        size, resampling = self.task.encoder.image_size, self.protocol.interpolation or "bicubic"
+        chosen = None if index is None else index.tolist()
+        pixels = decoded(
+            self.images, size, resampling, self.place.tell, transform=transform or "resize", indices=chosen
+        )
+        mean, std = self.task.encoder.normalisation(self.protocol.normalisation or "backbone")
+        return Images(pixels, mean, std, self.place.device, index)
+
+    def frozen(self) -> Frozen:
+        """The task's frozen features, in the protocol's precision."""
+        precision, device = self.protocol.precision or "fp32", self.place.device
+
+        def encode(batch: Tensor) -> Tensor:
+            return self.task.frozen_features(batch, device, precision)
+
+        kind = f"{self.protocol.task} {self.protocol.pooling}"
+        return Frozen(
+            encode, f"{self.task.encoder.weights_sha256} {kind} {precision} {device.type} {torch.__version__}"
+        )
+
+    def _bank(self, parts: Parts) -> FeatureBank:
+        """Features of every image that is used, in every view that can be drawn of it."""
+        self.task.eval()
+        views = 4 if self.protocol.vflip else 2 if self.protocol.hflip else 1
+        advance, bank, frozen = _ignore, FeatureBank(), self.frozen()
+        if not self.images.parts:
+            used = torch.unique(torch.cat([parts.train.flatten(), parts.test.flatten()]))
+            return bank.add(self.test_view(None, self.protocol.test_transform), used, frozen, views, advance)
+        bank.add(self.test_view(parts.test, self.protocol.test_transform), torch.unique(parts.test), frozen, 1, advance)
+        if not parts.train.numel():
+            return bank
+        train = self.test_view(parts.train, self.protocol.train_transform)
+        return bank.add(train, torch.unique(parts.train), frozen, views, advance)
+
+
+def _ignore(*_: object) -> None:
+    """The bank's images are not part of the count that the progress bar shows."""

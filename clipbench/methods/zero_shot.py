@@ -1,0 +1,15 @@
+"""CLIP as it is: the class whose prompt is nearest to the image (CLIP-DoRA sec. 3.1, eq. 1)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from clipbench.methods.base import Method
+
+
+class ZeroShot(Method):
+    """Nothing is trained."""
+
+    replicable: ClassVar[bool] = True
+    frozen: ClassVar[bool] = True
+    trains: ClassVar[bool] = False

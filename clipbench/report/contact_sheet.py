@@ -1,0 +1,102 @@
+"""A contact sheet of a segmentation: image, truth and prediction side by side, one image a row, as PNG.
+
+The truth is a black-and-white outline and the prediction a blue area, told apart on any tissue and by any eye.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from clipbench.report.curves import saved
+
+_BLUE = "#0072b2"
+_OPACITY = 0.55
+_COLUMNS = ("image", "truth (outline)", "prediction (blue)")
+_INCH = 1.6
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One test image: pixels ``[S, S, 3]`` (uint8), truth and prediction ``[S, S]`` (bool), name, Dice in percent."""
+
+    pixels: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    prediction: NDArray[np.bool_]
+    name: str
+    dice: float
+
+
+def contact_sheet(images: Sequence[Segmented], title: str, notes: Sequence[str] = (), rows: int = 8) -> bytes:
+    """The PNG of at most ``rows`` images, from the worst Dice to the best; ``notes`` stand small below."""
+    shown = [images[i] for i in spread([image.dice for image in images], rows)]
+    with mpl.rc_context({"font.size": 8}):
+        low = 0.5 + 0.13 * len(notes)
+        height = _INCH * max(len(shown), 1)
+        figure = Figure(figsize=(3 * _INCH + 0.6, height + low), dpi=150, layout="constrained")
+        grid = figure.subplots(max(len(shown), 1), 3, squeeze=False)
+        for axes, heading in zip(grid[0], _COLUMNS, strict=True):
+            axes.set_title(heading, fontsize=8)
+        for row, image in zip(grid, shown, strict=False):
+            _draw(row, image)
+        _label(figure, grid, title, (_extent(len(shown), len(images)), *notes))
+        return saved(figure, "png")
+
+
+def spread(scores: Sequence[float], count: int) -> list[int]:
+    """At most ``count`` indices, lowest score first, evenly over the ranks: worst and best are among them."""
+    ranked = sorted(range(len(scores)), key=lambda i: scores[i])
+    if len(ranked) <= count:
+        return ranked
+    return [ranked[round(k * (len(ranked) - 1) / max(count - 1, 1))] for k in range(count)]
+
+
+def _draw(row: Sequence[Axes], image: Segmented) -> None:
+    tinted = image.pixels.astype(np.float64)
+    tinted[image.prediction] += _OPACITY * (255.0 * np.array(to_rgb(_BLUE)) - tinted[image.prediction])
+    for axes, pixels in zip(row, (image.pixels, image.pixels, tinted.round().astype(np.uint8)), strict=True):
+        axes.imshow(pixels)
+    for axes in row[1:]:
+        _outline(axes, image.truth)
+    row[0].set_ylabel(f"{_short(image.name)}\nDice {image.dice:.1f}", fontsize=7)
+
+
+def _outline(axes: Axes, truth: NDArray[np.bool_]) -> None:
+    """White within black; an empty mask says so, as it could be taken for a missing one."""
+    if not truth.any():
+        axes.text(0.5, 0.04, "empty mask", transform=axes.transAxes, ha="center", fontsize=6, color="white",
+                  bbox={"facecolor": "black", "pad": 1.5, "linewidth": 0})  # fmt: skip
+        return
+    framed = np.pad(truth, 1).astype(np.float64)
+    grid = np.arange(-1, len(truth) + 1)
+    style: dict[str, Any] = {"levels": [0.5]}
+    axes.contour(grid, grid, framed, colors="black", linewidths=2.2, **style)
+    axes.contour(grid, grid, framed, colors="white", linewidths=1.0, **style)
+
+
+def _label(figure: Figure, grid: NDArray[Any], title: str, notes: Sequence[str]) -> None:
+    for axes in grid.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.suptitle(title, fontsize=9)
+    figure.supxlabel("\n".join(textwrap.fill(note, 100) for note in notes), fontsize=5.5, color="#444444")
+
+
+def _extent(shown: int, images: int) -> str:
+    if shown == images:
+        return f"all {images} images, by Dice"
+    return f"{shown} of {images} images, evenly over their ranks by Dice (worst first, best last)"
+
+
+def _short(name: str, length: int = 18) -> str:
+    """The end of a long file name: the beginning is often that of all."""
+    return name if len(name) <= length else f"…{name[1 - length :]}"

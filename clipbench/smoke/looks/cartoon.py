@@ -1,0 +1,62 @@
+"""Objects as cartoons: flat loud colours inside thick black outlines, before a flat background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from clipbench.smoke.canvas import Colour
+from clipbench.smoke.looks.motifs import Motif
+from clipbench.smoke.looks.palettes import NATURAL, Paints
+from clipbench.smoke.looks.pose import Pose, corners
+from clipbench.smoke.objects.parts import Drawing
+
+_SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Cartoon:
+    """How cartoons look.
+
+    Attributes:
+        pose: where objects stand.
+        line: width of the outlines as a share of the picture.
+        plain: probability of a white background.
+    """
+
+    pose: Pose = field(default_factory=lambda: Pose(size=(0.8, 0.95), tilt=0.12, squeeze=0.3))
+    line: float = 0.018
+    plain: float = 0.45
+
+    def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
+        """A cartoon of an object, uint8 [pixels, pixels, 3]."""
+        edge = pixels * _SUPERSAMPLING
+        paints = Paints({**NATURAL, **motif.palette}, rng, strange=0.5, jitter=0.15)
+        picture = Image.new("RGB", (edge, edge), (250, 250, 250))
+        draw = ImageDraw.Draw(picture)
+        if rng.random() > self.plain:
+            _backdrop(draw, rng, edge)
+        width = max(1, round(self.line * edge))
+        for part in self.pose.place(parts, rng, edge):
+            outline = corners(part.outline)
+            draw.polygon(outline, fill=_loud(paints[part.material] * part.shade))
+            draw.line([*outline, outline[0]], fill=(15, 15, 20), width=width, joint="curve")
+        return np.asarray(picture.resize((pixels, pixels), Image.Resampling.BOX))
+
+
+def _backdrop(draw: ImageDraw.ImageDraw, rng: Generator, edge: int) -> None:
+    """One colour, sometimes a second one below."""
+    draw.rectangle((0, 0, edge, edge), fill=_loud(rng.uniform(60, 255, size=3)))
+    if rng.random() < 0.6:
+        draw.rectangle((0, edge * rng.uniform(0.6, 0.85), edge, edge), fill=_loud(rng.uniform(60, 255, size=3)))
+
+
+def _loud(colour: NDArray[np.float64]) -> Colour:
+    """The colour with its saturation raised."""
+    grey = colour.mean()
+    red, green, blue = (int(channel) for channel in np.clip(grey + 1.8 * (colour - grey) + 15, 0, 255))
+    return red, green, blue

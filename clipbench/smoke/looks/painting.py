@@ -1,0 +1,62 @@
+"""Objects as painted with a brush: colours of the painter's choosing, in strokes that follow no outline."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from clipbench.smoke.looks.motifs import Motif
+from clipbench.smoke.looks.photo import Photo
+from clipbench.smoke.looks.pose import Pose
+from clipbench.smoke.objects.parts import Drawing
+from clipbench.smoke.texture import fractal_noise
+
+
+@dataclass(frozen=True)
+class Painting:
+    """How paintings look.
+
+    Attributes:
+        subject: the scene that is painted.
+        strokes: number of brush strokes.
+        length: length and width of a stroke as shares of the picture.
+        tint: how strongly the painter's palette colours everything.
+    """
+
+    subject: Photo = field(
+        default_factory=lambda: Photo(
+            pose=Pose(size=(0.75, 0.95), tilt=0.15, squeeze=0.25), strange=0.45, astray=0.5, noise=0.0, clutter=2.0
+        )
+    )
+    strokes: int = 900
+    length: tuple[float, float] = (0.11, 0.035)
+    tint: float = 0.35
+
+    def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
+        """A painting of an object, uint8 [pixels, pixels, 3]."""
+        seen = self.subject.show(motif, parts, rng, pixels).astype(float)
+        mood = rng.uniform(30, 230, size=3)
+        seen = seen + self.tint * (mood - seen.mean(axis=(0, 1))) + rng.normal(0, 12, size=(pixels, pixels, 1))
+        picture = Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)).resize((2 * pixels, 2 * pixels))
+        self._brush(picture, np.clip(seen, 0, 255), rng)
+        canvas = 1 + 0.04 * fractal_noise(rng, pixels, pixels / 2, 1)[..., None]
+        small = np.asarray(picture.resize((pixels, pixels), Image.Resampling.BOX), dtype=float)
+        return np.asarray(np.clip(small * canvas, 0, 255), dtype=np.uint8)
+
+    def _brush(self, picture: Image.Image, seen: NDArray[np.float64], rng: Generator) -> None:
+        edge = picture.width
+        draw = ImageDraw.Draw(picture)
+        flow = fractal_noise(rng, edge // 2, 2, 2) * math.pi
+        width = max(1, round(self.length[1] * edge))
+        places = rng.integers(edge // 2, size=(self.strokes, 2))
+        colours = seen[places[:, 1], places[:, 0]] * rng.normal(1, 0.09, size=(self.strokes, 1))
+        angles = flow[places[:, 1], places[:, 0]]
+        steps = np.stack([np.cos(angles), np.sin(angles)], axis=1) * self.length[0] * edge / 2
+        lines = np.hstack([2 * places - steps, 2 * places + steps]).tolist()
+        for line, (red, green, blue) in zip(lines, np.clip(colours, 0, 255).astype(int).tolist(), strict=True):
+            draw.line(line, fill=(red, green, blue), width=width)

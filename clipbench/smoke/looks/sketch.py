@@ -1,0 +1,53 @@
+"""Objects as sketched: shaky grey lines on white paper, gone over twice, with gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from clipbench.smoke.looks.motifs import Motif
+from clipbench.smoke.looks.pose import Pose, corners
+from clipbench.smoke.objects.parts import Drawing, Points, curve
+
+_SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """How sketches look.
+
+    Attributes:
+        pose: where objects stand.
+        shake: how far a line strays from the outline, as a share of the picture.
+        gap: share of the line that is not drawn.
+        line: width of a line as a share of the picture.
+    """
+
+    pose: Pose = field(default_factory=lambda: Pose(size=(0.8, 0.97), tilt=0.12, squeeze=0.3))
+    shake: float = 0.008
+    gap: float = 0.06
+    line: float = 0.012
+
+    def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:  # noqa: ARG002 - lines have no colour
+        """A sketch of an object, uint8 [pixels, pixels, 3], grey."""
+        edge = pixels * _SUPERSAMPLING
+        picture = Image.new("L", (edge, edge), 255)
+        draw = ImageDraw.Draw(picture)
+        for part in self.pose.place(parts, rng, edge):
+            draw.polygon(corners(part.outline), fill=255)
+            for _ in range(int(rng.integers(1, 3))):
+                self._trace(draw, rng, part.outline, edge)
+        grey = np.asarray(picture.resize((pixels, pixels), Image.Resampling.BOX))
+        return np.repeat(grey[..., None], 3, axis=2)
+
+    def _trace(self, draw: ImageDraw.ImageDraw, rng: Generator, outline: Points, edge: int) -> None:
+        shaky = outline + rng.normal(0, self.shake * edge, size=outline.shape)
+        line = corners(curve(shaky, closed=True, steps=2) if len(outline) > 8 else np.vstack([shaky, shaky[:1]]))
+        grey, width = int(rng.integers(20, 90)), max(1, round(self.line * edge * rng.uniform(0.7, 1.3)))
+        for start, end in zip(line[:-1], line[1:], strict=True):
+            if rng.random() > self.gap:
+                draw.line((*start, *end), fill=grey, width=width)
