@@ -9,7 +9,7 @@ from collections.abc import Container
 
 from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
-from clipbench.methods import METHODS
+from clipbench.methods import METHODS, is_own
 from clipbench.spec import Protocol, Resolved
 
 _ANY = object()
@@ -53,15 +53,16 @@ def why_not(resolved: Resolved) -> str | None:
 
 
 def _gap(protocol: Protocol) -> str | None:
-    if protocol.method not in METHODS:
+    if protocol.method not in METHODS and not is_own(protocol.method):
         return f"the method {protocol.method} is not implemented yet"
     for name, value in protocol.as_dict().items():
         allowed = _IMPLEMENTED.get(name, ())
         if value not in allowed and _ANY not in allowed:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
-    if protocol.dataset not in known_datasets():
+    if protocol.dataset not in known_datasets() and "@" not in (protocol.dataset or ""):
         return f"no reader for the data set {protocol.dataset} yet"
-    if protocol.profile == "smoke" and protocol.dataset not in _generated():
+    own = "@" in (protocol.dataset or "")
+    if protocol.profile == "smoke" and not own and protocol.dataset not in _generated():
         return "no generated subset of this data set: the smoke profile has two or three of each kind"
     return None
 

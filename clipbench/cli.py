@@ -125,6 +125,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         metavar="KEY=READING",
         help="another reading of an assumption; all: every reading of every assumption, one at a time",
     )
+    _extension(p)
     p.add_argument("--limit", type=int, metavar="N", help="at most N images per class and split")
     p.add_argument("--epochs", type=int, metavar="N", help="instead of the protocol's")
     p.add_argument("--batch-size", type=int, metavar="N", help="instead of the protocol's")
@@ -155,6 +156,7 @@ def _compare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--margin", type=_margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)")
     p.add_argument("--profile", choices=("full", "smoke"), help="look at these records only")
     p.add_argument("--strict", action="store_true", help="exit with 1 if any cell deviates")
+    _extension(p)
 
 
 def _audit(p: argparse.ArgumentParser) -> None:
@@ -188,6 +190,7 @@ def _assumptions(p: argparse.ArgumentParser) -> None:
 def _table(p: argparse.ArgumentParser) -> None:
     _names(p, "tables (default: every one with a measured cell)", many=True)
     _out(p)
+    _extension(p)
     p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
 
 
@@ -195,6 +198,15 @@ def _figure(p: argparse.ArgumentParser) -> None:
     _names(p, "figures (default: every one with measured runs)", many=True)
     _out(p)
     p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
+
+
+def _extension(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--dataset-dir", type=Path, metavar="DIR", help="your own images, a folder per class, in place of the columns"
+    )
+    p.add_argument(
+        "--method", action="append", default=[], metavar="MODULE:CLASS", help="your own method, with rows of its own"
+    )
 
 
 def _names(p: argparse.ArgumentParser, what: str, *, many: bool, required: bool = False) -> None:

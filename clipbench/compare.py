@@ -117,7 +117,8 @@ def judge(published: Published, measured: Measured, margin: float, due: int) -> 
     theirs = Side(published.value or 0.0, published.std, published.n, published.decimals)
     assessment = assess(ours, theirs, test_set(measured.records), margin)
     if len(measured.values) < due:
-        return assessment, "incomplete", f"{len(measured.values)} of {due} seeds"
+        why = f"; {measured.collapsed}" if measured.collapsed else ""
+        return assessment, "incomplete", f"{len(measured.values)} of {due} seeds{why}"
     return assessment, *verdict_of(assessment, margin)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from clipbench.budget import images_trained
 from clipbench.data.load import part_sizes
 from clipbench.spec import Protocol
 from clipbench.store import Store
+
+_NO_FOLDERS: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -20,28 +23,30 @@ class Cost:
     seconds: float | None
 
 
-def images_seen(protocol: Protocol) -> tuple[int, int]:
-    """Training and test images that one run passes through the model, from the official counts."""
-    train, test = part_sizes(protocol)
-    times = 1 if protocol.tested == "last" else max(protocol.epochs or 1, 1)
-    return images_trained(protocol, train), test * times
+def images_seen(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tuple[int, int]:
+    """Training and test images that one run passes through the model, from the official counts (or ``own`` folders)."""
+    return _passed(protocol, *part_sizes(protocol, own))
 
 
-def estimate(protocols: Iterable[Protocol], store: Store) -> Cost:
+def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, Path] = _NO_FOLDERS) -> Cost:
     """Sum over the runs; the speed is that of the newest record of the same backbone and method."""
     speed = {
-        (r.protocol.backbone, r.protocol.method): r.cost.seconds / r.cost.replicas / max(_images(r.protocol), 1)
+        (r.protocol.backbone, r.protocol.method): r.cost.seconds
+        / r.cost.replicas
+        / max(sum(_passed(r.protocol, r.data.train_images, r.data.test_images)), 1)
         for r in store.scan()[0]
     }
     train = test = 0
     seconds: float | None = 0.0
     for protocol in protocols:
-        trained, tested = images_seen(protocol)
+        trained, tested = images_seen(protocol, own)
         train, test = train + trained, test + tested
         per_image = speed.get((protocol.backbone, protocol.method))
         seconds = None if per_image is None or seconds is None else seconds + per_image * (trained + tested)
     return Cost(train, test, seconds)
 
 
-def _images(protocol: Protocol) -> int:
-    return sum(images_seen(protocol))
+def _passed(protocol: Protocol, train: int, test: int) -> tuple[int, int]:
+    """How many images pass in training and in tests, from how many there are."""
+    times = 1 if protocol.tested == "last" else max(protocol.epochs or 1, 1)
+    return images_trained(protocol, train), test * times

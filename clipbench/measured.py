@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from clipbench.capabilities import why_not
+from clipbench.collapse import collapsed, told
 from clipbench.metrics import METRICS
 from clipbench.record import Record
 from clipbench.spec import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
@@ -25,6 +26,8 @@ class Measured:
     not_comparable: Sequence[str]
     exact: bool
     others: int = 0
+    collapsed: str = ""
+    """Which runs are left out of ``values`` because they collapsed."""
 
     @property
     def profile(self) -> str:
@@ -58,12 +61,14 @@ class Library:
             return None
         records = self._by_digest[digests[0]]
         metric = METRICS[experiment.metric_of(cell)]
+        fallen = [] if metric.exact else collapsed(records)
         return Measured(
-            values={r.seed: metric.read(r) for r in records},
+            values={r.seed: metric.read(r) for r in records if r not in fallen},
             records=records,
             not_comparable=_reasons(records, canonical),
             exact=metric.exact,
             others=len(digests) - 1,
+            collapsed=told(fallen, records) if fallen else "",
         )
 
     def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
@@ -99,6 +104,7 @@ class Library:
             records=[r for p in present for r in p.records if r.seed in seeds],
             not_comparable=tuple(dict.fromkeys(reason for p in present for reason in p.not_comparable)),
             exact=exact,
+            collapsed="; ".join(p.collapsed for p in present if p.collapsed),
         )
 
 

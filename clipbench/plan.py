@@ -10,7 +10,7 @@ from clipbench.capabilities import why_not
 from clipbench.errors import UserError
 from clipbench.record import Origin
 from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
-from clipbench.spec.paper import load_papers
+from clipbench.spec.paper import Extend, as_it_is, load_papers
 from clipbench.spec.resolve import check_assumed, seeds_of
 
 
@@ -66,14 +66,18 @@ class Plan:
 
 
 def make_plan(
-    patterns: Sequence[str], overrides: Overrides, only: Sequence[str] = (), seeds: Sequence[int] = ()
+    patterns: Sequence[str],
+    overrides: Overrides,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    extend: Extend = as_it_is,
 ) -> Plan:
     """Plan the experiments that the words name; ``only`` holds ``key=value`` filters (``|`` and ``*`` work)."""
     runs: dict[str, Planned] = {}
     gaps: list[Gap] = []
     filters = [_filter(word) for word in only]
     matched = False
-    for paper, experiment, cells in _cells(patterns):
+    for paper, experiment, cells in _cells(patterns, extend):
         check_assumed(paper, experiment, overrides.assume)
         for cell in cells:
             resolved = resolve(paper, experiment, cell, overrides)
@@ -87,7 +91,7 @@ def make_plan(
                 run = Run(resolved.protocol, seed)
                 runs.setdefault(run.id, Planned(run, experiment, cell, resolved, overrides))
     if filters and not matched:
-        raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns)}")
+        raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns, extend)}")
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
 
 
@@ -101,10 +105,10 @@ def source_of(paper: Paper, experiment: Experiment) -> Experiment:
     return paper.experiments[experiment.source] if experiment.source else experiment
 
 
-def _cells(patterns: Sequence[str]) -> list[tuple[Paper, Experiment, list[Cell]]]:
+def _cells(patterns: Sequence[str], extend: Extend) -> list[tuple[Paper, Experiment, list[Cell]]]:
     """Papers, experiments and the cells to run; a figure asks for the cells of its panels."""
     found = []
-    for paper, experiment in find(patterns):
+    for paper, experiment in find(patterns, extend):
         source = source_of(paper, experiment)
         cells = runnable_cells(source)
         if experiment.panels:
@@ -139,8 +143,8 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _choices(patterns: Sequence[str]) -> str:
-    cells = [cell for _, _, found in _cells(patterns) for cell in found]
+def _choices(patterns: Sequence[str], extend: Extend) -> str:
+    cells = [cell for _, _, found in _cells(patterns, extend) for cell in found]
     rows, columns = ({getattr(c, axis).id: None for c in cells} for axis in ("row", "column"))
     return f"rows are {', '.join(rows)}; columns are {', '.join(columns)}."
 

@@ -100,7 +100,8 @@ class Record:
     """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256.
 
     They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images); ``losses.npz`` (``losses``, the
-    training loss of every step) where anything was trained; and, where a figure draws the run's features,
+    training loss of every step) where anything was trained; ``trained.safetensors`` (what was trained) where the run
+    ended no better than guessing; and, where a figure draws the run's features,
     ``features.safetensors`` (see ``clipbench.drawn``).
     """
 

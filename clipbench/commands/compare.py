@@ -13,6 +13,7 @@ from tabulate import tabulate
 from clipbench.commands.list import report
 from clipbench.compare import Match, compare_folders, compare_paper, summary
 from clipbench.errors import UserError
+from clipbench.extension import extension
 from clipbench.measured import Library
 from clipbench.record import Record
 from clipbench.report.comparison import render
@@ -27,7 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.assumptions:
         return _assumptions(arguments)
     records = _records(arguments.out)
-    chosen = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
+    added = extension(arguments.dataset_dir, arguments.method)
+    chosen = [(paper, e) for paper, e in find(arguments.experiments, added.apply) if not e.panels]
     if not chosen:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
     results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)

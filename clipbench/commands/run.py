@@ -14,6 +14,7 @@ from tabulate import tabulate
 from clipbench.data.images import default_data_root
 from clipbench.data.load import check_data
 from clipbench.errors import UserError
+from clipbench.extension import Extension, extension
 from clipbench.models import TINY, image_size
 from clipbench.models.sources import Sources, named_config, named_weights
 from clipbench.plan import Plan, Planned, make_plan
@@ -30,20 +31,21 @@ if TYPE_CHECKING:
 def main(arguments: argparse.Namespace) -> int:
     """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
-    make = plan_readings if ALL in arguments.assume else make_plan
-    plan = make(arguments.experiments, overrides, arguments.only, arguments.seeds)
+    added = extension(arguments.dataset_dir, arguments.method)
+    plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
-    missing = check_data({p.run.protocol.dataset or "": p.run.protocol for p in plan.runs}.values(), data_root)
+    datasets = {p.run.protocol.dataset or "": p.run.protocol for p in plan.runs}
+    missing = check_data(datasets.values(), data_root, added.own)
     store = Store(arguments.out / "results")
     if arguments.dry_run:
-        return _dry_run(arguments, plan, store, missing)
+        return _dry_run(arguments, plan, store, missing, added.own)
     if not plan.runs:
         raise UserError(_nothing(plan))
     todo = Plan(overrides, [p for p in plan.runs if p.run.protocol.dataset not in missing], plan.gaps)
     if not todo.runs:
         raise UserError("\n".join(missing.values()))
-    summary = _carry_out(arguments, todo, store, data_root, sources)
-    written = _write_reports(arguments)
+    summary = _carry_out(arguments, todo, store, (data_root, added.own), sources)
+    written = _write_reports(arguments, added)
     if arguments.json:
         print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
     else:
@@ -51,24 +53,36 @@ def main(arguments: argparse.Namespace) -> int:
     return 2 if missing or summary.missing_weights else 1 if summary.failed else 0
 
 
-def _carry_out(arguments: argparse.Namespace, plan: Plan, store: Store, data_root: Path, sources: Sources) -> Summary:
+def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension) -> Plan:
+    if ALL in arguments.assume:
+        if added.methods or added.own:
+            raise UserError("--assume all runs the paper's own tables; it takes no --method and no --dataset-dir.")
+        return plan_readings(arguments.experiments, overrides, arguments.only, arguments.seeds)
+    return make_plan(arguments.experiments, overrides, arguments.only, arguments.seeds, added.apply)
+
+
+def _carry_out(
+    arguments: argparse.Namespace, plan: Plan, store: Store, data: tuple[Path, Mapping[str, Path]], sources: Sources
+) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.device import pick_device
     from clipbench.engine.place import Workplace
     from clipbench.launch.local import Options, carry_out
 
-    place = Workplace(data_root, pick_device(arguments.device), store.root / ".checkpoints", sources)
+    root, own = data
+    place = Workplace(root, pick_device(arguments.device), store.root / ".checkpoints", sources, own)
     return carry_out(plan, store, place, Options(arguments.replicas, arguments.force))
 
 
-def _write_reports(arguments: argparse.Namespace) -> list[Path]:
+def _write_reports(arguments: argparse.Namespace, added: Extension) -> list[Path]:
     from clipbench.report.write import write_figures, write_tables
 
     profile = "smoke" if arguments.smoke else "full"
-    return [
-        *write_tables([f"{paper}/*" for paper in _papers(arguments)], arguments.out, profile),
-        *write_figures([f"{paper}/*" for paper in _papers(arguments)], arguments.out, profile),
-    ]
+    if added.own:
+        return write_tables(arguments.experiments, arguments.out, profile, added.apply)
+    everything = [f"{paper}/*" for paper in _papers(arguments)]
+    tables = write_tables(everything, arguments.out, profile, added.apply)
+    return [*tables, *write_figures(everything, arguments.out, profile)]
 
 
 def _papers(arguments: argparse.Namespace) -> list[str]:
@@ -118,14 +132,16 @@ def _nothing(plan: Plan) -> str:
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 
-def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: Mapping[str, str]) -> int:
+def _dry_run(
+    arguments: argparse.Namespace, plan: Plan, store: Store, missing: Mapping[str, str], own: Mapping[str, Path]
+) -> int:
     """The plan: what is there, what would run, what it costs, and what is missing."""
     from clipbench.cost import estimate
 
     there = {p.run.id for p in plan.runs if store.has(p.run.id)}
     lines = [_planned(p, p.run.id in there, missing) for p in plan.runs]
     todo = [p for p in plan.runs if p.run.id not in there]
-    cost = estimate([p.run.protocol for p in todo], store)
+    cost = estimate([p.run.protocol for p in todo], store, own)
     if arguments.json:
         gaps = [
             {"experiment": g.experiment.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason}

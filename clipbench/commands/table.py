@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 
 from clipbench.errors import UserError
+from clipbench.extension import extension
 from clipbench.report.write import write_tables
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the tables, and print the Markdown of each."""
-    written = write_tables(arguments.experiments, arguments.out, arguments.profile)
+    added = extension(arguments.dataset_dir, arguments.method)
+    written = write_tables(arguments.experiments, arguments.out, arguments.profile, added.apply)
     if not written:
         raise UserError(
             f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."

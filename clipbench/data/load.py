@@ -9,18 +9,24 @@ from pathlib import Path
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import ImageSet, find_images
-from clipbench.data.own_folder import with_parts
+from clipbench.data.own_folder import own_images, with_parts
 from clipbench.data.sizes import official_sizes
 from clipbench.data.splits import split
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NO_FOLDERS: Mapping[str, Path] = {}
 _FEW_SHOT = ("coop", "clip-lora")
 
 
-def image_set(protocol: Protocol, data_root: Path) -> ImageSet:
-    """The protocol's images. Raises ``UserError`` where they are missing or (without ``limit``) not all there."""
+def image_set(protocol: Protocol, data_root: Path, own: Mapping[str, Path] = _NO_FOLDERS) -> ImageSet:
+    """The protocol's images; ``own`` are folders of the user's own data sets by their names in protocols.
+
+    Raises ``UserError`` where images are missing or (without ``limit``) not all there.
+    """
+    if (folder := own.get(protocol.dataset or "")) is not None:
+        return replace(own_images(folder), dataset=protocol.dataset or "")
     official = entry(protocol.dataset or "")
     images = _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, data_root)
     if protocol.split_rule in _FEW_SHOT and not images.parts:
@@ -28,24 +34,27 @@ def image_set(protocol: Protocol, data_root: Path) -> ImageSet:
     return replace(images, prompt_names=_prompt_names(images, protocol))
 
 
-def check_data(protocols: Iterable[Protocol], data_root: Path) -> dict[str, str]:
+def check_data(protocols: Iterable[Protocol], data_root: Path, own: Mapping[str, Path] = _NO_FOLDERS) -> dict[str, str]:
     """For every data set that is missing or incomplete, the paragraph that says so."""
     missing: dict[str, str] = {}
     for protocol in protocols:
         if protocol.profile != "smoke":
             try:
-                image_set(protocol, data_root)
+                image_set(protocol, data_root, own)
             except UserError as error:
                 missing[protocol.dataset or ""] = str(error)
     return missing
 
 
-def part_sizes(protocol: Protocol) -> tuple[int, int]:
+def part_sizes(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tuple[int, int]:
     """Training and test images of one run, from the counts of the catalogue, or of the embedded subset itself.
 
     Exact but for two cases, where it is an even share of an official total: a limit, or ODG-CLIP's class splits, on a
     data set whose counts by class are not official knowledge; and the train part of domains that are known as a whole.
     """
+    if protocol.dataset in own:
+        cut = split(image_set(protocol, Path(), own), protocol, 0)
+        return len(cut.train), len(cut.test)
     official = entry(protocol.dataset or "")
     if protocol.profile != "smoke":
         return official_sizes(official, protocol)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.layouts import reader
 from clipbench.data.layouts.found import Found, listed
 from clipbench.data.layouts.listing import folders_in, images_in
-from clipbench.data.verify_images import Step, copies, empty_files, in_words, unreadable
+from clipbench.data.verify_images import Step, copies, empty_files, in_words, opened
 from clipbench.data.verify_splits import published, split_files
+
+_ONE_SIZE = re.compile(r"(\d+) x (\d+)( \(.*\))?")
+_STRAY = 0.1
+"""Share of images whose size may differ from the one that a data set is said to have."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,10 @@ class Verified:
         return self.presence.state == "complete" and not any(finding.wrong for finding in self.findings)
 
 
-def verify(entry: Entry, data_root: Path, step: Step, *, quick: bool = False) -> Verified:
+def verify(entry: Entry, data_root: Path, begin: Callable[[int], Step], *, quick: bool = False) -> Verified:
     """Look at everything; ``quick`` counts files and opens none. A data set that is missing has no findings.
 
-    ``step`` is told of every image that is opened or hashed: each of them twice in all, masks once.
+    ``begin`` is told how many files will be opened or hashed, and gives who is told of each.
     """
     presence = look(entry, data_root)
     if presence.state == "missing":
@@ -64,7 +69,8 @@ def verify(entry: Entry, data_root: Path, step: Step, *, quick: bool = False) ->
     found = reader(entry.layout)(entry, data_root)
     findings = [*_whole(presence), *_names(entry, found), *_splits(entry, data_root, found), *_empty(found, quick)]
     if not quick:
-        findings += [*_opened(found, step), *_copied(entry, found, step)]
+        step = begin(2 * len(found.files) + sum(map(len, found.masks)))
+        findings += [*_opened(entry, found, step), *_copied(entry, found, step)]
     return Verified(presence, tuple(_counts(entry, found)), tuple(findings))
 
 
@@ -119,9 +125,18 @@ def _empty(found: Found, quick: bool) -> Iterator[Finding]:
         yield Finding(True, f"{len(empty):,} images have zero bytes: {listed(empty)}.")
 
 
-def _opened(found: Found, step: Step) -> Iterator[Finding]:
-    for said in unreadable(found, step):
+def _opened(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
+    looked = opened(found, step)
+    for said in looked.unreadable:
         yield Finding(True, f"{said[0].upper()}{said[1:]}")
+    official = _ONE_SIZE.fullmatch(entry.image_size)
+    if official and looked.sizes:
+        due = (int(official[1]), int(official[2]))
+        total, other = sum(looked.sizes.values()), sum(n for size, n in looked.sizes.items() if size != due)
+        width, height = max(looked.sizes, key=lambda size: looked.sizes[size])
+        if other > _STRAY * total:
+            told = f"{other:,} of {total:,} images are not {entry.image_size} but mostly {width} x {height}: scaled."
+            yield Finding(True, f"{told} Accuracies on them are not those of the data set.")
 
 
 def _copied(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,26 +26,35 @@ class Copies:
     repeated: Sequence[Sequence[str]]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A sentence for each image or mask that does not open, and how often each size (width, height) of image occurs."""
+
+    unreadable: Sequence[str]
+    sizes: Mapping[tuple[int, int], int]
+
+
 def empty_files(found: Found) -> list[str]:
     """Images and masks of zero bytes."""
     return [name for name in _all_files(found) if (found.root / name).stat().st_size == 0]
 
 
-def unreadable(found: Found, step: Step) -> list[str]:
-    """A sentence for each image or mask that does not open, in the data set's order. Zero bytes count too."""
+def opened(found: Found, step: Step) -> Opened:
+    """Decode every image and mask, in the data set's order."""
     names = list(_all_files(found))
 
-    def one(name: str) -> str:
+    def one(name: str) -> tuple[str, tuple[int, int] | None]:
         try:
-            load_rgb(found.root / name)
-            return ""
+            return "", load_rgb(found.root / name).size
         except UserError as error:
-            return str(error)
+            return str(error), None
         finally:
             step(1)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return [said for said in pool.map(one, names) if said]
+        looked = list(pool.map(one, names))
+    sizes = Counter(size for _, size in looked[: len(found.files)] if size is not None)
+    return Opened([said for said, _ in looked if said], sizes)
 
 
 def copies(found: Found, step: Step) -> Copies:

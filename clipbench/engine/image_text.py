@@ -61,7 +61,7 @@ class ImageTextTask(Task):
             grouped = features.float().view(len(text), -1, features.shape[-1])
             return self._scale * torch.bmm(grouped, text.float().transpose(1, 2))
 
-    def train(self, mode: bool = True) -> ImageTextTask:  # noqa: FBT001, FBT002 - PyTorch's signature
+    def train(self, mode: bool = True) -> ImageTextTask:
         """Switch the mode; what was kept of the prompts goes, as training will move it."""
         if mode:
             self._kept = None

@@ -57,7 +57,7 @@ class State:
     epoch: int = 0
     history: list[list[Epoch]] = field(default_factory=list)
     predictions: list[Tensor] = field(default_factory=list)
-    losses: Tensor | None = None
+    losses: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Loop:
         """Bring the losses of the last steps from the device into the state."""
         if self._losses:
             fresh = torch.stack(self._losses, dim=1).cpu()
-            state.losses = fresh if state.losses is None else torch.cat([state.losses, fresh], dim=1)
+            state.losses = torch.cat([state.losses, fresh], dim=1) if state.losses.numel() else fresh
             self._losses = []
 
     def checkpoint(self) -> dict[str, Any]:
@@ -185,7 +185,6 @@ class Loop:
 
     def _mean_losses(self, state: State, since: int) -> list[float]:
         """Mean loss ``[R]`` over the images seen from step ``since`` on: a short batch counts less."""
-        assert state.losses is not None
         losses = state.losses[:, since:]
         sizes = [s.stop - s.start for s in self._slices]
         weights = torch.tensor([sizes[(since + i) % len(sizes)] for i in range(losses.shape[1])], dtype=torch.float64)

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import DTypeLike
+from safetensors.torch import save
 from torch import Tensor
 
+from clipbench.collapse import at_chance
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
@@ -61,16 +63,17 @@ def outcome(
         history = [lines[replica] for lines in state.history]
         files = _losses(state, replica)
         if (reason := _lost(state, replica)) is not None:
-            diverged.append(Diverged(planned, history, reason, files))
+            diverged.append(Diverged(planned, history, reason, {**files, **_trained_state(made.task, replica)}))
             continue
         draft = _draft(planned, splits[replica], history, [p[replica] for p in state.predictions], made)
-        drafts.append(Draft(draft.record, {**draft.files, **files, **made.kept[replica]}))
+        fallen = _trained_state(made.task, replica) if at_chance(draft.record) else {}
+        drafts.append(Draft(draft.record, {**draft.files, **files, **fallen, **made.kept[replica]}))
     return drafts, diverged
 
 
 def _lost(state: State, replica: int) -> str | None:
     """From when on a replica's loss was no number; None where it always was one."""
-    if state.losses is None:
+    if not state.losses.numel():
         return None
     bad = np.flatnonzero(~np.isfinite(state.losses[replica].numpy()))
     if not len(bad):
@@ -81,7 +84,7 @@ def _lost(state: State, replica: int) -> str | None:
 
 
 def _losses(state: State, replica: int) -> dict[str, bytes]:
-    if state.losses is None:
+    if not state.losses.numel():
         return {}
     return {"losses.npz": _npz(np.float32, losses=state.losses[replica].numpy())}
 
@@ -122,6 +125,14 @@ def _draft(
         files={},
     )
     return Draft(record, {"predictions.npz": _npz(np.uint16, labels=truth, predictions=predicted)})
+
+
+def _trained_state(task: Task, replica: int) -> dict[str, bytes]:
+    """What was trained of one replica, for whoever looks into a run that went wrong."""
+    shared = task.replicas == 1
+    trained = {name: p.detach().cpu() for name, p in task.named_parameters() if p.requires_grad}
+    tensors = {name: (value if shared else value[replica]).contiguous() for name, value in trained.items()}
+    return {"trained.safetensors": save(tensors)} if tensors else {}
 
 
 def sizes(task: Task) -> tuple[int, int]:

@@ -35,16 +35,16 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     """Train the runs of one protocol together. Raises ``UserError`` for missing data, weights or memory."""
     began, meter = time.perf_counter(), Meter(place.device)
     protocol, seeds = group[0].run.protocol, [p.run.seed for p in group]
-    images = image_set(protocol, place.data_root)
+    images = image_set(protocol, place.data_root, place.own)
     splits = [split(images, protocol, seed) for seed in seeds]
     parts = _parts(images, splits)
     task = _task(protocol, images, seeds, place)
     decoder = Decoder(images, task, protocol, place)
     task.method.begin(task, _support(decoder, parts, len(images.classes)))
     task.to(place.device)
-    source = decoder.source(parts, frozen=task.method.frozen)
+    source = decoder.source(parts)
     objective = Objective(task.method.loss, task.method.undecayed(task.model, protocol))
-    model: nn.Module = OnFeatures(task) if task.method.frozen else task
+    model: nn.Module = OnFeatures(task) if isinstance(source, FeatureBank) else task
     loop = Loop(model, source, parts, protocol, seeds, place.device, objective)
     runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
     identity = [*runs, task.encoder.weights_sha256, commit(), str(place.device)]

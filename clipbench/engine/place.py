@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,9 @@ class Workplace:
     device: torch.device
     checkpoints: Path
     sources: Sources = field(default_factory=Sources)
+    own: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the user's own data sets, by their names in protocols."""
+
     checkpoint_seconds: float = 600.0
     advance: Callable[[int], None] = _ignore
     tell: Callable[[str], None] = _ignore

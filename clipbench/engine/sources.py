@@ -44,9 +44,10 @@ class Decoder:
     protocol: Protocol
     place: Workplace
 
-    def source(self, parts: Parts, *, frozen: bool) -> Source:
-        """What the loop draws its batches from."""
-        if frozen:
+    def source(self, parts: Parts) -> Source:
+        """What the loop draws its batches from: features, where a frozen model sees views that repeat."""
+        repeats = not parts.train.numel() or self.protocol.train_transform != "random-resized-crop"
+        if self.task.method.frozen and repeats:
             return self._bank(parts)
         if not self.images.parts:
             return self.test_view(None, self.protocol.test_transform)

@@ -52,7 +52,7 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
     began, summary = time.monotonic(), Summary()
     summary.there = [] if options.force else [p.run.id for p in plan.runs if store.has(p.run.id)]
     todo = [p for p in plan.runs if p.run.id not in summary.there]
-    progress = Progress(sum(sum(images_seen(p.run.protocol)) for p in todo))
+    progress = Progress(sum(sum(images_seen(p.run.protocol, place.own)) for p in todo))
     worker = _Worker(store, replace(place, tell=progress.say), progress, summary, force=options.force)
     try:
         for group in plan.groups([p.run.id for p in todo], options.replicas, replicable):

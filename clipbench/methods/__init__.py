@@ -1,13 +1,19 @@
 """Methods by name. A method says what is trained; it loads no data, loops over nothing and knows no optimiser step.
 
-Adding one: write a file with a class like those here, and add its line to the mapping.
+Adding one: write a file with a class like those here, and add its line to the mapping. One from outside needs no line:
+``--method package.module:Class``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
-from typing import TYPE_CHECKING
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import UserError
 
@@ -23,10 +29,61 @@ METHODS: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True)
+class OwnMethod:
+    """A user's method: its row's label, the protocol fields that it reads and sets, and its name in the protocol.
+
+    The name ends with a digest of the class's file: a changed method is another method, and gets other records.
+    """
+
+    name: str
+    label: str
+    reads: Sequence[str]
+    protocol: Mapping[str, Any]
+
+
 def method(name: str) -> Method:
-    """The method of that name. Raises ``UserError`` that lists the names."""
-    if name not in METHODS:
-        raise UserError(f"no method {name!r}; there are {', '.join(METHODS)}.")
-    module, _, attribute = METHODS[name].partition(":")
-    made: Method = getattr(import_module(module), attribute)()
+    """The method of that name. Raises ``UserError`` that lists the names, or says why one cannot be imported."""
+    made: Method = _class_of(name.partition("@")[0])()
     return made
+
+
+def is_own(name: str | None) -> bool:
+    """Whether a protocol's method is a user's, by its import path."""
+    return name is not None and ":" in name
+
+
+def own_method(name: str) -> OwnMethod:
+    """A user's method by its import path ``package.module:Class``."""
+    if not is_own(name):
+        raise UserError(f"--method {name}: a method of your own is named package.module:Class.")
+    kind = _class_of(name)
+    source = Path(inspect.getfile(kind)).read_bytes()
+    label = getattr(kind, "label", None) or kind.__name__
+    return OwnMethod(f"{name}@{hashlib.sha256(source).hexdigest()[:12]}", label, kind.reads, kind.protocol)
+
+
+def _class_of(name: str) -> Any:
+    path = METHODS.get(name, name)
+    module_name, _, attribute = path.partition(":")
+    if not attribute:
+        raise UserError(f"no method {name!r}; there are {', '.join(METHODS)}, and package.module:Class of your own.")
+    kind = getattr(_module(module_name, name), attribute, None)
+    from clipbench.methods.base import Method
+
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UserError(
+            f"--method {name}: {module_name} has no class {attribute} that derives from clipbench's Method."
+        )
+    return kind
+
+
+def _module(module_name: str, name: str) -> Any:
+    # The console script does not look into the current folder, where a user's method lies, as `python -m` does.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"--method {name}: the module {module_name} cannot be imported ({reason}).") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -32,6 +32,12 @@ class Method(nn.Module):
 
     reads: ClassVar[tuple[str, ...]] = ()
     """Protocol fields of adapters and prompts that the method acts on (``rank``, ``context_tokens``...)."""
+
+    protocol: ClassVar[Mapping[str, Any]] = {}
+    """Protocol fields that the method sets for itself where it is named by ``--method`` (its learning rate, say)."""
+
+    label: ClassVar[str] = ""
+    """Its name in a table, where it is named by ``--method``; by default that of the class."""
 
     def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:  # noqa: ARG002
         """Freeze what stays, and put in or free what is trained; one replica per seed, each with its own draw."""

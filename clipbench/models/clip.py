@@ -13,8 +13,9 @@ from torch import nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
+from clipbench.models.openai_weights import NUMBERS, check_activation, from_torchscript, is_torchscript
 from clipbench.models.sources import Sources
-from clipbench.models.weight_files import fault, first_line
+from clipbench.models.weight_files import check_file, check_finite, fault, first_line, read_tensors
 
 _NO_FILES = Sources()
 
@@ -103,18 +104,32 @@ def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
 
 
 def _with_file(open_clip: Any, name: str, path: Path) -> Any:
-    """Weights from a safetensors file, or a torch file read with ``weights_only``."""
-    if not path.is_file():
-        raise MissingWeightsError(f"the weights file {path} does not exist.")
+    """Weights from a safetensors file, a torch file read with ``weights_only``, or one of OpenAI's own archives."""
+    check_file(path)
     model = _bare(open_clip, name)
     try:
-        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
+        _fill(open_clip, model, name, path)
+    except MissingWeightsError:
+        raise
     except Exception as error:
         raise MissingWeightsError(
             f"the weights file {path} does not hold a {name}: {fault(error)}. "
             f"Check that it is whole and that --backbone names its architecture."
         ) from error
     return model.float()
+
+
+def _fill(open_clip: Any, model: Any, name: str, path: Path) -> None:
+    """Load a file strictly, once its activation and numbers are known to be sound."""
+    script = is_torchscript(path)
+    tensors = from_torchscript(path) if script else read_tensors(path)
+    quick, twin = _quick_gelu(open_clip, name), f"{name}-quickgelu" in open_clip.list_models()
+    check_activation(path, name, tensors, quick_gelu=quick, twin=twin)
+    check_finite(tensors)
+    if script or any(number in tensors for number in NUMBERS):
+        model.load_state_dict({key: value for key, value in tensors.items() if key not in NUMBERS}, strict=True)
+    else:
+        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
 
 
 def _bare(open_clip: Any, name: str) -> Any:

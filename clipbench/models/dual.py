@@ -23,7 +23,7 @@ from clipbench.models.sources import Sources
 _NO_FILES = Sources()
 _TEXT_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 _TOKENS_KEPT = 8192
-"""Prompt tokens per replica whose activations are kept for the backward pass; larger sets of prompts compute them twice."""
+"""Prompt tokens per replica whose activations are kept for the backward pass; of more, they are computed twice."""
 
 
 @dataclass(frozen=True)

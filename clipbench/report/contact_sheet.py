@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from clipbench.report.curves import saved
 
-_BLUE = "#0072b2"
+_BLUE = "#56b4e9"
 _OPACITY = 0.55
 _COLUMNS = ("image", "truth (outline)", "prediction (blue)")
 _INCH = 1.6

@@ -68,16 +68,22 @@ def footnotes(cells: Sequence[Comparison]) -> list[str]:
     reasons = dict.fromkeys(reason for c in cells if c.measured for reason in c.measured.not_comparable)
     notes = [f"† not comparable with the paper: {'; '.join(reasons)}."] if reasons else []
     short = dict.fromkeys(c.reason for c in cells if c.verdict == "incomplete")
-    return [*notes, *([f"‡ incomplete: {'; '.join(short)}."] if short else [])]
+    fallen = dict.fromkeys(c.measured.collapsed for c in cells if c.measured and c.measured.collapsed)
+    notes += [f"‡ incomplete: {'; '.join(short)}."] if short else []
+    return notes + [f"Collapsed: {'; '.join(fallen)}."] if fallen else notes
 
 
 def markdown(table: Table) -> str:
     """A title, where the numbers come from, and two lines per row: printed and measured."""
     e = table.experiment
     header = ["", "", *(c.printed for c in e.columns)]
-    body = []
+    body: list[list[str]] = []
+    group, paper = None, not all(row.extra for row in e.rows)
     for row, kind, values in table.lines():
-        name = f"{row.printed} (not in the paper)" if row.extra else row.printed
+        if row.group and row.group != group:
+            body.append([f"**{row.group}**", *[""] * (len(header) - 1)])
+        group = row.group
+        name = f"{row.printed} (not in the paper)" if row.extra and paper else row.printed
         shown = name if kind == "printed" or row.extra else ""
         body.append([shown, kind, *(f"**{v}**" if v and kind == "measured" else v for v in values)])
     lines = ["| " + " | ".join(_md(x) for x in line) + " |" for line in [header, *body]]

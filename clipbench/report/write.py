@@ -12,18 +12,19 @@ from clipbench.measured import Library
 from clipbench.plan import source_of
 from clipbench.published import load_published
 from clipbench.spec import Experiment, Paper, find
+from clipbench.spec.paper import Extend, as_it_is
 from clipbench.store import Store
 
 _FORMATS = ("md", "csv", "tex", "json")
 
 
-def write_tables(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
+def write_tables(patterns: Sequence[str], out: Path, profile: str | None, extend: Extend = as_it_is) -> list[Path]:
     """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
     from clipbench.report import table as t
 
     library = Library(Store(out / "results").scan()[0], profile)
     written = []
-    for paper, experiment in find(patterns):
+    for paper, experiment in find(patterns, extend):
         if experiment.panels:
             continue
         table = t.Table(paper, experiment, load_published(paper), compare_paper([(paper, experiment)], library))

@@ -16,6 +16,7 @@ from clipbench.smoke.looks.cartoon import Cartoon
 from clipbench.smoke.looks.motifs import MOTIFS, Motif
 from clipbench.smoke.looks.painting import Painting
 from clipbench.smoke.looks.photo import Photo
+from clipbench.smoke.looks.pose import Pose
 from clipbench.smoke.looks.sketch import Sketch
 from clipbench.smoke.objects import draw
 from clipbench.smoke.objects.parts import Drawing
@@ -105,7 +106,7 @@ class PacsSubset:
 
 
 PACS = PacsSubset(
-    looks={"art_painting": Painting(), "cartoon": Cartoon(), "photo": Photo(), "sketch": Sketch()},
+    looks={"art_painting": Painting(), "cartoon": Cartoon(), "photo": Photo(pose=Pose(flip=False)), "sketch": Sketch()},
     classes=("dog", "elephant", "giraffe", "guitar", "horse", "house", "person"),
     split={"train": 12, "val": 4},
     pixels=72,

@@ -52,7 +52,11 @@ class CoopLayout:
         """The split file: for each part, triples of path, label and class name."""
         labels = {name: label for label, name in enumerate(next(iter(members.values())))}
         split = {
-            part: [[self._listed(name, index), labels[name], name] for name, numbers in classes.items() for index in numbers]
+            part: [
+                [self._listed(name, index), labels[name], name]
+                for name, numbers in classes.items()
+                for index in numbers
+            ]
             for part, classes in members.items()
         }
         yield PurePosixPath(self.split_file), json.dumps(split, indent=4)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from clipbench.errors import UserError
 from clipbench.spec.assumptions import Assumption, load_assumptions
@@ -93,8 +93,19 @@ def load_paper(folder: Path) -> Paper:
     )
 
 
-def find(patterns: Sequence[str]) -> list[tuple[Paper, Experiment]]:
-    """The experiments that the words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all."""
+Extend: TypeAlias = Callable[[Paper, Experiment], Experiment]
+
+
+def as_it_is(paper: Paper, experiment: Experiment) -> Experiment:  # noqa: ARG001
+    """Nothing is added to an experiment."""
+    return experiment
+
+
+def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper, Experiment]]:
+    """The experiments that the words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all.
+
+    ``extend`` may add the user's own data or methods to each.
+    """
     from fnmatch import fnmatchcase
 
     everything = [(paper, e) for paper in load_papers() for e in paper.experiments.values()]
@@ -104,7 +115,7 @@ def find(patterns: Sequence[str]) -> list[tuple[Paper, Experiment]]:
         if not hits:
             raise UserError(_unknown(pattern, everything))
         chosen += [hit for hit in hits if hit not in chosen]
-    return chosen
+    return [(paper, extend(paper, experiment)) for paper, experiment in chosen]
 
 
 def _unknown(pattern: str, everything: Sequence[tuple[Paper, Experiment]]) -> str:

@@ -148,6 +148,8 @@ class Protocol:
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Protocol))
 DOCS: dict[str, str] = {f.name: f.metadata["doc"] for f in fields(Protocol)}
+TRAINING: frozenset[str] = frozenset(FIELDS[FIELDS.index("optimiser") : FIELDS.index("precision")])
+"""Fields that say how something is trained: a protocol without an optimiser has none of them."""
 _META = {f.name: f.metadata for f in fields(Protocol)}
 
 

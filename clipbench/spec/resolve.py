@@ -10,7 +10,7 @@ from typing import Any
 from clipbench.errors import UserError
 from clipbench.spec.experiment import Cell, Experiment
 from clipbench.spec.paper import Paper, Recipe
-from clipbench.spec.protocol import Protocol
+from clipbench.spec.protocol import TRAINING, Protocol
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,10 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
     missing += [r.missing for r in _recipes(paper, cell) if r.missing]
     for name, value in _replacements(paper, experiment, cell, overrides).items():
         put(name, value, "profile", overrides.profile)
+    trains = "optimiser" in values
     for name, value in overrides.fields.items():
-        put(name, value, "override", "command line")
+        if trains or name not in TRAINING:
+            put(name, value, "override", "command line")
     try:
         protocol = Protocol.of(values)
     except UserError as error:

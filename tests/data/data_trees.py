@@ -15,9 +15,11 @@ Lists = Mapping[str, Sequence[tuple[str, int, str]]]
 
 def touch(root: Path, files: Iterable[str]) -> None:
     """Empty files of those names below the root."""
-    for name in files:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"")
+    paths = [root / name for name in files]
+    for folder in {path.parent for path in paths}:
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.touch()
 
 
 def write(path: Path, text: str) -> None:

@@ -280,6 +280,15 @@ def test_a_label_file_that_is_no_matlab_file_is_named(tmp_path: Path) -> None:
         find_images(small("flowers102"), tmp_path)
 
 
+@pytest.mark.parametrize("line", ["Great_Dane_1 one 1 1", "Great_Dane_1"])
+def test_a_label_list_of_another_form_is_named(tmp_path: Path, line: str) -> None:
+    for part in ("trainval", "test"):
+        write(tmp_path / f"oxford_pets/annotations/{part}.txt", line)
+    touch(tmp_path / "oxford_pets/images", ["Great_Dane_1.jpg"])
+    with pytest.raises(UserError, match=r"annotations/trainval\.txt and test\.txt\) are not of their usual form"):
+        find_images(small("oxford_pets"), tmp_path)
+
+
 # FGVC-Aircraft
 
 
@@ -310,6 +319,13 @@ def test_an_unknown_variant_is_named_with_its_line(tmp_path: Path) -> None:
     aircraft(tmp_path / "fgvc_aircraft")
     write(tmp_path / "fgvc_aircraft/images_variant_val.txt", "0000200 707-320\n0000201 Concorde\n")
     with pytest.raises(UserError, match=r"images_variant_val\.txt, line 2: the variant 'Concorde'"):
+        find_images(small("fgvc_aircraft"), tmp_path)
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
+    aircraft(tmp_path / "fgvc_aircraft")
+    (tmp_path / "fgvc_aircraft/variants.txt").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match=r"variants\.txt is no text file"):
         find_images(small("fgvc_aircraft"), tmp_path)
 
 

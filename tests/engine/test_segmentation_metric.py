@@ -57,9 +57,7 @@ def test_the_threshold_is_not_met_at_one_half() -> None:
 
 def test_batches_join() -> None:
     prediction, mask = _random(9)
-    whole, parts = (
-        overlap(prediction, mask),
-        joined([overlap(prediction[i : i + 5], mask[i : i + 5]) for i in (0, 5, 10)]),
-    )
+    cuts = [slice(start, start + 5) for start in (0, 5, 10)]
+    whole, parts = overlap(prediction, mask), joined([overlap(prediction[cut], mask[cut]) for cut in cuts])
     assert torch.equal(whole.dice, parts.dice)
     assert torch.equal(whole.iou, parts.iou)

@@ -56,13 +56,13 @@ def _discs(count: int, size: int = 96, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def test_training_finds_discs() -> None:
-    """Full tuning beats the all-background prediction (0) and the best centred disc within a few dozen steps."""
-    task = _task(FULL, count=16)
+    """A trained decoder beats the all-background prediction (0) and the best centred disc, on unseen images."""
+    task = _task(FULL | {"encoder_gradient": False}, count=16)
     images, masks = _discs(16)
     ids, mask = task.prompts.tokens(task.prompts.chosen(1, "train"))
-    optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=3e-3)
+    optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=2e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(120):
         loss = segmentation_losses(task(images, ids, mask), masks, "dice").sum()
         optimiser.zero_grad()
         loss.backward()
@@ -74,7 +74,7 @@ def test_training_finds_discs() -> None:
     away = (torch.arange(96.0)[:, None] - 48) ** 2 + (torch.arange(96.0)[None] - 48) ** 2
     blob = max(overlap((away < r * r).expand_as(truth), truth).mean_dice for r in range(10, 48, 4))
     assert losses[-1] < 0.6 * losses[0]
-    assert dice > blob + 5
+    assert dice > blob + 15
 
 
 def test_two_replicas_learn_as_one_would() -> None:

@@ -90,7 +90,7 @@ def test_no_network(transformers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("We couldn't connect to the hub.\nMore lines.")
 
     monkeypatch.setattr(transformers.CLIPSegForImageSegmentation, "from_pretrained", offline)
-    with pytest.raises(MissingWeightsError, match="could not be fetched .*couldn't connect.* --weights FILE"):
+    with pytest.raises(MissingWeightsError, match=r"could not be fetched .*couldn't connect.* --weights FILE"):
         load_clipseg("clipseg-rd64-refined", HUB)
 
 

@@ -66,16 +66,16 @@ def test_gradient_reaches_what_the_decoder_reads() -> None:
 
 
 def test_gradient_stops_where_transformers_stops_it() -> None:
-    """Gradients of the decoder are transformers' own; the towers have none in either. In float64."""
-    ours, theirs, (ids, mask) = small_clipseg().double(), small_clipseg().double(), tokenise(PROMPTS)
-    pixels = images().double()
+    """Gradients of the decoder are transformers' own; the towers have none in either."""
+    ours, theirs, (ids, mask) = small_clipseg(), small_clipseg(), tokenise(PROMPTS)
+    pixels = images()
     Segmenter(ours, encoder_gradient=False)(pixels, ids, mask).square().mean().backward()
     theirs(pixel_values=pixels, input_ids=ids, attention_mask=mask).logits.square().mean().backward()
     largest = max(p.grad.abs().max().item() for p in theirs.parameters() if p.grad is not None)
     for (name, mine), (_, due) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         assert (mine.grad is None) == (due.grad is None) == name.startswith("clip."), name
         if mine.grad is not None:
-            assert torch.allclose(mine.grad, due.grad, rtol=1e-6, atol=1e-9 * largest), name
+            assert torch.allclose(mine.grad, due.grad, rtol=1e-3, atol=1e-5 * largest), name
 
 
 def _adapted(replicas: int, seeds: tuple[int, ...], dropout: float = 0.0) -> Any:
@@ -96,8 +96,9 @@ def _perturb(model: Any, replica: int, source: int) -> None:
             for parameter in (adapter.A, adapter.B, adapter.magnitude):
                 assert parameter is not None
                 parameter[replica] += 0.05 * torch.randn(parameter.shape[1:], generator=draw)
-        for parameter in (convolution.copies[replica] if hasattr(convolution, "copies") else convolution).parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=draw)
+        own = convolution.copies[replica] if hasattr(convolution, "copies") else convolution
+        for parameter in own.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
@@ -139,7 +140,7 @@ def _same_gradients(both: Any, alone: Any, replica: int) -> None:
 
 
 def test_prompts_encoded_once_with_replicas() -> None:
-    both, (ids, mask) = _adapted(2, (3, 4)), tokenise(PROMPTS)
+    both, ids = _adapted(2, (3, 4)), tokenise(PROMPTS)[0]
     for replica in (0, 1):
         _perturb(both, replica, source=50 + replica)
     network = Segmenter(both, encoder_gradient=True, replicas=2).eval()
@@ -153,3 +154,16 @@ def test_fresh_adapters_leave_the_output() -> None:
     due = _theirs(small_clipseg(), images(), *tokenise(PROMPTS))
     ours = Segmenter(_adapted(1, (3,)), encoder_gradient=True)(images(), *tokenise(PROMPTS))
     assert torch.allclose(ours, due, rtol=TOLERANCE, atol=TOLERANCE * due.abs().max().item())
+
+
+def test_half_precision_is_near() -> None:
+    """bfloat16 autocast of the adapted model, gradients included: medvlsm trains in mixed precision."""
+    model, (ids, mask) = _adapted(1, (3,)), tokenise(PROMPTS)
+    _perturb(model, 0, source=50)
+    network = Segmenter(model, encoder_gradient=True)
+    due = network(images(), ids, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(images(), ids, mask)
+    half.float().square().mean().backward()
+    assert (half.float() - due).abs().mean() < 0.05 * due.abs().mean()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)

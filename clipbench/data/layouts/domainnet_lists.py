@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.found import Found, missing, places
-from clipbench.data.layouts.listing import Listing
+from clipbench.data.layouts.listing import Listing, lines_of
 from clipbench.errors import UserError
 
 _PARTS = ("train", "test")
@@ -38,16 +38,14 @@ def read(entry: Entry, data_root: Path) -> Found:
 
 def _add(found: Found, listing: Listing, names: dict[int, str], domain: str, part: str) -> None:
     path = found.root / _FOLDER / f"{domain}_{part}.txt"
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
+    for number, line in enumerate(lines_of(path), start=1):
+        if not line:
             continue
-        file, _, word = line.strip().rpartition(" ")
+        file, _, word = line.rpartition(" ")
         label = int(word) if word.isdecimal() else -1
         name = (*file.split("/"), "", "")[1]
         if label < 0 or not name or names.setdefault(label, name) != name:
-            raise UserError(
-                f"{path}, line {number}: {line.strip()!r} should be domain/class/image and the class's label."
-            )
+            raise UserError(f"{path}, line {number}: {line!r} should be domain/class/image and the class's label.")
         actual = listing.find(file)
         if actual is None:
             found.lacks(file, part)

@@ -10,6 +10,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.coop_split import found_of
 from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.listing import lines_of
 from clipbench.errors import UserError
 
 _LISTS = {part: f"images_variant_{part}.txt" for part in ("train", "val", "test")}
@@ -21,7 +22,7 @@ def read(entry: Entry, data_root: Path) -> Found:
     folder = next((f for f in places(entry, data_root) if all((f / name).is_file() for name in needed)), None)
     if folder is None:
         raise missing(entry, data_root, f"lists ({', '.join(needed)})")
-    variants = {name: label for label, name in enumerate(_lines(folder / "variants.txt"))}
+    variants = {name: label for label, name in enumerate(filter(None, lines_of(folder / "variants.txt")))}
     lists = {part: _items(folder / name, variants) for part, name in _LISTS.items()}
     return found_of(folder / "images", lists, "images_variant_{train,val,test}.txt")
 
@@ -29,13 +30,11 @@ def read(entry: Entry, data_root: Path) -> Found:
 def _items(path: Path, variants: dict[str, int]) -> list[tuple[str, int, str]]:
     """Lines ``1025794 707-320``: image and variant, which may have spaces."""
     items = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         image, _, name = line.partition(" ")
+        if not line:
+            continue
         if name not in variants:
             raise UserError(f"{path}, line {number}: the variant {name!r} is not in variants.txt.")
         items.append((f"{image}.jpg", variants[name], name))
     return items
-
-
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

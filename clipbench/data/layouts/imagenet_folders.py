@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.found import Found, first_file, missing, places
-from clipbench.data.layouts.listing import image_names
+from clipbench.data.layouts.listing import image_names, lines_of
 from clipbench.errors import UserError
 
 _NAMES = "classnames.txt"
@@ -50,6 +50,6 @@ def _class_names(entry: Entry, data_root: Path, root: Path) -> dict[str, str]:
             f"{entry.name} in {root}: {_NAMES} is missing, which gives the folders their class names. CoOp's "
             f"DATASETS.md (github.com/KaiyangZhou/CoOp) links it; put it into {root} or the folder above."
         )
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = {line.partition(" ")[0]: line.partition(" ")[2] or line for line in lines}
+    lines = (line.partition(" ") for line in lines_of(path) if line)
+    names = {wnid: name.strip() or wnid for wnid, _, name in lines}
     return {wnid: names[wnid] for wnid in sorted(names)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.domains import add_class_folders, domain_folders
 from clipbench.data.layouts.found import Found
-from clipbench.data.layouts.listing import Listing
+from clipbench.data.layouts.listing import Listing, lines_of
 from clipbench.errors import UserError
 
 _LISTS = {"train": "train", "val": "crossval"}
@@ -38,8 +38,8 @@ def _add_listed(found: Found, entry: Entry, domain: str, folder: Path, lists: Pa
     names, listing = list(entry.classes), Listing(found.root)
     for part, kind in _LISTS.items():
         path = lists / f"{domain}_{kind}_kfold.txt"
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.strip():
+        for number, line in enumerate(lines_of(path), start=1):
+            if not line:
                 continue
             file, label = _item(line, f"{path}, line {number}", names)
             if file in entry.reading.get("skip", ()):
@@ -53,10 +53,10 @@ def _add_listed(found: Found, entry: Entry, domain: str, folder: Path, lists: Pa
 
 def _item(line: str, where: str, names: list[str]) -> tuple[str, int]:
     """A line ``art_painting/dog/pic_001.jpg 1``: image and label from 1. Raises ``UserError`` with the place."""
-    file, _, number = line.strip().rpartition(" ")
+    file, _, number = line.rpartition(" ")
     label = int(number) - 1 if number.isdecimal() else -1
     if not 0 <= label < len(names) or file.split("/")[1:2] != [names[label]]:
-        raise UserError(f"{where}: {line.strip()!r} should be domain/class/image and the number of the class from 1.")
+        raise UserError(f"{where}: {line!r} should be domain/class/image and the number of the class from 1.")
     return file, label
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from clipbench.data.layouts.found import first_file
+from clipbench.data.layouts.listing import lines_of
 from clipbench.errors import UserError
 
 Item: TypeAlias = tuple[str, int, str]
@@ -32,7 +33,7 @@ def pets(folder: Path) -> tuple[list[Item], list[Item]]:
     """Lines ``Abyssinian_100 1 1 1``: image and label from 1; the breed is the image's name without its number."""
 
     def items(name: str) -> list[Item]:
-        rows = [line.split() for line in _lines(_file(folder, f"annotations/{name}")) if not line.startswith("#")]
+        rows = [line.split() for line in _rows(_file(folder, f"annotations/{name}"))]
         return [(f"{row[0]}.jpg", int(row[1]) - 1, row[0].rpartition("_")[0].lower()) for row in rows]
 
     return items("trainval.txt"), items("test.txt")
@@ -54,10 +55,10 @@ def cars(folder: Path) -> tuple[list[Item], list[Item]]:
 
 def sun(folder: Path) -> tuple[list[Item], list[Item]]:
     """Lines ``/a/abbey/sun_aaa.jpg``; a class is numbered by its line in ``ClassName.txt``."""
-    labels = {name.lstrip("/"): label for label, name in enumerate(_lines(_file(folder, "ClassName.txt")))}
+    labels = {name.lstrip("/"): label for label, name in enumerate(_rows(_file(folder, "ClassName.txt")))}
 
     def items(name: str) -> list[Item]:
-        files = [line.lstrip("/") for line in _lines(_file(folder, name))]
+        files = [line.lstrip("/") for line in _rows(_file(folder, name))]
         return [(file, labels[file.rpartition("/")[0]], place_name(file.rpartition("/")[0])) for file in files]
 
     return items("Training_01.txt"), items("Testing_01.txt")
@@ -65,11 +66,11 @@ def sun(folder: Path) -> tuple[list[Item], list[Item]]:
 
 def ucf(folder: Path) -> tuple[list[Item], list[Item]]:
     """Lines ``ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1``; the image is the clip's middle frame."""
-    rows = [line.split() for line in _lines(_file(folder, "ucfTrainTestlist/classInd.txt"))]
+    rows = [line.split() for line in _rows(_file(folder, "ucfTrainTestlist/classInd.txt"))]
     labels = {name: int(number) - 1 for number, name in rows}
 
     def items(name: str) -> list[Item]:
-        clips = [line.split()[0].split("/") for line in _lines(_file(folder, f"ucfTrainTestlist/{name}"))]
+        clips = [line.split()[0].split("/") for line in _rows(_file(folder, f"ucfTrainTestlist/{name}"))]
         return [(f"{action(a)}/{Path(clip).stem}.jpg", labels[a], action(a)) for a, clip in clips]
 
     return items("trainlist01.txt"), items("testlist01.txt")
@@ -99,8 +100,9 @@ def _file(folder: Path, name: str) -> Path:
     return path
 
 
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _rows(path: Path) -> list[str]:
+    """The file's lines, without empty ones and comments."""
+    return [line for line in lines_of(path) if line and not line.startswith("#")]
 
 
 def _matlab(path: Path) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import os
 import re
 from pathlib import Path
 
-SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".bmp")
+from clipbench.errors import UserError
+
+SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 
 
 def images_in(folder: Path) -> list[str]:
@@ -24,6 +26,14 @@ def folders_in(folder: Path) -> list[str]:
     """The folders in one folder, sorted by name; hidden ones and archive debris are passed over."""
     names = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith((".", "__")))
     return sorted(names)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a list, stripped; empty ones stay, so that numbers are right. Raises ``UserError`` if no text."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text file ({error}). Download it again.") from None
 
 
 def natural(name: str) -> tuple[list[int], str]:

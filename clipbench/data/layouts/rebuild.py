@@ -15,6 +15,7 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.found import missing, places
 from clipbench.data.layouts.label_files import Item, NotHereError, cars, flowers, pets, sun, ucf
 from clipbench.data.layouts.listing import folders_in, images_in, key
+from clipbench.errors import UserError
 
 Lists = Mapping[str, Sequence[Item]]
 
@@ -49,6 +50,11 @@ def rebuilt_lists(entry: Entry, data_root: Path) -> tuple[Path, Lists]:
                     return folder / inside, lists
             except NotHereError:
                 continue
+            except (LookupError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{entry.name} in {folder}: its own label files ({needs}) are not of their usual form: "
+                    f"{type(error).__name__} {error}. Download them again."
+                ) from error
     what = f"split file {entry.reading['split_file']}, nor what the split can be rebuilt from ({needs}),"
     raise missing(entry, data_root, what)
 

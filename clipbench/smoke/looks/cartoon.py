@@ -13,6 +13,7 @@ from clipbench.smoke.canvas import Colour
 from clipbench.smoke.looks.motifs import Motif
 from clipbench.smoke.looks.palettes import NATURAL, Paints
 from clipbench.smoke.looks.pose import Pose, corners
+from clipbench.smoke.looks.surroundings import SURFACES, Scene, anywhere
 from clipbench.smoke.objects.parts import Drawing
 
 _SUPERSAMPLING = 2
@@ -26,20 +27,25 @@ class Cartoon:
         pose: where objects stand.
         line: width of the outlines as a share of the picture.
         plain: probability of a white background.
+        astray: probability that the object stands where such a thing would not be.
+        strange: probability that a material has another material's colour.
     """
 
-    pose: Pose = field(default_factory=lambda: Pose(size=(0.8, 0.95), tilt=0.12, squeeze=0.3))
+    pose: Pose = field(default_factory=lambda: Pose(size=(0.85, 0.95), tilt=0.05, stray=0.04, squeeze=0.15, flip=False))
     line: float = 0.018
-    plain: float = 0.45
+    plain: float = 0.5
+    astray: float = 0.3
+    strange: float = 0.25
 
     def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
         """A cartoon of an object, uint8 [pixels, pixels, 3]."""
         edge = pixels * _SUPERSAMPLING
-        paints = Paints({**NATURAL, **motif.palette}, rng, strange=0.5, jitter=0.15)
+        paints = Paints({**NATURAL, **motif.palette}, rng, strange=self.strange, jitter=0.15)
         picture = Image.new("RGB", (edge, edge), (250, 250, 250))
         draw = ImageDraw.Draw(picture)
         if rng.random() > self.plain:
-            _backdrop(draw, rng, edge)
+            scene = anywhere(rng) if rng.random() < self.astray else motif.scenes[int(rng.integers(len(motif.scenes)))]
+            _backdrop(draw, rng, edge, scene)
         width = max(1, round(self.line * edge))
         for part in self.pose.place(parts, rng, edge):
             outline = corners(part.outline)
@@ -48,11 +54,11 @@ class Cartoon:
         return np.asarray(picture.resize((pixels, pixels), Image.Resampling.BOX))
 
 
-def _backdrop(draw: ImageDraw.ImageDraw, rng: Generator, edge: int) -> None:
-    """One colour, sometimes a second one below."""
-    draw.rectangle((0, 0, edge, edge), fill=_loud(rng.uniform(60, 255, size=3)))
-    if rng.random() < 0.6:
-        draw.rectangle((0, edge * rng.uniform(0.6, 0.85), edge, edge), fill=_loud(rng.uniform(60, 255, size=3)))
+def _backdrop(draw: ImageDraw.ImageDraw, rng: Generator, edge: int, scene: Scene) -> None:
+    """One flat colour above another."""
+    above, below = (_loud(SURFACES[name].tone(rng)) for name in scene)
+    draw.rectangle((0, 0, edge, edge), fill=above)
+    draw.rectangle((0, edge * rng.uniform(0.5, 0.85), edge, edge), fill=below)
 
 
 def _loud(colour: NDArray[np.float64]) -> Colour:

@@ -38,7 +38,9 @@ MOTIFS: Mapping[str, Motif] = {
         Motif("elephant", (("sky", "savanna"), ("foliage", "savanna"))),
         Motif("face", (("wall", "wall"), ("stage", "stage"))),
         Motif("giraffe", (("sky", "savanna"), ("sky", "foliage"))),
-        Motif("goblet", (("stage", "cloth"), _TABLE), {"glassware": ((215, 195, 120), (200, 180, 90), (190, 205, 210))}),
+        Motif(
+            "goblet", (("stage", "cloth"), _TABLE), {"glassware": ((215, 195, 120), (200, 180, 90), (190, 205, 210))}
+        ),
         Motif("guitar", (("stage", "stage"), ("stage", "planks"))),
         Motif("horse", (_FIELD, ("foliage", "grass"))),
         Motif("house", (("sky", "grass"), ("sky", "pavement"))),
@@ -52,7 +54,9 @@ MOTIFS: Mapping[str, Motif] = {
         Motif("sunflower", (("sky", "foliage"), ("foliage", "foliage"))),
         Motif("teapot", (_TABLE, ("cloth", "cloth")), {"china": ((240, 235, 225), (225, 225, 235), (90, 120, 170))}),
         Motif("umbrella", (("pavement", "pavement"), _STREET)),
-        Motif("vase", (("wall", "wall"), ("wall", "planks")), {"china": ((60, 110, 180), (165, 95, 65), (70, 130, 120))}),
+        Motif(
+            "vase", (("wall", "wall"), ("wall", "planks")), {"china": ((60, 110, 180), (165, 95, 65), (70, 130, 120))}
+        ),
     )
 }
 """Object -> motif."""

@@ -30,18 +30,18 @@ class Painting:
 
     subject: Photo = field(
         default_factory=lambda: Photo(
-            pose=Pose(size=(0.75, 0.95), tilt=0.15, squeeze=0.25), strange=0.45, astray=0.5, noise=0.0, clutter=2.0
+            pose=Pose(size=(0.85, 0.97), tilt=0.05, stray=0.04, flip=False), strange=0.25, astray=0.3, noise=0.0
         )
     )
-    strokes: int = 900
-    length: tuple[float, float] = (0.11, 0.035)
+    strokes: int = 1300
+    length: tuple[float, float] = (0.07, 0.025)
     tint: float = 0.35
 
     def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
         """A painting of an object, uint8 [pixels, pixels, 3]."""
         seen = self.subject.show(motif, parts, rng, pixels).astype(float)
         mood = rng.uniform(30, 230, size=3)
-        seen = seen + self.tint * (mood - seen.mean(axis=(0, 1))) + rng.normal(0, 12, size=(pixels, pixels, 1))
+        seen = seen + self.tint * (mood - seen.mean(axis=(0, 1))) + rng.normal(0, 8, size=(pixels, pixels, 1))
         picture = Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)).resize((2 * pixels, 2 * pixels))
         self._brush(picture, np.clip(seen, 0, 255), rng)
         canvas = 1 + 0.04 * fractal_noise(rng, pixels, pixels / 2, 1)[..., None]

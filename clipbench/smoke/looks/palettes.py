@@ -57,6 +57,7 @@ NATURAL: Palette = {
     "wood_dark": ((80, 52, 35), (60, 42, 34), (105, 72, 48)),
 }
 
+
 class Paints:
     """The colours of one picture: each material gets one of its colours, a little off, and keeps it.
 

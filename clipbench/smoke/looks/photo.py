@@ -69,7 +69,9 @@ class Photo:
     def _develop(self, picture: Image.Image, rng: Generator) -> NDArray[np.uint8]:
         rgb = np.asarray(picture.filter(ImageFilter.GaussianBlur(rng.uniform(*self.blur))), dtype=np.float32)
         mean = rgb.mean()
-        rgb = ((rgb - mean) * rng.uniform(*self.contrast) + mean) * rng.uniform(*self.light) * rng.normal(1, 0.03, size=3)
+        rgb = (
+            ((rgb - mean) * rng.uniform(*self.contrast) + mean) * rng.uniform(*self.light) * rng.normal(1, 0.03, size=3)
+        )
         rgb = rgb + self.noise * rng.standard_normal(rgb.shape, dtype=np.float32)
         return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
 
@@ -79,7 +81,10 @@ def _thing(draw: ImageDraw.ImageDraw, rng: Generator, edge: int) -> None:
     x, y = rng.uniform(0, edge, size=2).tolist()
     long, wide, angle = rng.uniform(0.05, 0.4) * edge, rng.uniform(0.03, 0.12) * edge, rng.uniform(0, math.pi)
     outline = ellipse(x, y, long, wide, angle)
-    draw.polygon(corners(outline if rng.random() < 0.5 else outline[::7]), fill=_rgb(rng.normal(125, 35) + rng.normal(0, 15, size=3)))
+    draw.polygon(
+        corners(outline if rng.random() < 0.5 else outline[::7]),
+        fill=_rgb(rng.normal(125, 35) + rng.normal(0, 15, size=3)),
+    )
 
 
 def _hide(picture: Image.Image, rng: Generator) -> None:

@@ -62,9 +62,12 @@ class Surface:
 
     def lay(self, rng: Generator, edge: int) -> Field:
         """The surface all over a picture, float [edge, edge, 3]."""
+        return np.asarray(self.tone(rng) * (1 + self.pattern(rng, edge)[..., None]))
+
+    def tone(self, rng: Generator) -> Field:
+        """One of the colours, a little off, float [3]."""
         colour = np.array(self.colours[int(rng.integers(len(self.colours)))], dtype=float)
-        colour = np.clip(colour * rng.normal(1, 0.1) + rng.normal(0, 8, size=3), 8, 250)
-        return np.asarray(colour * (1 + self.pattern(rng, edge)[..., None]))
+        return np.asarray(np.clip(colour * rng.normal(1, 0.1) + rng.normal(0, 8, size=3), 8, 250))
 
 
 SURFACES: Mapping[str, Surface] = {

@@ -124,7 +124,9 @@ def _far_wing(variant: Variant, girth: float) -> list[Part]:
     if variant.high_wing:
         return []
     tip = 0.05 - variant.sweep
-    return [Part(np.array([(0.28, 0), (-0.05, 0), (tip - 0.06, -girth * 0.85), (tip + 0.03, -girth * 0.85)]), "wing", 0.65)]
+    return [
+        Part(np.array([(0.28, 0), (-0.05, 0), (tip - 0.06, -girth * 0.85), (tip + 0.03, -girth * 0.85)]), "wing", 0.65)
+    ]
 
 
 def _tail(variant: Variant, girth: float) -> list[Part]:
@@ -133,7 +135,10 @@ def _tail(variant: Variant, girth: float) -> list[Part]:
     fin = np.array([(-0.58, foot), (-0.92, top), (-1.08, top), (-0.97, foot)])
     plane = (top + 0.02, -0.86, -1.22) if variant.high_tail else (-girth * 0.15, -0.72, -1.15)
     y, front, back = plane
-    parts = [Part(fin, "fin"), Part(np.array([(front, y), (front - 0.2, y + 0.09), (back, y + 0.09), (back + 0.1, y)]), "wing", 0.8)]
+    parts = [
+        Part(fin, "fin"),
+        Part(np.array([(front, y), (front - 0.2, y + 0.09), (back, y + 0.09), (back + 0.1, y)]), "wing", 0.8),
+    ]
     if variant.in_fin:
         parts.append(Part(ellipse(-0.8, -girth * 0.62, 0.26, 0.085), "engine"))
     return parts
@@ -146,13 +151,20 @@ def _engines(variant: Variant, girth: float) -> list[Part]:
     for x, y in places:
         parts += [Part(ellipse(x, y, 0.15, 0.075), "engine"), Part(ellipse(x + 0.12, y, 0.03, 0.06), "black")]
     if variant.fighter:
-        parts.append(Part(np.array([(0.3, girth * 0.3), (-0.4, girth * 0.3), (-0.4, girth * 0.75), (0.2, girth * 0.75)]), "engine"))
+        parts.append(
+            Part(
+                np.array([(0.3, girth * 0.3), (-0.4, girth * 0.3), (-0.4, girth * 0.75), (0.2, girth * 0.75)]), "engine"
+            )
+        )
     return parts
 
 
 def _nose(variant: Variant, girth: float) -> list[Part]:
     if variant.propeller:
-        return [Part(ellipse(0.97, girth * 0.2, 0.025, 0.3), "black"), Part(ellipse(0.95, girth * 0.2, 0.06, 0.05), "stripe")]
+        return [
+            Part(ellipse(0.97, girth * 0.2, 0.025, 0.3), "black"),
+            Part(ellipse(0.95, girth * 0.2, 0.06, 0.05), "stripe"),
+        ]
     if variant.fighter:
         return [Part(np.array([(0.85, -girth * 0.2), (1.25, girth * 0.15), (0.85, girth * 0.4)]), "livery", 0.9)]
     return []

@@ -138,7 +138,15 @@ def horse(rng: Generator) -> list[Part]:
     build = Build((1.05, 0.42), (0.7, 0.09), (0.5, 0.22), 0.95, "fur").varied(rng)
     parts, (x, y) = _body(rng, build)
     nod = rng.normal() * 0.08
-    head = [(-0.14, -0.06), (0, -0.14), (0.14, -0.04), (0.34, 0.24 + nod), (0.28, 0.34 + nod), (0.06, 0.16), (-0.1, 0.12)]
+    head = [
+        (-0.14, -0.06),
+        (0, -0.14),
+        (0.14, -0.04),
+        (0.34, 0.24 + nod),
+        (0.28, 0.34 + nod),
+        (0.06, 0.16),
+        (-0.1, 0.12),
+    ]
     back = -0.5 * build.trunk[0]
     tail = curve([(back, -0.12), (back - 0.16, 0.05), (back - 0.12 + nod, 0.5)])
     mane = curve([(0.3 * build.trunk[0], -0.32), (x - 0.25, y + 0.12), (x - 0.05, y - 0.12)])
@@ -159,7 +167,9 @@ def person(rng: Generator) -> list[Part]:
     arms = [_arm(-0.2, math.pi - left), _arm(0.2, right)]
     legs = [Part(limb([(side * 0.1, 0.3), (side * (0.1 + stride / 2), 0.65), (side * (0.1 + stride), 1.0)], 0.15), "cloth")
             for side in (-1, 1)]  # fmt: skip
-    torso = Part(curve([(-0.22, -0.3), (0.22, -0.3), (0.18, 0.1), (0.2, 0.4), (-0.2, 0.4), (-0.18, 0.1)], closed=True), "shirt")
+    torso = Part(
+        curve([(-0.22, -0.3), (0.22, -0.3), (0.18, 0.1), (0.2, 0.4), (-0.2, 0.4), (-0.18, 0.1)], closed=True), "shirt"
+    )
     skirt = Part(np.array([(-0.16, 0.1), (0.16, 0.1), (0.36, 0.7), (-0.36, 0.7)]), "shirt", 0.9)
     hair = Part(ellipse(0, -0.6, 0.19, 0.22), "hair")
     return [

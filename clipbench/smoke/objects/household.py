@@ -16,7 +16,7 @@ def _turned_on_a_wheel(profile: Points) -> Points:
 
 
 def guitar(rng: Generator) -> list[Part]:
-    """A body like an eight, neck, head and sound hole, at any slant."""
+    """A body like an eight, neck, head and sound hole, at a slant."""
     waist, low, long = rng.uniform(0.2, 0.28), rng.uniform(0.36, 0.44), rng.uniform(0.8, 1.1)
     half = curve([(0.05, -0.32), (0.26, -0.25), (waist, 0.02), (low, 0.3), (0.2, 0.6), (0.0, 0.64)])
     top = -0.3 - long
@@ -27,7 +27,7 @@ def guitar(rng: Generator) -> list[Part]:
         Part(np.array([(-0.1, top), (0.1, top), (0.08, top - 0.25), (-0.08, top - 0.25)]), "wood_dark", 0.8),
         Part(rectangle(-0.13, 0.34, 0.13, 0.4), "wood_dark", 0.7),
     ]
-    slant = rng.uniform(-1.2, 1.2)
+    slant = rng.uniform(0.1, 0.9)
     return [part.moved(turn(np.eye(2), slant).T) for part in parts]
 
 
@@ -98,7 +98,9 @@ def teapot(rng: Generator) -> list[Part]:
 def coffee_mug(rng: Generator) -> list[Part]:
     """A cylinder with one handle."""
     wide, tall, taper = rng.uniform(0.4, 0.5), rng.uniform(0.45, 0.65), rng.uniform(0.85, 1.05)
-    handle = curve([(wide * 0.9, -tall * 0.5), (wide + 0.35, -tall * 0.5), (wide + 0.35, tall * 0.4), (wide * 0.9, tall * 0.5)])
+    handle = curve(
+        [(wide * 0.9, -tall * 0.5), (wide + 0.35, -tall * 0.5), (wide + 0.35, tall * 0.4), (wide * 0.9, tall * 0.5)]
+    )
     wall = np.array([(-wide, -tall), (wide, -tall), (wide * taper, tall), (-wide * taper, tall)])
     return [
         Part(limb(handle, 0.11), "china", 0.85),
@@ -161,7 +163,11 @@ def umbrella(rng: Generator) -> list[Part]:
         side = [(right * 0.8, -0.5 * high), (0, -high), (left * 0.8, -0.5 * high)]
         panels.append(Part(np.vstack([rim, side]), "canopy" if index % 2 else "stripe", 1.0))
     tilt = turn(np.eye(2), rng.normal() * 0.35).T
-    parts = [Part(limb(hook, 0.05), "wood_dark"), Part(limb([(0, -high), (0, -high - 0.12)], 0.05), "wood_dark"), *panels]
+    parts = [
+        Part(limb(hook, 0.05), "wood_dark"),
+        Part(limb([(0, -high), (0, -high - 0.12)], 0.05), "wood_dark"),
+        *panels,
+    ]
     return [part.moved(tilt) for part in parts]
 
 

@@ -36,7 +36,10 @@ def motorbike(rng: Generator) -> list[Part]:
     rise = rng.uniform(0.35, 0.55)
     parts = []
     for x in (-base, base):
-        parts += [Part(ellipse(x, 0.3, wheel, wheel), "black"), Part(ellipse(x, 0.3, wheel * 0.68, wheel * 0.68), "metal", 1.1)]
+        parts += [
+            Part(ellipse(x, 0.3, wheel, wheel), "black"),
+            Part(ellipse(x, 0.3, wheel * 0.68, wheel * 0.68), "metal", 1.1),
+        ]
         parts += [Part(ellipse(x, 0.3, wheel * 0.2, wheel * 0.2), "black")]
     tank = curve([(-0.1, -0.22), (0.1, -0.38), (0.36, -0.32), (0.36, -0.14), (0.0, -0.1)], closed=True)
     saddle = curve([(-base - 0.05, -0.28), (-0.3, -0.24), (-0.02, -0.2), (-0.1, -0.1), (-0.5, -0.14)], closed=True)
