@@ -86,6 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     _assumptions(commands.add_parser("assumptions", help="what a paper leaves unsaid, and how it is read"))
     _table(commands.add_parser("table", help="write a table: Markdown, CSV, LaTeX, JSON"))
     _figure(commands.add_parser("figure", help="write a figure: PNG, SVG and the numbers behind it as CSV"))
+    _data(commands.add_parser("data", help="get the data, check them, know where they stand; list, get, verify, cite"))
+    _doctor(
+        commands.add_parser("doctor", help="this machine: device, versions, disk, what is here, what would run now")
+    )
     return parser
 
 
@@ -207,6 +211,18 @@ def _extension(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--method", action="append", default=[], metavar="MODULE:CLASS", help="your own method, with rows of its own"
     )
+
+
+def _data(p: argparse.ArgumentParser) -> None:
+    from clipbench.commands.data import add_arguments
+
+    add_arguments(p)
+
+
+def _doctor(p: argparse.ArgumentParser) -> None:
+    from clipbench.commands.doctor import add_arguments
+
+    add_arguments(p)
 
 
 def _names(p: argparse.ArgumentParser, what: str, *, many: bool, required: bool = False) -> None:

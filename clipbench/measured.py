@@ -143,4 +143,5 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
     names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
     reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
     reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
+    reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
     return tuple(dict.fromkeys(reasons))

@@ -26,7 +26,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class DataUsed:
-    """What the run saw: images per part, SHA-256 of the split's file lists, and whether the data set was whole."""
+    """What the run saw: images per part, SHA-256 of the split's file lists, and whether the data set was whole.
+
+    ``rebuilt`` says by which rule the split was made, where the official one was absent.
+    """
 
     dataset: str
     classes: int
@@ -35,6 +38,7 @@ class DataUsed:
     split_sha256: str
     complete: bool
     shortfall: str
+    rebuilt: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     """A record of schema 1, whose history did not count optimiser steps: they follow from the protocol."""
     per_epoch = budget(Protocol.of(values["protocol"]), values["data"]["train_images"]).steps_per_epoch
     history = [{**line, "step": line["epoch"] * per_epoch} for line in values["history"]]
-    return {**values, "history": history, "schema": SCHEMA}
+    return {**values, "history": history, "data": {**values["data"], "rebuilt": ""}, "schema": SCHEMA}
 
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:

@@ -89,4 +89,4 @@ def _classes(protocol: Protocol) -> int:
         return 0
     if protocol.dataset not in known():
         raise UserError(f"the number of classes of {protocol.dataset} is not known")
-    return len(entry(protocol.dataset).classes)
+    return entry(protocol.dataset).class_count

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     from clipbench.data.catalogue import entry, known
     from clipbench.data.images import default_data_root
     from clipbench.data.verify import verify
-    from clipbench.progress import Progress
 
     root = arguments.data or default_data_root()
     results = {}
     for name in dict.fromkeys(arguments.names or known()):
-        results[name] = verify(entry(name), root, lambda total: Progress(total).advance, quick=arguments.quick)
+        with _progress(name) as begin:
+            results[name] = verify(entry(name), root, begin, quick=arguments.quick)
         if not arguments.json and results[name].presence.state != "missing":
             print(verified_text(entry(name), results[name]), end="\n\n")
     missing = [name for name, found in results.items() if found.presence.state == "missing"]
@@ -108,6 +109,25 @@ def _verify(arguments: argparse.Namespace) -> int:
     if missing and not arguments.json:
         print(f"not in {root}: {', '.join(missing)}")
     return int(any(not found.right for found in results.values() if found.presence.state != "missing"))
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """What is told the number of images, and gives who counts them; its bar ends with the block."""
+    from clipbench.progress import Progress
+
+    begun: list[Progress] = []
+
+    def begin(total: int) -> Callable[[int], None]:
+        begun.append(Progress(total))
+        begun[-1].start(f"looking at {name}")
+        return begun[-1].advance
+
+    try:
+        yield begin
+    finally:
+        for progress in begun:
+            progress.close()
 
 
 def _cite(arguments: argparse.Namespace) -> int:

@@ -106,7 +106,9 @@ def _dataset(name: str, here: Here) -> dict[str, Any]:
     stated = {"standing": "unknown", "standing_date": "", "standing_source": "", "by_hand": entry(name).how}
     if plan is not None:
         stated = {key: str(getattr(plan, key)) for key in stated}
-    return asdict(here.dataset(name)) | stated | {"name": entry(name).name, "licence": entry(name).licence}
+    files = [asdict(file) for file in plan.files] if plan else []
+    one = {"name": entry(name).name, "licence": entry(name).licence, "home": entry(name).home, "files": files}
+    return asdict(here.dataset(name)) | stated | one
 
 
 def _weights(backbone: str, weights: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from clipbench.capabilities import why_not
@@ -12,7 +11,7 @@ from clipbench.data.acquire.presence import Presence, look
 from clipbench.data.catalogue import entry, known
 from clipbench.models.checkpoints import WITHOUT_FILE, checkpoint
 from clipbench.plan import runnable_cells, source_of
-from clipbench.spec import Experiment, Paper, Resolved, find, resolve
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Resolved, find, resolve
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,12 @@ class Needs:
 
 
 class Here:
-    """What is on this machine; each data set is looked at once."""
+    """What is on this machine; each data set and checkpoint is looked for once."""
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
         self._looked: dict[str, Presence] = {}
+        self._weights: dict[tuple[str, str], bool] = {}
 
     def dataset(self, name: str) -> Presence:
         """How a data set of the catalogue stands below the data root."""
@@ -46,14 +46,17 @@ class Here:
         """Words for what one cell lacks."""
         protocol = cell.protocol
         data = [protocol.dataset] if protocol.dataset and not self._complete(protocol.dataset) else []
-        return data + [" ".join(w) for w in _weights(cell) if not has_weights(*w)]
+        return data + [" ".join(pair) for pair in _weights(cell) if not self._have(pair)]
 
     def still_needed(self, needs: Needs) -> tuple[list[str], list[str]]:
         """The data sets and the weights that an experiment names and that are not here."""
         data = [name for name in needs.datasets if not self._complete(name)]
-        return data, [
-            f"{backbone} {weights}" for backbone, weights in needs.weights if not has_weights(backbone, weights)
-        ]
+        return data, [" ".join(pair) for pair in needs.weights if not self._have(pair)]
+
+    def _have(self, pair: tuple[str, str]) -> bool:
+        if pair not in self._weights:
+            self._weights[pair] = has_weights(*pair)
+        return self._weights[pair]
 
     def _complete(self, name: str) -> bool:
         return name in known() and self.dataset(name).state == "complete"
@@ -64,18 +67,30 @@ def needs_of(patterns: Sequence[str]) -> list[Needs]:
     return [_needs(paper, experiment) for paper, experiment in find(patterns)]
 
 
-@cache
 def has_weights(backbone: str, weights: str) -> bool:
     """Whether the weights need no file, or their file is in a cache."""
     found = checkpoint(backbone, weights)
     return weights in WITHOUT_FILE or (found is not None and found.on_disk() is not None)
 
 
+def smoke_cells(patterns: Sequence[str]) -> dict[str, int]:
+    """For every experiment, the cells that the smoke profile fills: it needs neither data nor weights."""
+    smoke, counts = Overrides("smoke"), {}
+    for paper, experiment in find(patterns):
+        source = source_of(paper, experiment)
+        cells = _cells(experiment, source) if source.protocol in paper.smoke else []
+        counts[experiment.id] = sum(why_not(resolve(paper, source, cell, smoke)) is None for cell in cells)
+    return counts
+
+
+def _cells(experiment: Experiment, source: Experiment) -> list[Cell]:
+    drawn = {(row, column) for panel in experiment.panels for row in panel.rows for column in panel.columns}
+    return [c for c in runnable_cells(source) if not drawn or (c.row.id, c.column.id) in drawn]
+
+
 def _needs(paper: Paper, experiment: Experiment) -> Needs:
     source = source_of(paper, experiment)
-    drawn = {(row, column) for panel in experiment.panels for row in panel.rows for column in panel.columns}
-    cells = [c for c in runnable_cells(source) if not drawn or (c.row.id, c.column.id) in drawn]
-    resolved = [resolve(paper, source, cell) for cell in cells]
+    resolved = [resolve(paper, source, cell) for cell in _cells(experiment, source)]
     datasets = dict.fromkeys(r.protocol.dataset for r in resolved if r.protocol.dataset)
     weights = dict.fromkeys(pair for r in resolved for pair in _weights(r))
     return Needs(experiment.id, resolved, tuple(datasets), tuple(weights))

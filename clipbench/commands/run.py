@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tabulate import tabulate
 
@@ -28,29 +28,51 @@ if TYPE_CHECKING:
     from clipbench.launch.local import Summary
 
 
+Missing: TypeAlias = Mapping[tuple[str, bool], str]
+"""What is wrong with a data set, by its name and whether the test part is all that is wanted of it."""
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
     added = extension(arguments.dataset_dir, arguments.method)
     plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
-    datasets = {p.run.protocol.dataset or "": p.run.protocol for p in plan.runs}
-    missing = check_data(datasets.values(), data_root, added.own)
+    missing = _missing(plan, data_root, added.own)
     store = Store(arguments.out / "results")
     if arguments.dry_run:
         return _dry_run(arguments, plan, store, missing, added.own)
     if not plan.runs:
         raise UserError(_nothing(plan))
-    todo = Plan(overrides, [p for p in plan.runs if p.run.protocol.dataset not in missing], plan.gaps)
+    todo = Plan(overrides, [p for p in plan.runs if _needs(p) not in missing], plan.gaps)
     if not todo.runs:
-        raise UserError("\n".join(missing.values()))
+        raise UserError("\n".join(dict.fromkeys(missing.values())))
     summary = _carry_out(arguments, todo, store, (data_root, added.own), sources)
     written = _write_reports(arguments, added)
     if arguments.json:
-        print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
+        print(
+            json.dumps(
+                asdict(summary) | {"missing_data": _by_dataset(missing), "written": [str(p) for p in written]}, indent=1
+            )
+        )
     else:
         _tell(arguments, plan, summary, missing, written)
     return 2 if missing or summary.missing_weights else 1 if summary.failed else 0
+
+
+def _needs(planned: Planned) -> tuple[str, bool]:
+    """The data set, and whether (as zero-shot does) the run needs its test part only."""
+    return planned.run.protocol.dataset or "", planned.run.protocol.shots == 0
+
+
+def _missing(plan: Plan, data_root: Path, own: Mapping[str, Path]) -> Missing:
+    asked = {_needs(p): p.run.protocol for p in plan.runs}
+    found = {key: check_data([protocol], data_root, own) for key, protocol in asked.items()}
+    return {key: paragraph for key, missing in found.items() for paragraph in missing.values()}
+
+
+def _by_dataset(missing: Missing) -> dict[str, str]:
+    return {dataset: paragraph for (dataset, _), paragraph in missing.items()}
 
 
 def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension) -> Plan:
@@ -132,9 +154,7 @@ def _nothing(plan: Plan) -> str:
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 
-def _dry_run(
-    arguments: argparse.Namespace, plan: Plan, store: Store, missing: Mapping[str, str], own: Mapping[str, Path]
-) -> int:
+def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: Missing, own: Mapping[str, Path]) -> int:
     """The plan: what is there, what would run, what it costs, and what is missing."""
     from clipbench.cost import estimate
 
@@ -148,7 +168,10 @@ def _dry_run(
             for g in plan.gaps
         ]
         print(
-            json.dumps({"runs": lines, "cost": asdict(cost), "missing_data": missing, "not_runnable": gaps}, indent=1)
+            json.dumps(
+                {"runs": lines, "cost": asdict(cost), "missing_data": _by_dataset(missing), "not_runnable": gaps},
+                indent=1,
+            )
         )
         return 0
     shown = [(x["experiment"], x["row"], x["column"], x["seed"], x["id"], x["state"]) for x in lines]
@@ -158,13 +181,13 @@ def _dry_run(
     print(f"\n{len(lines)} runs, {len(there)} there already; the rest passes {images}{took}")
     for reason in sorted({gap.reason for gap in plan.gaps}):
         print(f"not runnable yet: {sum(g.reason == reason for g in plan.gaps)} cells, {reason}")
-    for paragraph in missing.values():
+    for paragraph in dict.fromkeys(missing.values()):
         print(f"missing: {paragraph}")
     return 0
 
 
-def _planned(planned: Planned, there: bool, missing: Mapping[str, str]) -> dict[str, Any]:
-    state = "there" if there else "data missing" if planned.run.protocol.dataset in missing else "to run"
+def _planned(planned: Planned, there: bool, missing: Missing) -> dict[str, Any]:
+    state = "there" if there else "data missing" if _needs(planned) in missing else "to run"
     return {
         "experiment": planned.experiment.id,
         "row": planned.cell.row.id,
@@ -177,7 +200,7 @@ def _planned(planned: Planned, there: bool, missing: Mapping[str, str]) -> dict[
 
 
 def _tell(
-    arguments: argparse.Namespace, plan: Plan, summary: Summary, missing: Mapping[str, str], written: Sequence[Path]
+    arguments: argparse.Namespace, plan: Plan, summary: Summary, missing: Missing, written: Sequence[Path]
 ) -> None:
     """What was done, where it lies, and what is next."""
     for path in written:
@@ -193,7 +216,7 @@ def _tell(
         print(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")
     for reason in sorted({gap.reason for gap in plan.gaps}):
         print(f"{sum(g.reason == reason for g in plan.gaps)} cells cannot run yet: {reason}")
-    for paragraph in missing.values():
+    for paragraph in dict.fromkeys(missing.values()):
         print(f"missing: {paragraph}")
     if not written:
         return

@@ -53,16 +53,20 @@ def part_sizes(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tup
     data set whose counts by class are not official knowledge; and the train part of domains that are known as a whole.
     """
     if protocol.dataset in own:
-        cut = split(image_set(protocol, Path(), own), protocol, 0)
-        return len(cut.train), len(cut.test)
+        return _sizes_of(image_set(protocol, Path(), own), protocol)
     official = entry(protocol.dataset or "")
     if protocol.profile != "smoke":
         return official_sizes(official, protocol)
     if official.layout == "class-folders":
         return official_sizes(_smoke_entry(official), protocol)
-    images = image_set(protocol, Path())
-    cut = split(images, protocol, 0)
-    return len(cut.train), len(cut.test)
+    return _sizes_of(image_set(protocol, Path()), protocol)
+
+
+def _sizes_of(images: ImageSet, protocol: Protocol) -> tuple[int, int]:
+    """Sizes of the split itself; for the target ``each`` the sum over the domains."""
+    targets = dict.fromkeys(images.domains) if protocol.test_domain == "each" else [protocol.test_domain]
+    cuts = [split(images, replace(protocol, test_domain=target), 0) for target in targets]
+    return sum(len(cut.train) for cut in cuts), sum(len(cut.test) for cut in cuts)
 
 
 def _real(official: Entry, protocol: Protocol, data_root: Path) -> ImageSet:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from clipbench.data.decode import load_rgb
 from clipbench.data.layouts.found import Found, listed
 from clipbench.errors import UserError
 
+Result = TypeVar("Result")
 Step = Callable[[int], None]
 """Told of each image that is done."""
 
@@ -48,11 +50,9 @@ def opened(found: Found, step: Step) -> Opened:
             return "", load_rgb(found.root / name).size
         except UserError as error:
             return str(error), None
-        finally:
-            step(1)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        looked = list(pool.map(one, names))
+        looked = [_stepped(step, result) for result in pool.map(one, names)]
     sizes = Counter(size for _, size in looked[: len(found.files)] if size is not None)
     return Opened([said for said, _ in looked if said], sizes)
 
@@ -61,8 +61,8 @@ def copies(found: Found, step: Step) -> Copies:
     """Groups of images whose files are equal byte by byte."""
     groups: dict[bytes, list[int]] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for index, digest in enumerate(pool.map(lambda name: _digest(found.root / name, step), found.files)):
-            groups.setdefault(digest, []).append(index)
+        for index, digest in enumerate(pool.map(lambda name: _digest(found.root / name), found.files)):
+            groups.setdefault(_stepped(step, digest), []).append(index)
     several = [ids for ids in groups.values() if len(ids) > 1]
     shared = [ids for ids in several if len({_side(found, index) for index in ids}) > 1]
     repeated = [ids for ids in several if ids not in shared]
@@ -80,11 +80,19 @@ def _all_files(found: Found) -> Iterator[str]:
         yield from masks
 
 
-def _digest(path: Path, step: Step) -> bytes:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
+def _stepped(step: Step, result: Result) -> Result:
+    """The result of one more image, told in the thread that asks: those of the pool would count over one another."""
     step(1)
-    return digest
+    return result
+
+
+def _digest(path: Path) -> bytes:
+    """Of the content, or of the name where the file cannot be read: ``opened`` says that, and it is no copy."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return bytes(path)
 
 
 def _side(found: Found, index: int) -> tuple[str, bool]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from clipbench.collapse import at_chance
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
+from clipbench.engine.class_metrics import class_metrics
 from clipbench.engine.checkpoint import Checkpoint
 from clipbench.engine.loop import State
 from clipbench.engine.task import Task
@@ -97,8 +98,7 @@ def _draft(
     chosen = int(np.argmax(scores)) if protocol.selection == "best-test" else len(scores) - 1
     truth = np.asarray([images.labels[i] for i in parts.test])
     predicted = predictions[chosen].numpy()
-    per_class = [float((predicted[truth == c] == c).mean()) for c in np.unique(truth)]
-    metrics = {"accuracy": scores[chosen], "mean_class_accuracy": 100.0 * float(np.mean(per_class))}
+    metrics = class_metrics(truth, predicted)
     if (loss := history[-1].train_loss) is not None:
         metrics["train_loss"] = loss
     trainable, total = sizes(made.task)
@@ -117,6 +117,7 @@ def _draft(
             split_sha256=parts.digest,
             complete=images.complete,
             shortfall=images.shortfall,
+            rebuilt=images.rebuilt,
         ),
         model=ModelUsed(encoder.name, encoder.weights, encoder.weights_sha256, trainable, total),
         environment=made.environment,

@@ -1,8 +1,9 @@
 """Telling OpenAI's CLIP weights in a file, which need QuickGELU: with plain GELU they load, and every feature is wrong.
 
-The tensors do not say which activation they were trained with. What does: OpenAI's own files by their sha256 (it stands
-in the addresses that they are served from), their form (a TorchScript archive, three numbers among the tensors), and
-the ``open_clip_config.json`` that lies beside the files of the hub. Tensors that somebody saved anew carry none of this.
+The tensors do not say which activation they were trained with. What does: OpenAI's own files by their sha256 (it
+stands in the addresses that they are served from), their form (a TorchScript archive, three numbers among the tensors),
+and the ``open_clip_config.json`` that lies beside the files of the hub. Tensors that somebody saved anew carry none of
+this.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import logging
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +48,9 @@ def from_torchscript(path: Path) -> dict[str, Tensor]:
             f"the weights file {path} is a TorchScript archive, which holds code, and none of OpenAI's by its sha256. "
             f"It may be cut or changed. Fetch it again, or pass its tensors as a safetensors file."
         )
-    state: dict[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch deprecates a format that OpenAI's files keep
+        state: dict[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return {name: tensor for name, tensor in state.items() if name not in NUMBERS}
 
 

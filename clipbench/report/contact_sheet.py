@@ -1,6 +1,6 @@
 """A contact sheet of a segmentation: image, truth and prediction side by side, one image a row, as PNG.
 
-The truth is a black-and-white outline and the prediction a blue area, told apart on any tissue and by any eye.
+The truth is a black-and-white outline, the prediction a blue area: told apart on any tissue and by any eye.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from clipbench.report.curves import saved
 
-_BLUE = "#56b4e9"
+_BLUE, _EDGE = "#0072b2", "#56b4e9"
+"""Of the prediction: dark for pale tissue, with a light edge that is seen on black."""
 _OPACITY = 0.55
 _COLUMNS = ("image", "truth (outline)", "prediction (blue)")
 _INCH = 1.6
@@ -65,6 +66,8 @@ def _draw(row: Sequence[Axes], image: Segmented) -> None:
     tinted[image.prediction] += _OPACITY * (255.0 * np.array(to_rgb(_BLUE)) - tinted[image.prediction])
     for axes, pixels in zip(row, (image.pixels, image.pixels, tinted.round().astype(np.uint8)), strict=True):
         axes.imshow(pixels)
+    if image.prediction.any():
+        _contour(row[2], image.prediction, _EDGE, 0.8)
     for axes in row[1:]:
         _outline(axes, image.truth)
     row[0].set_ylabel(f"{_short(image.name)}\nDice {image.dice:.1f}", fontsize=7)
@@ -76,11 +79,14 @@ def _outline(axes: Axes, truth: NDArray[np.bool_]) -> None:
         axes.text(0.5, 0.04, "empty mask", transform=axes.transAxes, ha="center", fontsize=6, color="white",
                   bbox={"facecolor": "black", "pad": 1.5, "linewidth": 0})  # fmt: skip
         return
-    framed = np.pad(truth, 1).astype(np.float64)
-    grid = np.arange(-1, len(truth) + 1)
-    style: dict[str, Any] = {"levels": [0.5]}
-    axes.contour(grid, grid, framed, colors="black", linewidths=2.2, **style)
-    axes.contour(grid, grid, framed, colors="white", linewidths=1.0, **style)
+    _contour(axes, truth, "black", 2.2)
+    _contour(axes, truth, "white", 1.0)
+
+
+def _contour(axes: Axes, mask: NDArray[np.bool_], colour: str, width: float) -> None:
+    """The mask's edge, closed where it meets the edge of the image."""
+    grid = np.arange(-1, len(mask) + 1)
+    axes.contour(grid, grid, np.pad(mask, 1).astype(np.float64), levels=[0.5], colors=colour, linewidths=width)
 
 
 def _label(figure: Figure, grid: NDArray[Any], title: str, notes: Sequence[str]) -> None:

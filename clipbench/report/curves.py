@@ -1,11 +1,16 @@
-"""Curves against epochs: a panel per data set, a curve per row, mean and band over the seeds, the numbers as CSV."""
+"""Curves: a panel per data set, a curve per row, mean and band over the seeds, the numbers as CSV.
+
+Accuracy is drawn against epochs, the training loss against optimiser steps, as means of equal stretches of them.
+"""
 
 from __future__ import annotations
 
 import io
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -13,19 +18,35 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clipbench.measured import Library, Measured
+from clipbench.measured import Library
 from clipbench.plan import source_of
+from clipbench.record import Record
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.spec import Cell, Experiment, Panel, Paper
+from clipbench.store import Store
 
 # Low to high rank runs from light to dark (readable in grey); what is no rank stands out in Okabe and Ito's vermilion.
 _RANKED = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
 _OTHER = ("#d55e00", "#009e73", "#cc79a7", "#000000")
 _MARKERS = "osD^vPX*"
+_POINTS = 200
 _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cross-entropy)"}
 
 
-def draw_curves(paper: Paper, experiment: Experiment, library: Library) -> dict[str, bytes]:
+@dataclass(frozen=True)
+class Series:
+    """One run's curve."""
+
+    record: Record
+    x: np.ndarray
+    y: np.ndarray
+
+
+Curves: TypeAlias = Mapping[tuple[str, str], Sequence[Series]]
+"""The runs of each curve, by panel and row."""
+
+
+def draw_curves(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
     """PNG, SVG and CSV of a figure of kind ``curves``, by suffix."""
     source = source_of(paper, experiment)
     measured = {
@@ -35,22 +56,37 @@ def draw_curves(paper: Paper, experiment: Experiment, library: Library) -> dict[
         for column in panel.columns
     }
     present = {key: m for key, m in measured.items() if m is not None}
-    about = provenance_of(r for m in present.values() for r in m.records)
-    figure = _figure(paper, experiment, source, present, about)
-    return {
-        "png": saved(figure, "png"),
-        "svg": saved(figure, "svg"),
-        "csv": _numbers(present, experiment.y or "accuracy"),
+    y = experiment.y or "accuracy"
+    curves = {
+        key: [_series(r, y, store) for r in sorted(m.records, key=lambda r: r.seed) if r.seed in m.values]
+        for key, m in present.items()
     }
+    about = provenance_of(r for m in present.values() for r in m.records)
+    reasons = dict.fromkeys(reason for m in present.values() for reason in m.not_comparable)
+    figure = _figure(paper, experiment, source, curves, (about, tuple(reasons)))
+    return {"png": saved(figure, "png"), "svg": saved(figure, "svg"), "csv": _numbers(curves, y)}
+
+
+def _series(record: Record, y: str, store: Store) -> Series:
+    """Accuracy by epoch, or the loss by step: the means of at most two hundred equal stretches of steps."""
+    if y != "train_loss":
+        lines = [line for line in record.history if getattr(line, y) is not None]
+        return Series(record, np.array([line.epoch for line in lines]), np.array([getattr(line, y) for line in lines]))
+    with np.load(store.path(record.id, "losses.npz"), allow_pickle=False) as file:
+        losses = file["losses"].astype(np.float64)
+    stretches = np.array_split(np.arange(len(losses)), min(_POINTS, max(len(losses) // 4, 1)))
+    ends = np.array([stretch[-1] + 1 for stretch in stretches])
+    return Series(record, ends, np.array([losses[stretch].mean() for stretch in stretches]))
 
 
 def _figure(
     paper: Paper,
     experiment: Experiment,
     source: Experiment,
-    measured: Mapping[tuple[str, str], Measured],
-    about: Provenance,
+    curves: Curves,
+    standing: tuple[Provenance, Sequence[str]],
 ) -> Figure:
+    about, reasons = standing
     columns = min(2, len(experiment.panels))
     rows = math.ceil(len(experiment.panels) / columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -59,11 +95,10 @@ def _figure(
         grid = top.subplots(rows, columns, squeeze=False)
         styles = _styles(experiment, source)
         for axes, panel in zip(grid.flat, experiment.panels, strict=False):
-            _panel(axes, panel, experiment.y or "accuracy", measured, styles)
+            _panel(axes, panel, experiment.y or "accuracy", curves, styles)
         for axes in grid.flat[len(experiment.panels) :]:
             axes.set_visible(False)
         title = f"{experiment.printed} of {paper.short}: {experiment.title.lower()}"
-        reasons = dict.fromkeys(reason for m in measured.values() for reason in m.not_comparable)
         top.suptitle(f"{title}\n({_standing(about)})" if reasons else title, fontsize=10)
         lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
@@ -102,44 +137,44 @@ def _label(source: Experiment, name: str) -> str:
     return row.printed
 
 
-def _panel(
-    axes: Axes, panel: Panel, y: str, measured: Mapping[tuple[str, str], Measured], styles: Mapping[str, dict[str, str]]
-) -> None:
+def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str, dict[str, str]]) -> None:
     """Mean over the seeds as a line, lowest to highest seed as a band."""
     axes.set_title(panel.title, fontsize=9, loc="left")
-    axes.set_xlabel("Epoch")
+    axes.set_xlabel("Optimiser step" if y == "train_loss" else "Epoch")
     axes.set_ylabel(_LABELS.get(y, y))
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     for row in panel.rows:
-        if (panel.title, row) not in measured:
+        runs = curves.get((panel.title, row), ())
+        if not runs:
             continue
-        values = np.array([[getattr(line, y) for line in r.history] for r in measured[panel.title, row].records])
-        epochs = np.arange(1, values.shape[1] + 1)
-        style = styles[row]
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(epochs, values.mean(axis=0), markersize=3, linewidth=1.4, **style)  # type: ignore[arg-type]
-        axes.set_xticks(epochs if len(epochs) <= 12 else epochs[:: len(epochs) // 10])
+        values, x = np.array([run.y for run in runs]), runs[0].x
+        style = styles[row] if y != "train_loss" else styles[row] | {"marker": ""}
+        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(x, values.mean(axis=0), markersize=3, linewidth=1.4, **style)  # type: ignore[arg-type]
+        if y != "train_loss":
+            axes.set_xticks(x if len(x) <= 12 else x[:: len(x) // 10])
     if not axes.get_lines():
         axes.set_xticks([])
         axes.set_yticks([])
         axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, color="#888888")
 
 
-def _numbers(measured: Mapping[tuple[str, str], Measured], y: str) -> bytes:
-    """One line per panel, row, seed and epoch, with the run that it comes from."""
+def _numbers(curves: Curves, y: str) -> bytes:
+    """One line per panel, row, seed and point, with the run that it comes from."""
+    x = "step" if y == "train_loss" else "epoch"
     rows = [
         {
             "panel": panel,
             "row": row,
-            "seed": record.seed,
-            "epoch": line.epoch,
-            y: getattr(line, y),
-            "profile": record.protocol.profile,
-            "run": record.id,
+            "seed": run.record.seed,
+            x: at,
+            y: value,
+            "profile": run.record.protocol.profile,
+            "run": run.record.id,
         }
-        for (panel, row), m in measured.items()
-        for record in sorted(m.records, key=lambda r: r.seed)
-        for line in record.history
+        for (panel, row), runs in curves.items()
+        for run in runs
+        for at, value in zip(run.x.tolist(), run.y.tolist(), strict=True)
     ]
     return pd.DataFrame(rows).to_csv(index=False).encode()
 

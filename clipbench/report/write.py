@@ -54,7 +54,7 @@ def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store)
     if experiment.kind == "curves" and _has_runs(paper, experiment, library):
         from clipbench.report.curves import draw_curves
 
-        return draw_curves(paper, experiment, library)
+        return draw_curves(paper, experiment, library, store)
     if experiment.kind == "scatter" and _has_runs(paper, experiment, library):
         from clipbench.report.scatter import draw_scatter
 

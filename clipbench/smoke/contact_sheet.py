@@ -1,4 +1,4 @@
-"""`python -m clipbench.smoke.contact_sheet DATASET OUT.png`: see a subset at a glance, one row per class (and domain)."""
+"""`python -m clipbench.smoke.contact_sheet DATASET OUT.png`: see a subset at a glance."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
+from clipbench.smoke.digits.styles import STYLES, PaintDigit
 from clipbench.smoke.looks.cartoon import Cartoon
 from clipbench.smoke.looks.motifs import MOTIFS, Motif
 from clipbench.smoke.looks.painting import Painting
@@ -108,8 +109,65 @@ class PacsSubset:
 PACS = PacsSubset(
     looks={"art_painting": Painting(), "cartoon": Cartoon(), "photo": Photo(pose=Pose(flip=False)), "sketch": Sketch()},
     classes=("dog", "elephant", "giraffe", "guitar", "horse", "house", "person"),
-    split={"train": 12, "val": 4},
+    split={"train": 15, "val": 5},
     pixels=72,
 )
 
-DOMAIN_SUBSETS = (PACS,)
+
+@dataclass(frozen=True)
+class DigitsSubset:
+    """Digits-DG: `<domain>/{train,val}/<digit>/`.
+
+    Attributes:
+        styles: domain in the genuine spelling -> function that paints a digit.
+        split: images of each digit and domain in train and val.
+        pixels: edge length of an image.
+    """
+
+    styles: Mapping[str, PaintDigit]
+    split: Mapping[str, int]
+    pixels: int
+    dataset: str = "digits_dg"
+    folder: str = "digits_dg"
+    classes: tuple[str, ...] = tuple("0123456789")
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains."""
+        return tuple(self.styles)
+
+    @property
+    def images_per_class(self) -> int:
+        """Images of each digit in all domains."""
+        return sum(self.split.values()) * len(self.styles)
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Images of each part in one domain."""
+        return {part: count * len(self.classes) for part, count in self.split.items()}
+
+    def paint(self, domain: str, class_name: str, index: int) -> NDArray[np.uint8]:
+        """Image number `index` (from 0) of a digit and domain, uint8 [pixels, pixels, 3]."""
+        rng = stream("domains", self.dataset, domain, class_name, index)
+        return self.styles[domain](int(class_name), rng, self.pixels)
+
+    def files(self) -> Files:
+        """Every image."""
+        for domain in self.domains:
+            for name in self.classes:
+                places = [part for part, count in self.split.items() for _ in range(count)]
+                for index, part in enumerate(places):
+                    path = PurePosixPath(domain, part, name, f"{index + 1:05d}.jpg")
+                    yield path, Image.fromarray(self.paint(domain, name, index))
+
+    def rows(self, columns: int) -> Iterator[tuple[str, Sequence[Image.Image]]]:
+        """The first images of every digit and domain."""
+        for domain in self.domains:
+            for name in self.classes:
+                shown = range(min(columns, sum(self.split.values())))
+                yield f"{domain} {name}", [Image.fromarray(self.paint(domain, name, i)) for i in shown]
+
+
+DIGITS = DigitsSubset(styles=STYLES, split={"train": 15, "val": 5}, pixels=32)
+
+DOMAIN_SUBSETS = (PACS, DIGITS)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from clipbench.smoke.domains import DOMAIN_SUBSETS
 from clipbench.smoke.fewshot import FEW_SHOT_SUBSETS
 from clipbench.smoke.overhead import OVERHEAD_SUBSETS
+from clipbench.smoke.segmentation import SEGMENTATION_SUBSETS
 from clipbench.smoke.subset import Subset
 
 SUBSETS: Mapping[str, Subset] = {
@@ -15,5 +16,6 @@ SUBSETS: Mapping[str, Subset] = {
         *OVERHEAD_SUBSETS,
         *FEW_SHOT_SUBSETS,
         *DOMAIN_SUBSETS,
+        *SEGMENTATION_SUBSETS,
     )
 }

@@ -66,6 +66,7 @@ def made(*files: Source, **how: Any) -> Entry:
         **values | {"standing_source": "the test", "by_hand": "Write to its authors."} | how, files=files
     )
     known = {"id": "made", "name": "Made Set", "folders": ["MADE"], "classes": CLASSES, "acquisition": plan}
+    known |= {"class_count": len(CLASSES), "image_size": "varying"}
     return replace(entry("aid"), **known)  # type: ignore[arg-type]
 
 

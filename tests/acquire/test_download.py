@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from clipbench.data.acquire import meter
 from clipbench.data.acquire.download import Patience, download
+from clipbench.data.acquire.faults import size
 from clipbench.data.acquire.transfer import origin_of
 from clipbench.errors import UserError
 from tests.acquire.made import source
@@ -164,6 +166,43 @@ def test_a_server_that_does_not_state_the_length_is_believed(
 def test_without_any_address_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"made\.zip cannot be had: the catalogue knows no address of it"):
         download(source(), tmp_path, silent, QUICK)
+
+
+# Progress
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_it_is(
+    server: Server,
+    tmp_path: Path,
+    random_bytes: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(meter, "_SECONDS_BETWEEN_LINES", 0.0)
+    download(source(server.put("a", random_bytes)), tmp_path, silent, QUICK)
+    lines = capsys.readouterr().err.splitlines()
+    assert "made.zip: 100% of 2.0 MB" in lines[-1]
+    assert " a second" in lines[0]
+
+
+def test_on_a_terminal_a_bar_goes_on_from_what_is_there(
+    server: Server,
+    tmp_path: Path,
+    random_bytes: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    download(source(server.put("a", random_bytes, cuts=[900_000])), tmp_path, silent, QUICK)
+    assert "made.zip: 100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (15_300, "15 kB"), (3.32e8, "332 MB"), (4e13, "40 TB")],
+)
+def test_bytes_as_people_read_them(number: float, said: str) -> None:
+    assert size(number) == said
 
 
 # Google Drive

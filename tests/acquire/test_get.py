@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,28 @@ def test_a_list_is_fetched_even_where_the_images_must_be_asked_for(server: Serve
     assert got(made(names, source(), standing="by-request"), tmp_path).presence.state == "complete"
 
 
+def test_images_that_come_after_their_lists_are_known_by_them(server: Server, tmp_path: Path) -> None:
+    """The annotation files of a segmentation set, fetched before; without them its reader finds nothing."""
+    lists = {f"SEG/anns/{part}.json": b"[]" for part in ("train", "val", "test")}
+    item = [{"img_name": "a.jpg", "mask_name": "a.png", "prompts": {"p0": ""}}]
+    lists["SEG/anns/train.json"] = json.dumps(item).encode()
+    for name, content in lists.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    archive = source(server.put("a", zipped({"SEG/images/a.jpg": jpeg(), "SEG/masks/a.png": jpeg()})))
+    plain = [source(name=f"{part}.json", into="SEG/anns", archive="none") for part in ("train", "val", "test")]
+    one = replace(
+        made(archive, *plain, folder="SEG"),
+        layout="masked",
+        folders=["SEG"],
+        classes={"polyp": 1},
+        class_count=1,
+        reading={"annotations": [], "sources": [{"images": ["images"], "masks": ["masks"]}]},
+    )
+    assert got(one, tmp_path).presence.state == "complete"
+    assert {name: content for name, content in tree(tmp_path).items() if name in lists} == lists
+
+
 def test_an_optional_file_that_cannot_be_had_does_not_stop_the_rest(server: Server, tmp_path: Path) -> None:
     split = source(server.url("gone"), name="s.json", into="MADE", archive="none", optional="The split is rebuilt.")
     found = got(made(split, source(server.put("a", zipped(images())))), tmp_path)
@@ -129,6 +153,19 @@ def test_an_archive_that_the_user_has_is_taken(tmp_path: Path, named: str) -> No
     given = tmp_path if named == "made.zip" else tmp_path / named
     assert got(made(source(), standing="by-request"), tmp_path / "root", given).presence.state == "complete"
     assert (tmp_path / named).exists()
+
+
+def test_the_users_archive_is_taken_beside_an_optional_one(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "mine.zip").write_bytes(zipped(images()))
+    lists = source(server.url("gone"), name="lists.zip", optional="Not needed.")
+    found = got(made(source(server.url("gone")), lists), tmp_path / "root", tmp_path / "mine.zip")
+    assert (found.presence.state, [path for path, _ in server.asked]) == ("complete", ["gone"])
+
+
+def test_a_file_to_take_that_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--from .*nowhere: there is no such file or folder"):
+        got(made(source(server.put("a", zipped(images())))), tmp_path / "root", tmp_path / "nowhere")
+    assert server.asked == []
 
 
 def test_the_users_archive_is_checked(tmp_path: Path) -> None:

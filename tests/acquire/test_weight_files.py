@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +31,12 @@ CONFIG: dict[str, Any] = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEX
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _architectures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _architectures(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A small CLIP that open_clip knows in both activations."""
     folder = tmp_path_factory.mktemp("configs")
     for name, more in (("acq-small", {}), ("acq-small-quickgelu", {"quick_gelu": True})):
         (folder / f"{name}.json").write_text(json.dumps(CONFIG | more))
         open_clip.add_model_config(folder / f"{name}.json")
-    yield
 
 
 def tensors(scale: float = 2.5) -> dict[str, Any]:

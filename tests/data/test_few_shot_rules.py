@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet, find_images
+from clipbench.data.layouts.coop_split import read_split
 from clipbench.data.splits import split
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
@@ -55,9 +56,6 @@ def drawn(images: ImageSet, part: str, count: int, *, repeat: bool) -> list[int]
         else:
             chosen += random.choices(items, k=count) if repeat else items  # noqa: S311
     return chosen
-
-
-LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 
 
 @st.composite
@@ -187,16 +185,12 @@ def stored(shared: Path, dataset: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("dataset", STORED)
-def test_coops_stored_samples_are_drawn_again(dataset: str, tmp_path: Path, shared: Path) -> None:
-    from clipbench.data.layouts.coop_split import found_of, read_split
-
+def test_coops_stored_samples_are_drawn_again(dataset: str, shared: Path) -> None:
     samples = stored(shared, dataset)
-    path = shared / "data/splits/coop" / entry(dataset).reading["split_file"]
-    lists = read_split(path)
-    touch(tmp_path, files_of(lists))
-    found = found_of(tmp_path, lists, path.name)
-    columns = (tuple(found.files), tuple(found.labels), tuple(found.classes))
-    images = ImageSet(dataset, tmp_path, *columns, True, parts=tuple(found.parts))
+    lists = read_split(shared / "data/splits/coop" / entry(dataset).reading["split_file"])
+    rows = [(file, label, part) for part, items in lists.items() for file, label, _ in items]
+    files, labels, parts = (tuple(row[k] for row in rows) for k in range(3))
+    images = ImageSet(dataset, Path("/made"), files, labels, tuple(entry(dataset).classes), True, parts=parts)
     for sample in samples:
         shots, seed = (int(word.partition("_")[2]) for word in sample.stem.split("-"))
         cut = split(images, protocol("coop", shots), seed)

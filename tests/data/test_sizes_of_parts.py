@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,22 @@ def test_few_shots_of_class_folders_follow_their_cut() -> None:
     protocol = Protocol(profile="smoke", dataset="ucm", split_rule="clip-lora", shots=4)
     found = split(image_set(protocol, Path()), protocol, 1)
     assert part_sizes(protocol) == (len(found.train), len(found.test))
+
+
+@pytest.mark.parametrize("target", ["photo", "each"])
+@pytest.mark.parametrize("space", ["closed-set", "odg", "odg-known"])
+def test_a_generated_benchmark_is_counted_itself(target: str, space: str) -> None:
+    from clipbench.smoke import SUBSETS
+
+    if "pacs" not in SUBSETS:
+        pytest.skip("there is no subset of pacs yet")
+    protocol = Protocol(
+        profile="smoke", dataset="pacs", split_rule="leave-one-domain-out", test_domain=target, label_space=space
+    )
+    images = image_set(protocol, Path())
+    targets = entry("pacs").domains if target == "each" else [target]
+    cuts = [split(images, replace(protocol, test_domain=t), 1) for t in targets]
+    assert part_sizes(protocol) == (sum(len(c.train) for c in cuts), sum(len(c.test) for c in cuts))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from clipbench.models.clipseg.prompts import CONTEXT, shortest, tokenise
 
 WRITTEN = (
     "", "polyp", "skin melanoma", "Tumor in the breast ultrasound image.", "Two   irregular  tumors of 12.5 mm's size!",
-    "one small pink circle polyp, located in top left, of the image", "naïve Größe — tissue’s edge", "polyp " * 90,
+    "one small pink circle polyp, located in top left, of the image", "naïve Größe", "polyp " * 90,
 )  # fmt: skip
 
 

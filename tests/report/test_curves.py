@@ -33,7 +33,7 @@ def made(profile: str = "full") -> list[Record]:
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, bytes]:
-    return draw_curves(*table("lora-clip/figure3"), Library(made()))
+    return draw_curves(*table("lora-clip/figure3"), Library(made()), Store(Path("nowhere")))
 
 
 def test_the_numbers_behind_the_picture_are_the_histories(drawn: dict[str, bytes]) -> None:
@@ -52,7 +52,7 @@ def test_the_pictures_are_pictures_and_the_same_every_time(drawn: dict[str, byte
     assert len(drawn["png"]) > 20_000
     root = ElementTree.fromstring(drawn["svg"])  # noqa: S314 - our own
     assert root.tag.endswith("svg")
-    again = draw_curves(*table("lora-clip/figure3"), Library(list(reversed(made()))))
+    again = draw_curves(*table("lora-clip/figure3"), Library(list(reversed(made()))), Store(Path("nowhere")))
     assert (again["svg"], again["csv"]) == (drawn["svg"], drawn["csv"])
     first, second = (np.asarray(Image.open(io.BytesIO(d["png"])).convert("RGB")).astype(int) for d in (drawn, again))
     assert np.abs(first - second).max() <= 2  # matplotlib's blending is off by one level here and there, of 255
@@ -66,7 +66,7 @@ def test_every_curve_is_in_the_legend_and_the_axes_are_named(drawn: dict[str, by
 
 
 def test_a_smoke_figure_says_so() -> None:
-    found = draw_curves(*table("lora-clip/figure3"), Library(made("smoke")))
+    found = draw_curves(*table("lora-clip/figure3"), Library(made("smoke")), Store(Path("nowhere")))
     assert "SMOKE PROFILE" in found["svg"].decode()
     assert "smoke profile, not the paper's" in found["svg"].decode()
     assert {row["profile"] for row in csv.DictReader(found["csv"].decode().splitlines())} == {"smoke"}

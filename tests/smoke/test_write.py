@@ -108,19 +108,19 @@ def test_an_error_in_the_middle_leaves_nothing_at_all(small, tmp_path, monkeypat
 
 
 def test_the_loser_of_a_race_uses_the_winner_s_files(small, tmp_path, monkeypatch):
-    plain = write._write_images
+    plain = write._write_files
 
     def slow(subset, folder):
         plain(subset, folder)
-        monkeypatch.setattr(write, "_write_images", plain)
+        monkeypatch.setattr(write, "_write_files", plain)
         write_subset("ucm", tmp_path)  # somebody else is done before this one renames
 
-    monkeypatch.setattr(write, "_write_images", slow)
+    monkeypatch.setattr(write, "_write_files", slow)
     folder = write_subset("ucm", tmp_path)
     assert len(list(folder.rglob("*.tif"))) == 2 * len(small.classes)
     assert [path.name for path in folder.parent.iterdir()] == ["UCMerced_LandUse"]
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(UserError, match=r"no smoke subset of 'imagenet'.*ucm, aid"):
-        write_subset("imagenet", tmp_path)
+    with pytest.raises(UserError, match=r"no smoke subset of 'food101'.*ucm, aid"):
+        write_subset("food101", tmp_path)

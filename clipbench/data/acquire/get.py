@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from clipbench.data.acquire.disk import check_room, make_folder
-from clipbench.data.acquire.download import Patience, digest, download
+from clipbench.data.acquire.download import Patience
 from clipbench.data.acquire.faults import not_written
 from clipbench.data.acquire.place import place
 from clipbench.data.acquire.presence import Presence, look
-from clipbench.data.acquire.unpack import DamagedArchiveError, unpack
+from clipbench.data.acquire.stage import fetch, put, stage
 from clipbench.data.catalogue import Entry
-from clipbench.data.catalogue.acquisition import UNKNOWN, Acquisition, Source
+from clipbench.data.catalogue.acquisition import Acquisition, Source
 from clipbench.errors import UserError
 
 STAGING = ".clipbench-get"
@@ -50,6 +50,8 @@ def get(
     wanted = [] if plan is None else [file for file in plan.files if file.fetchable or given]
     if plan is None or not wanted:
         raise UserError(_by_hand(entry))
+    if given is not None and not given.exists():
+        raise UserError(f"--from {given}: there is no such file or folder.")
     staging = data_root / STAGING / entry.id
     make_folder(staging)
     with _alone(staging, entry, say):
@@ -78,30 +80,30 @@ def _bring(
     unpacked, downloads = staging / "unpacked", staging / "downloads"
     make_folder(downloads)
     check_room(_needed(plan, todo, downloads), data_root, entry.name)
-    brought, without = _fetch(plan, todo, downloads, given, say, patience)
+    brought, without = fetch(plan, todo, downloads, given, say, patience)
     shutil.rmtree(unpacked, ignore_errors=True)
+    # Images hardly shrink in an archive: it unpacks to about its own size at least.
+    check_room(sum(p.stat().st_size for s, p in brought if s.archive != "none"), data_root, f"unpacking {entry.name}")
     for source, path in brought:
         say(f"unpacking {path.name}" if source.archive != "none" else f"placing {path.name}")
-        with _removed_if_damaged(path, downloads):
-            _unpack(source, path, unpacked, plan)
-    _check(entry, unpacked, brought)
+        stage(source, path, unpacked, plan, downloads)
+    _check(entry, plan, unpacked, data_root, brought)
     placed = tuple(place(unpacked, data_root)) if brought else ()
     shutil.rmtree(unpacked, ignore_errors=True)
     shutil.rmtree(downloads, ignore_errors=True)
     return without, placed
 
 
-def _alone(staging: Path, entry: Entry, say: Callable[[str], None]) -> FileLock:
+def _alone(staging: Path, entry: Entry, say: Callable[[str], None]) -> AbstractContextManager[object]:
     """The lock that one process holds; the system lets go of it when the process ends, however it ends."""
     lock = FileLock(staging / "lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         say(f"another process is getting {entry.name} into the same folder; waiting for it")
-        lock.acquire()
+        return lock.acquire()
     except OSError as error:
         raise not_written(error, staging) from error
-    return lock
 
 
 def _there(source: Source, data_root: Path, before: Presence) -> bool:
@@ -118,85 +120,17 @@ def _needed(plan: Acquisition, todo: list[Source], downloads: Path) -> int:
     return max(fetch, 0) + ((plan.unpacked_bytes or sum(file.bytes or 0 for file in todo)) if archives else 0)
 
 
-def _fetch(
-    plan: Acquisition,
-    todo: list[Source],
-    downloads: Path,
-    given: Path | None,
-    say: Callable[[str], None],
-    patience: Patience,
-) -> tuple[list[tuple[Source, Path]], tuple[str, ...]]:
-    """Every file that is to do, from the user's hand or the network; optional ones may be missing, with the reason."""
-    brought: list[tuple[Source, Path]] = []
-    without: list[str] = []
-    for source in todo:
-        try:
-            path = _from_hand(source, given, todo)
-            brought.append((source, path or download(source, downloads, say, patience)))
-        except UserError as error:
-            if not source.optional:
-                raise UserError(f"{error} {plan.by_hand} ({plan.standing_source})") from error
-            without.append(f"{error} {source.optional}")
-            say(without[-1])
-    return brought, tuple(without)
-
-
-def _from_hand(source: Source, given: Path | None, todo: list[Source]) -> Path | None:
-    """The file that the user has fetched: of the same name in the folder, or the one archive itself."""
-    if given is None:
-        return None
-    archives = [file for file in todo if file.archive != "none"]
-    path = given if given.is_file() and archives == [source] else given / source.name
-    if not path.is_file():
-        if source.fetchable:
-            return None
-        raise UserError(f"there is no file {path}; --from takes a folder that holds {source.name}, or the one archive.")
-    algorithm = source.checksum.partition(":")[0]
-    if source.checksum != UNKNOWN and (found := digest(path, algorithm)) != source.checksum:
-        raise UserError(
-            f"{path} is not the file that the catalogue means: its checksum is {found}, not {source.checksum}. "
-            f"Fetch it again, or unpack it yourself if you trust it."
-        )
-    return path
-
-
-@contextmanager
-def _removed_if_damaged(path: Path, downloads: Path) -> Iterator[None]:
-    """A download that turns out to be no whole archive is not met again by the next call."""
-    try:
-        yield
-    except DamagedArchiveError:
-        if path.parent == downloads:
-            path.unlink(missing_ok=True)
-        raise
-
-
-def _unpack(source: Source, path: Path, unpacked: Path, plan: Acquisition) -> None:
-    into = unpacked / source.into
-    if source.archive == "none":
-        make_folder(into)
-        shutil.copyfile(path, into / source.name)
+def _check(
+    entry: Entry, plan: Acquisition, unpacked: Path, data_root: Path, brought: list[tuple[Source, Path]]
+) -> None:
+    """Archives that do not hold the data set are not put in its place. Lists that are there already help to tell."""
+    if all(source.archive == "none" for source, _ in brought):
         return
-    if not source.take:
-        unpack(path, source.archive, into, plan.unpacked_bytes)
-    else:
-        aside = unpacked.parent / "aside"
-        shutil.rmtree(aside, ignore_errors=True)
-        unpack(path, source.archive, aside, plan.unpacked_bytes)
-        if not (aside / source.take).is_dir():
-            raise UserError(f"{path} holds no folder {source.take}; it is not the archive that the catalogue means.")
-        make_folder(into.parent)
-        (aside / source.take).rename(into)
-        shutil.rmtree(aside, ignore_errors=True)
-    for name in source.inner:
-        kind = "zip" if name.endswith(".zip") else "tar"
-        unpack(into / name, kind, (into / name).parent, plan.unpacked_bytes)
-        (into / name).unlink()
-
-
-def _check(entry: Entry, unpacked: Path, brought: list[tuple[Source, Path]]) -> None:
-    """Archives that do not hold the data set are not put in its place."""
-    if any(source.archive != "none" for source, _ in brought) and (found := look(entry, unpacked)).state == "missing":
+    for file in plan.files:
+        path = Path(file.into, file.name)
+        if file.archive == "none" and (data_root / path).is_file() and not (unpacked / path).exists():
+            put(data_root / path, unpacked / path)
+    if (found := look(entry, unpacked)).state == "missing":
         raise UserError(
             f"what came is not {entry.name}: {found.told} The downloads are kept in {unpacked.parent / 'downloads'}."
         )

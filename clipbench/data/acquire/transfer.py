@@ -140,7 +140,7 @@ def _answered(error: HTTPError, partial: Path) -> None:
 
 def _unreachable(reason: Any) -> Exception:
     if isinstance(reason, socket.gaierror):
-        return RefusedError("its name cannot be resolved; is there a network?")
+        return RefusedError("its name cannot be resolved (is there a network?)")
     if isinstance(reason, ssl.SSLCertVerificationError):
         return RefusedError(f"its certificate is not valid ({reason.verify_message})")
     return BrokenOffError(f"it cannot be reached ({reason})")

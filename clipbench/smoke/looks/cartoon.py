@@ -33,9 +33,9 @@ class Cartoon:
 
     pose: Pose = field(default_factory=lambda: Pose(size=(0.85, 0.95), tilt=0.05, stray=0.04, squeeze=0.15, flip=False))
     line: float = 0.018
-    plain: float = 0.5
+    plain: float = 0.4
     astray: float = 0.3
-    strange: float = 0.25
+    strange: float = 0.15
 
     def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
         """A cartoon of an object, uint8 [pixels, pixels, 3]."""
@@ -61,7 +61,7 @@ def _backdrop(draw: ImageDraw.ImageDraw, rng: Generator, edge: int, scene: Scene
     draw.rectangle((0, edge * rng.uniform(0.5, 0.85), edge, edge), fill=below)
 
 
-def _loud(colour: NDArray[np.float64]) -> Colour:
+def _loud(colour: NDArray[np.floating]) -> Colour:
     """The colour with its saturation raised."""
     grey = colour.mean()
     red, green, blue = (int(channel) for channel in np.clip(grey + 1.8 * (colour - grey) + 15, 0, 255))

@@ -30,12 +30,12 @@ class Painting:
 
     subject: Photo = field(
         default_factory=lambda: Photo(
-            pose=Pose(size=(0.85, 0.97), tilt=0.05, stray=0.04, flip=False), strange=0.25, astray=0.3, noise=0.0
+            pose=Pose(size=(0.85, 0.97), tilt=0.05, stray=0.04, flip=False), strange=0.1, astray=0.2, noise=0.0
         )
     )
     strokes: int = 1300
     length: tuple[float, float] = (0.07, 0.025)
-    tint: float = 0.35
+    tint: float = 0.25
 
     def show(self, motif: Motif, parts: Drawing, rng: Generator, pixels: int) -> NDArray[np.uint8]:
         """A painting of an object, uint8 [pixels, pixels, 3]."""

@@ -30,7 +30,6 @@ class Photo:
         strange: probability that a material has another material's colour.
         astray: probability that the object stands where such a thing would not be.
         clutter: mean number of blurred things behind the object.
-        cover: probability that something hides a part of the object.
         light: brightness, as a factor.
         contrast: 1 keeps the scene's contrast.
         noise: standard deviation of the sensor noise in grey levels.
@@ -42,7 +41,6 @@ class Photo:
     strange: float = 0.0
     astray: float = 0.2
     clutter: float = 1.0
-    cover: float = 0.0
     light: tuple[float, float] = (0.85, 1.12)
     contrast: tuple[float, float] = (0.8, 1.0)
     noise: float = 4.0
@@ -55,8 +53,6 @@ class Photo:
         scene = anywhere(rng) if rng.random() < self.astray else motif.scenes[int(rng.integers(len(motif.scenes)))]
         picture = self._background(rng, edge, scene)
         expose(picture, self.pose.place(parts, rng, edge), paints, rng)
-        if rng.random() < self.cover:
-            _hide(picture, rng)
         return self._develop(picture.resize((pixels, pixels), Image.Resampling.BOX), rng)
 
     def _background(self, rng: Generator, edge: int, scene: Scene) -> Image.Image:
@@ -85,14 +81,6 @@ def _thing(draw: ImageDraw.ImageDraw, rng: Generator, edge: int) -> None:
         corners(outline if rng.random() < 0.5 else outline[::7]),
         fill=_rgb(rng.normal(125, 35) + rng.normal(0, 15, size=3)),
     )
-
-
-def _hide(picture: Image.Image, rng: Generator) -> None:
-    """Something in front of the object, across a random part of the picture."""
-    edge = picture.width
-    middle, angle = rng.uniform(0.2, 0.8, size=2) * edge, rng.uniform(0, math.pi)
-    bar = ellipse(*middle.tolist(), edge, edge * rng.uniform(0.04, 0.09), angle)
-    ImageDraw.Draw(picture).polygon(corners(bar), fill=_rgb(rng.normal(125, 35) + rng.normal(0, 15, size=3)))
 
 
 def _rgb(colour: NDArray[np.float64]) -> Colour:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from clipbench.smoke.objects import Part
-from clipbench.smoke.objects.parts import Drawing, Points
+from clipbench.smoke.objects.parts import Drawing, Part, Points
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -56,6 +57,6 @@ class Sketch:
         shaky = outline + rng.normal(0, self.shake * edge, size=outline.shape)
         line = corners(curve(shaky, closed=True, steps=2) if len(outline) > 8 else np.vstack([shaky, shaky[:1]]))
         grey, width = int(rng.integers(20, 90)), max(1, round(self.line * edge * rng.uniform(0.7, 1.3)))
-        for start, end in zip(line[:-1], line[1:], strict=True):
+        for start, end in pairwise(line):
             if rng.random() > self.gap:
                 draw.line((*start, *end), fill=grey, width=width)

@@ -25,7 +25,7 @@ def _grain(rng: Generator, edge: int) -> Field:
 
 
 def _foliage(rng: Generator, edge: int) -> Field:
-    return 0.3 * np.tanh(1.5 * fractal_noise(rng, edge, rng.uniform(7, 12), 3))
+    return np.asarray(0.3 * np.tanh(1.5 * fractal_noise(rng, edge, rng.uniform(7, 12), 3)))
 
 
 def _ripples(rng: Generator, edge: int) -> Field:

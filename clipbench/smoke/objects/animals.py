@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from clipbench.smoke.objects.parts import Part, Points, curve, ellipse, limb, rectangle
+from clipbench.smoke.objects.parts import Part, Points, curve, ellipse, limb, mirrored, rectangle, shifted
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def dog(rng: Generator) -> list[Part]:
     return [
         Part(limb(tail, np.linspace(0.1, 0.04, len(tail))), build.coat),
         *parts,
-        Part(curve(np.array(head) + (x, y), closed=True), build.coat),
+        Part(curve(shifted(head, x, y), closed=True), build.coat),
         Part(ellipse(x - 0.1, y + 0.06, 0.08, 0.2, 0.3 + wag), "fur_dark"),
         Part(ellipse(x + 0.38, y + 0.02, 0.05, 0.045), "black"),
         Part(ellipse(x + 0.1, y - 0.06, 0.025, 0.025), "black"),
@@ -117,7 +117,7 @@ def giraffe(rng: Generator) -> list[Part]:
         *parts,
         *_spots(rng, build, np.array([x, y])),
         *(Part(limb([(x + u, y - 0.08), (x + u - 0.03, y - 0.25)], [0.03, 0.05]), "giraffe_spot") for u in (0.0, 0.07)),
-        Part(curve(np.array(head) + (x, y), closed=True), build.coat),
+        Part(curve(shifted(head, x, y), closed=True), build.coat),
         Part(ellipse(x - 0.1, y - 0.07, 0.09, 0.035, 0.4), build.coat, 0.85),
         Part(ellipse(x + 0.06, y - 0.01, 0.025, 0.025), "black"),
     ]
@@ -154,9 +154,9 @@ def horse(rng: Generator) -> list[Part]:
         Part(limb(tail, [0.08, *[0.15] * (len(tail) - 2), 0.05]), "mane"),
         *parts,
         Part(limb(mane, [0.05, *[0.14] * (len(mane) - 2), 0.08]), "mane"),
-        Part(curve(np.array(head) + (x, y), closed=True), build.coat),
-        Part(np.array([(-0.06, -0.08), (-0.04, -0.28), (0.06, -0.1)]) + (x, y), build.coat, 0.9),
-        Part(ellipse(x + 0.08, y - 0.0, 0.025, 0.025), "black"),
+        Part(curve(shifted(head, x, y), closed=True), build.coat),
+        Part(shifted([(-0.06, -0.08), (-0.04, -0.28), (0.06, -0.1)], x, y), build.coat, 0.9),
+        Part(ellipse(x + 0.08, y, 0.025, 0.025), "black"),
     ]
 
 
@@ -165,8 +165,8 @@ def person(rng: Generator) -> list[Part]:
     left, right = rng.uniform(0.1, 2.4, size=2)
     stride = rng.uniform(0.05, 0.3)
     arms = [_arm(-0.2, math.pi - left), _arm(0.2, right)]
-    legs = [Part(limb([(side * 0.1, 0.3), (side * (0.1 + stride / 2), 0.65), (side * (0.1 + stride), 1.0)], 0.15), "cloth")
-            for side in (-1, 1)]  # fmt: skip
+    leg = np.array([(0.1, 0.3), (0.1 + stride / 2, 0.65), (0.1 + stride, 1.0)])
+    legs = [Part(limb(line, 0.15), "cloth") for line in (leg, mirrored(leg))]
     torso = Part(
         curve([(-0.22, -0.3), (0.22, -0.3), (0.18, 0.1), (0.2, 0.4), (-0.2, 0.4), (-0.18, 0.1)], closed=True), "shirt"
     )

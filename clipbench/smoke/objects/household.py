@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
 
-from clipbench.smoke.objects.parts import Part, Points, curve, ellipse, limb, mirrored, rectangle, turn
+from clipbench.smoke.objects.parts import Part, Points, curve, ellipse, limb, mirrored, rectangle, shifted, turn
 
 
 def _turned_on_a_wheel(profile: Points) -> Points:
@@ -52,9 +53,9 @@ def chair(rng: Generator) -> list[Part]:
     thick = rng.uniform(0.07, 0.12)
     lift = rng.uniform(0.1, 0.25)
     seat = np.array([(-0.4, 0), (0.4, slope), (0.4 + deep, -lift + slope), (-0.4 + deep, -lift)])
-    legs = [limb([corner, corner + (0, 0.7)], thick) for corner in seat]
-    back = [limb([corner, corner + (0.05, -tall)], thick) for corner in (seat[2], seat[3])]
-    rail = [(seat[3] + (0.02, -tall * part), seat[2] + (0.02, -tall * part)) for part in (0.35, 0.65, 0.95)]
+    legs = [limb([corner, shifted(corner, 0, 0.7)], thick) for corner in seat]
+    back = [limb([corner, shifted(corner, 0.05, -tall)], thick) for corner in (seat[2], seat[3])]
+    rail = [shifted(seat[3:1:-1], 0.02, -tall * part) for part in (0.35, 0.65, 0.95)]
     return [
         *(Part(leg, "furniture", 0.7) for leg in legs[2:]),
         *(Part(limb(line, thick * rng.uniform(0.8, 2)), "furniture", 0.9) for line in rail),
@@ -158,7 +159,7 @@ def umbrella(rng: Generator) -> list[Part]:
     high = rng.uniform(0.55, 0.8)
     hook = curve([(0, -0.4), (0, 0.75), (0.06, 0.88), (0.16, 0.88), (0.2, 0.75)])
     panels = []
-    for index, (left, right) in enumerate(zip(edge[:-1], edge[1:], strict=True)):
+    for index, (left, right) in enumerate(pairwise(edge.tolist())):
         rim = curve([(left, 0), ((left + right) / 2, -0.1), (right, 0)])
         side = [(right * 0.8, -0.5 * high), (0, -high), (left * 0.8, -0.5 * high)]
         panels.append(Part(np.vstack([rim, side]), "canopy" if index % 2 else "stripe", 1.0))
@@ -177,7 +178,7 @@ def lighthouse(rng: Generator) -> list[Part]:
     bands = int(rng.integers(0, 5)) * 2 + 1
     levels = np.linspace(0, 1, bands + 1)
     tower = []
-    for index, (low, high) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for index, (low, high) in enumerate(pairwise(levels.tolist())):
         a, b = foot + (top - foot) * low, foot + (top - foot) * high
         outline = np.array([(-a, -low * tall), (a, -low * tall), (b, -high * tall), (-b, -high * tall)])
         tower.append(Part(outline, "stripe" if index % 2 else "wall"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -156,7 +157,7 @@ def parachute(rng: Generator) -> list[Part]:
     edge = np.linspace(-wide, wide, count + 1)
     sway = rng.normal() * 0.2
     canopy = []
-    for index, (left, right) in enumerate(zip(edge[:-1], edge[1:], strict=True)):
+    for index, (left, right) in enumerate(pairwise(edge.tolist())):
         rim = curve([(left, 0), ((left + right) / 2, 0.07), (right, 0)])
         side = [(right * 0.85, -0.6 * high), (right * 0.3, -high), (left * 0.3, -high), (left * 0.85, -0.6 * high)]
         canopy.append(Part(np.vstack([rim, side]), "canopy" if index % 2 else "stripe"))

@@ -1,6 +1,6 @@
 """Drawings as lists of outlines, from back to front: what an object looks like, whatever the style it is shown in.
 
-An outline is an array of points [n, 2] with x to the right and y down; a finished drawing fills the square from -1 to 1.
+An outline is an array of points [n, 2], x to the right and y down; a finished drawing fills the square from -1 to 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Drawing: TypeAlias = Sequence[Part]
 def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Points:
     """The outline of an ellipse about (x, y), turned by `angle` radians."""
     t = np.linspace(0, 2 * math.pi, 28, endpoint=False)
-    return turn(np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1), angle) + (x, y)
+    return shifted(turn(np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1), angle), x, y)
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
@@ -55,12 +55,17 @@ def turn(points: ArrayLike, angle: float) -> Points:
     return np.asarray(np.asarray(points, dtype=float) @ np.array([[cos, sin], [-sin, cos]]))
 
 
+def shifted(points: ArrayLike, x: float, y: float) -> Points:
+    """Points [n, 2] moved so that their origin comes to (x, y)."""
+    return np.asarray(np.asarray(points, dtype=float) + np.array([x, y]))
+
+
 def mirrored(points: ArrayLike) -> Points:
     """Points [n, 2] with left and right exchanged."""
     return np.asarray(points, dtype=float) * (-1, 1)
 
 
-def limb(line: ArrayLike, widths: Sequence[float] | float) -> Points:
+def limb(line: ArrayLike, widths: ArrayLike) -> Points:
     """The outline of a thick line through points [n, 2] whose width may change from point to point."""
     points = np.asarray(line, dtype=float)
     half = np.broadcast_to(np.asarray(widths, dtype=float), len(points))[:, None] / 2

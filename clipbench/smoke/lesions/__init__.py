@@ -1,0 +1,1 @@
+"""Lesions: polyps in endoscopy and tumours in ultrasound, with masks and descriptions."""
