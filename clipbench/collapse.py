@@ -1,4 +1,4 @@
-"""A run that collapsed: after training its accuracy is that of guessing, while the same protocol's other seeds learned."""
+"""A run that collapsed: trained, it is no better than guessing, while the same protocol's other seeds learned."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def _on_dataset(paper: Paper, experiment: Experiment, dataset: str) -> Experimen
     ]
     if not rows:
         raise UserError(
-            f"{experiment.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and table1 "
-            f"(LoRA-CLIP) have some."
+            f"{experiment.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
+            f"table1 (LoRA-CLIP) have some."
         )
     title = f"{experiment.title.partition(' on ')[0]} on {name}, a data set of the user's own"
     return replace(experiment, name=f"{experiment.name}-{name}", title=title, rows=tuple(rows), columns=(column,))

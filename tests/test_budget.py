@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,6 @@ def test_nothing_to_train() -> None:
 def test_some_twenty_history_lines(per_epoch: int, steps: int) -> None:
     due = budget(Protocol(batch_size=1, steps_per_shot=steps, shots=1), per_epoch)
     ends = [min(e * per_epoch, steps) for e in range(due.epochs + 1)]
-    lines = [b for a, b in zip(ends, ends[1:], strict=False) if due.line_due(a, b)]
+    lines = [b for a, b in pairwise(ends) if due.line_due(a, b)]
     assert lines[-1] == steps
     assert len(lines) == min(due.epochs, 20) or 10 <= len(lines) <= 21

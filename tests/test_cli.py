@@ -433,7 +433,9 @@ def test_a_diverging_run_fails_the_command(capsys: Captured, tmp_path: Path, mon
     code, out, _ = call(capsys, "run", "table1", "--smoke", *TINY, "--seeds", "1", "--out", tmp_path)
     assert code == 1
     assert "1 runs failed" in out
-    assert len(list((tmp_path / "results" / ".failed").iterdir())) == 1
+    (kept,) = (tmp_path / "results" / ".failed").glob("*.json")
+    beside = {path.name for path in kept.parent.iterdir()} - {kept.name}
+    assert beside == {f"{kept.stem}-losses.npz", f"{kept.stem}-trained.safetensors"}
 
 
 # Comparing

@@ -1,4 +1,4 @@
-"""Frozen features, computed once: no image passes twice in the same view, in this pass or (by a file) in a later one."""
+"""Frozen features, computed once: no image passes twice in the same view, in this pass or (by a file) in later ones."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from clipbench.collapse import at_chance
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
-from clipbench.engine.class_metrics import class_metrics
 from clipbench.engine.checkpoint import Checkpoint
+from clipbench.engine.class_metrics import class_metrics
 from clipbench.engine.loop import State
 from clipbench.engine.task import Task
 from clipbench.plan import Planned

@@ -70,7 +70,7 @@ def footnotes(cells: Sequence[Comparison]) -> list[str]:
     short = dict.fromkeys(c.reason for c in cells if c.verdict == "incomplete")
     fallen = dict.fromkeys(c.measured.collapsed for c in cells if c.measured and c.measured.collapsed)
     notes += [f"‡ incomplete: {'; '.join(short)}."] if short else []
-    return notes + [f"Collapsed: {'; '.join(fallen)}."] if fallen else notes
+    return [*notes, f"Collapsed: {'; '.join(fallen)}."] if fallen else notes
 
 
 def markdown(table: Table) -> str:

@@ -60,25 +60,25 @@ def blended(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """A handwritten digit that inverts a patch of colourful texture, as in MNIST-M."""
     texture = np.stack([fractal_noise(rng, pixels, rng.uniform(2, 5), 3) for _ in range(3)], axis=2)
     common = fractal_noise(rng, pixels, rng.uniform(3, 8), 2)[..., None]
-    ground = np.clip(rng.uniform(30, 130, size=3) + 16 * texture + 14 * common, 0, 255)
+    ground = np.clip(rng.uniform(30, 130, size=3) + 11 * texture + 8 * common, 0, 255)
     ink = _by_hand(digit, rng, pixels)
     return _finish(np.abs(ground - 255 * ink[..., None]), rng, noise=2.0)
 
 
 def street_number(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """One digit of a house number with its neighbours cut off, blurred, as in SVHN."""
-    plate, paint = _two_tones(rng, 70)
+    plate, paint = _two_tones(rng, 80)
     slope = np.linspace(-1, 1, pixels)[:, None, None] * rng.normal(0, 14) + np.linspace(-1, 1, pixels)[
         None, :, None
     ] * (rng.normal(0, 14))
     picture: NDArray[np.floating] = plate + slope
     size, width = rng.uniform(0.7, 0.82), rng.uniform(0.1, 0.14)
     neighbours = [(-0.62, int(rng.integers(10))), (0.62, int(rng.integers(10)))]
-    for x, number in [*(pair for pair in neighbours if rng.random() < 0.4), (0.0, digit)]:
+    for x, number in [*(pair for pair in neighbours if rng.random() < 0.25), (0.0, digit)]:
         strokes = write_digit(number, rng, wobble=0.03, slant=0.06, tilt=0.06)
         place = (x + rng.normal() * 0.02, rng.normal() * 0.02)
         picture = _blend(picture, _ink(strokes, pixels, size=size, width=width, shift=place), paint)
-    return _finish(picture, rng, noise=4.0, blur=rng.uniform(0.4, 1.0))
+    return _finish(picture, rng, noise=3.0, blur=rng.uniform(0.3, 0.7))
 
 
 def _two_tones(rng: Generator, apart: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -91,9 +91,9 @@ def _two_tones(rng: Generator, apart: float) -> tuple[NDArray[np.floating], NDAr
 
 def printed(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """A straight digit in a loud colour on a loud ground, with stray bars and grain, as in SynthDigits."""
-    ground, ink = (np.clip(tone + rng.normal(0, 60, size=3), 0, 255) for tone in _two_tones(rng, 90))
+    ground, ink = (np.clip(tone + rng.normal(0, 45, size=3), 0, 255) for tone in _two_tones(rng, 90))
     picture: NDArray[np.floating] = np.broadcast_to(ground, (pixels, pixels, 3))
-    for _ in range(int(rng.poisson(0.6))):
+    for _ in range(int(rng.poisson(0.4))):
         bar = [rng.uniform(-1.3, 1.3, size=(2, 2))]
         mask = _ink(bar, pixels, size=1.0, width=0.05, shift=(0, 0))
         picture = _blend(picture, mask, rng.uniform(0, 255, size=3))
@@ -103,7 +103,7 @@ def printed(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     shape = _ink(
         [s * squeeze for s in strokes], pixels, size=rng.uniform(0.7, 0.82), width=rng.uniform(0.09, 0.14), shift=place
     )
-    return _finish(_blend(picture, shape, ink), rng, noise=8.0, blur=rng.uniform(0, 0.5))
+    return _finish(_blend(picture, shape, ink), rng, noise=5.0, blur=rng.uniform(0, 0.5))
 
 
 STYLES: Mapping[str, PaintDigit] = {
