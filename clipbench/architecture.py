@@ -143,6 +143,8 @@ def trainable_and_total(protocol: Protocol, classes: int) -> tuple[int, int]:
         frozen = model.vision.parameters
     else:
         head, frozen = 0, model.parameters
+    if protocol.method == "full" and protocol.encoder_gradient is False and model.decoder is not None:
+        return model.decoder.parameters, frozen
     if protocol.method == "full":
         return frozen + head, frozen + head
     adapters = _adapters(protocol, model)

@@ -9,6 +9,7 @@ from collections.abc import Container
 
 from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
+from clipbench.held_out import EACH
 from clipbench.methods import METHODS, is_own
 from clipbench.spec import Protocol, Resolved
 
@@ -20,7 +21,10 @@ _ANY = object()
 _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("profile", "method", "backbone", "weights", "dataset", "limit"), (_ANY,)),
     "task": ("linear-head", "image-text"),
-    "split_rule": ("stratified-fraction", "coop", "clip-lora"),
+    "split_rule": ("stratified-fraction", "coop", "clip-lora", "leave-one-domain-out"),
+    **dict.fromkeys(("test_domain", "train_part", "test_part", "label_space"), (_ANY,)),
+    "domain_sampling": ("pooled",),
+    "step_budget": ("schedule",),
     "shots": (_ANY,),
     **dict.fromkeys(("train_fraction", "split_draw"), (_ANY,)),
     **dict.fromkeys(("image_size", "normalisation", "interpolation"), (_ANY,)),
@@ -30,6 +34,8 @@ _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     "class_names": ("catalogue", "digits-in-words"),
     **dict.fromkeys(("hflip", "vflip", "flip_mode"), (_ANY,)),
     "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls", "backbone"),
+    "batch_norm": ("frozen",),
+    "drop_path": (0.0,),
     **dict.fromkeys(("head_bias", "head_init", "head_dropout"), (_ANY,)),
     **dict.fromkeys(("rank", "alpha", "scaling", "adapter_dropout", "detach_norm", "dora_dropout"), (_ANY,)),
     "targets": ("qkv", "qkvo", "qv", "all-linear", "attention", "attention+mixer"),
@@ -62,8 +68,24 @@ def _gap(protocol: Protocol) -> str | None:
     if protocol.dataset not in known_datasets() and "@" not in (protocol.dataset or ""):
         return f"no reader for the data set {protocol.dataset} yet"
     own = "@" in (protocol.dataset or "")
+    if reason := _no_domain(protocol):
+        return reason
     if protocol.profile == "smoke" and not own and protocol.dataset not in _generated():
         return "no generated subset of this data set: the smoke profile has two or three of each kind"
+    return None
+
+
+def _no_domain(protocol: Protocol) -> str | None:
+    """Why a protocol that holds a domain out cannot do so with its data set."""
+    if protocol.split_rule != "leave-one-domain-out":
+        return None
+    domains = entry(protocol.dataset or "").domains if protocol.dataset in known_datasets() else {}
+    if not domains:
+        return f"{(protocol.dataset or '').partition('@')[0]} has no domains of which one could be held out"
+    if protocol.test_domain != EACH and protocol.test_domain not in domains:
+        return f"{protocol.dataset} has no domain {protocol.test_domain!r}; it has {', '.join(domains)}"
+    if protocol.label_space == "odg" and protocol.task != "image-text":
+        return "label space 'odg' needs prompts, one of which says unknown"
     return None
 
 

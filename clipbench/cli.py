@@ -160,6 +160,7 @@ def _compare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--margin", type=_margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)")
     p.add_argument("--profile", choices=("full", "smoke"), help="look at these records only")
     p.add_argument("--strict", action="store_true", help="exit with 1 if any cell deviates")
+    _by_domain(p)
     _extension(p)
 
 
@@ -194,6 +195,7 @@ def _assumptions(p: argparse.ArgumentParser) -> None:
 def _table(p: argparse.ArgumentParser) -> None:
     _names(p, "tables (default: every one with a measured cell)", many=True)
     _out(p)
+    _by_domain(p)
     _extension(p)
     p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
 
@@ -202,6 +204,10 @@ def _figure(p: argparse.ArgumentParser) -> None:
     _names(p, "figures (default: every one with measured runs)", many=True)
     _out(p)
     p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
+
+
+def _by_domain(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--by-domain", action="store_true", help="the number of each held-out domain too")
 
 
 def _extension(p: argparse.ArgumentParser) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipbench.capabilities import unobtainable
+from clipbench.held_out import test_images
 from clipbench.measured import Library, Measured, missing_reason, parts_of
+from clipbench.metrics import headline
 from clipbench.published import Published, load_published
 from clipbench.record import Record
 from clipbench.spec import Cell, Experiment, Paper, resolve
@@ -45,7 +47,7 @@ class Comparison:
     @property
     def ours(self) -> Side | None:
         """Mean, spread and number of our runs."""
-        return side_of(list(self.measured.values.values())) if self.measured else None
+        return side_of(list(self.measured.values.values())) if self.measured and self.measured.values else None
 
 
 def compare_paper(
@@ -82,14 +84,22 @@ def _compare(
     if published is None or published.value is None:
         verdict, reason = "not comparable", "the paper prints no number here"
     elif cell.quoted or published.provenance == "quoted":
-        reference = published.reference or cell.quoted or ""
-        verdict, reason = "quoted", f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
+        verdict, reason = "quoted", _quoted(paper, cell, published)
+        if measured is not None:
+            assessment, _, ours = judge(published, measured, margin, _due(experiment, published))
+            reason += f"; ours beside it: {ours}"
     elif measured is None:
         verdict, reason = _absent(paper, experiment, cell)
     else:
         assessment, verdict, reason = judge(published, measured, margin, _due(experiment, published))
+    reason = "; ".join([reason, *experiment.cautions_of(cell)])
     unit = experiment.unit_of(cell)
     return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
+
+
+def _quoted(paper: Paper, cell: Cell, published: Published) -> str:
+    reference = published.reference or cell.quoted or ""
+    return f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
 
 
 def _due(experiment: Experiment, published: Published) -> int:
@@ -110,15 +120,17 @@ def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]
 def judge(published: Published, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
     """Assessment, verdict and reason for one pair; ``due`` is the number of repetitions that the protocol asks for."""
     if measured.not_comparable:
-        return None, "not comparable", "; ".join(measured.not_comparable)
+        return None, "not comparable", "; ".join(filter(None, [*measured.not_comparable, measured.lacking]))
+    lack = [said for said in (measured.lacking, measured.collapsed) if said]
+    if not measured.values:
+        return None, "incomplete", "; ".join([f"0 of {due} seeds", *lack])
     if measured.exact:
         return None, *_exact(published, measured)
     ours = side_of(list(measured.values.values()))
     theirs = Side(published.value or 0.0, published.std, published.n, published.decimals)
     assessment = assess(ours, theirs, test_set(measured.records), margin)
     if len(measured.values) < due:
-        why = f"; {measured.collapsed}" if measured.collapsed else ""
-        return assessment, "incomplete", f"{len(measured.values)} of {due} seeds{why}"
+        return assessment, "incomplete", "; ".join([f"{len(measured.values)} of {due} seeds", *lack])
     return assessment, *verdict_of(assessment, margin)
 
 
@@ -147,14 +159,19 @@ def _exact(published: Published, measured: Measured) -> tuple[str, str]:
 
 def test_set(records: Sequence[Record]) -> TestSet:
     """The test images behind a cell; of several data sets (an average) the smallest stands for all."""
-    smallest = min(records, key=lambda r: r.data.test_images)
-    population = smallest.data.test_images + smallest.data.train_images
-    return TestSet(smallest.data.test_images, population, smallest.protocol.split_draw or "same")
+    sets: dict[str, list[Record]] = {}
+    for record in records:
+        sets.setdefault(record.protocol.dataset or "", []).append(record)
+    smallest = min(sets.values(), key=test_images)
+    images, first = test_images(smallest), smallest[0]
+    held_out = first.protocol.test_domain is not None
+    population = images if held_out else images + first.data.train_images
+    return TestSet(images, population, first.protocol.split_draw or "same")
 
 
 @dataclass(frozen=True)
 class Match:
-    """One protocol in two results folders: accuracy by seed on either side, and the verdict."""
+    """One protocol in two results folders: its number by seed on either side, and the verdict."""
 
     record: Record
     ours: dict[int, float]
@@ -172,7 +189,7 @@ def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: fl
     matches = []
     for digest in dict.fromkeys([*here, *there]):
         records = here.get(digest) or there[digest]
-        mine, other = ({r.seed: r.metrics["accuracy"] for r in side.get(digest, [])} for side in (here, there))
+        mine, other = ({r.seed: headline(r) for r in side.get(digest, [])} for side in (here, there))
         matches.append(Match(records[0], mine, other, *_agreement(mine, other, records, margin)))
     return matches
 

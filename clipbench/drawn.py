@@ -7,6 +7,7 @@ in the order of ``predictions.npz``, and the class names as JSON under the metad
 
 from __future__ import annotations
 
+from clipbench.held_out import runs_of
 from clipbench.plan import Planned, paper_of, source_of
 from clipbench.spec import Cell, resolve
 
@@ -29,4 +30,4 @@ def features_drawn(planned: Planned) -> bool:
         resolve(paper, source, Cell(source.row(row), source.column(column)), planned.overrides).protocol
         for source, row, column in dict.fromkeys(cells)
     )
-    return planned.run.protocol in wanted
+    return any(planned.run.protocol in runs_of(protocol) for protocol in wanted)

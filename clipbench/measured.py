@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from clipbench.capabilities import why_not
 from clipbench.collapse import collapsed, told
+from clipbench.held_out import by_domain, cell_of, domains_of, lacking, means
 from clipbench.metrics import METRICS
 from clipbench.record import Record
 from clipbench.spec import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
@@ -17,7 +18,8 @@ from clipbench.spec import Axis, Cell, Experiment, Overrides, Paper, Protocol, R
 class Measured:
     """The aggregate of the records that belong to a cell.
 
-    ``values`` maps seeds to numbers in the cell's unit. ``not_comparable`` says why these are not the paper's protocol
+    ``values`` maps seeds to numbers in the cell's unit; where domains are held out in turn, each is the mean over them,
+    and a seed that lacks a domain has no number. ``not_comparable`` says why these are not the paper's protocol
     (empty: they are); ``others`` counts further groups of records of this cell (other readings, other profiles).
     """
 
@@ -28,6 +30,10 @@ class Measured:
     others: int = 0
     collapsed: str = ""
     """Which runs are left out of ``values`` because they collapsed."""
+    by_domain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """The number of every seed by held-out domain; empty where no domain is held out."""
+    lacking: str = ""
+    """Which seeds lack which held-out domains."""
 
     @property
     def profile(self) -> str:
@@ -44,7 +50,7 @@ class Library:
         for record in records:
             if profile is not None and record.protocol.profile != profile:
                 continue
-            digest = record.protocol.digest
+            digest = cell_of(record.protocol).digest
             self._by_digest.setdefault(digest, []).append(record)
             where = (record.origin.experiment, record.origin.row, record.origin.column)
             self._by_origin.setdefault(where, set()).add(digest)
@@ -53,22 +59,25 @@ class Library:
         """What was measured of a cell, computed from others where the paper does so; None where nothing was."""
         if cell.derived:
             return self._derived(paper, experiment, cell)
-        if cell.quoted:
+        if cell.quoted and missing_reason(paper, experiment, cell):
             return None
         canonical = as_printed(paper, experiment, cell.row, cell.column).protocol
         digests = self._digests(paper, experiment, cell, canonical)
         if not digests:
             return None
-        records = self._by_digest[digests[0]]
+        records, due = self._by_digest[digests[0]], domains_of(canonical)
         metric = METRICS[experiment.metric_of(cell)]
-        fallen = [] if metric.exact else collapsed(records)
+        fallen = {} if metric.exact else _collapsed(records)
+        numbers = by_domain([r for r in records if r.id not in fallen], metric.read)
         return Measured(
-            values={r.seed: metric.read(r) for r in records if r not in fallen},
+            values=means(numbers, due),
             records=records,
             not_comparable=_reasons(records, canonical),
             exact=metric.exact,
             others=len(digests) - 1,
-            collapsed=told(fallen, records) if fallen else "",
+            collapsed="; ".join(dict.fromkeys(fallen.values())),
+            by_domain={name: numbers[name] for name in due if name in numbers},
+            lacking=lacking(numbers, due),
         )
 
     def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
@@ -105,6 +114,11 @@ class Library:
             not_comparable=tuple(dict.fromkeys(reason for p in present for reason in p.not_comparable)),
             exact=exact,
             collapsed="; ".join(p.collapsed for p in present if p.collapsed),
+            lacking="; ".join(
+                f"{part.row.id}/{part.column.id}: {p.lacking}"
+                for part, p in zip(parts_of(experiment, cell), present, strict=True)
+                if p.lacking
+            ),
         )
 
 
@@ -135,9 +149,22 @@ def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> R
     return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
 
 
+def _collapsed(records: Sequence[Record]) -> dict[str, str]:
+    """The runs of a cell that collapsed, by id, with what is said of them; each held-out domain by itself."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.protocol.test_domain or "", []).append(record)
+    fallen: dict[str, str] = {}
+    for domain, group in groups.items():
+        if lost := collapsed(group):
+            said = f"{domain} held out: {told(lost, group)}" if domain else told(lost, group)
+            fallen |= dict.fromkeys((r.id for r in lost), said)
+    return fallen
+
+
 def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
     """What sets these records apart from the paper's protocol."""
-    used, due = records[0].protocol.as_dict(), canonical.as_dict()
+    used, due = cell_of(records[0].protocol).as_dict(), canonical.as_dict()
     if used.get("profile") == "smoke":
         return ("smoke profile: tiny model, generated images",)
     names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]

@@ -22,6 +22,8 @@ METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "accuracy", lambda r: r.metrics["accuracy"]),
+        Metric("unknown_accuracy", "accuracy on unknown classes", lambda r: r.metrics["unknown_accuracy"]),
+        Metric("h_score", "H-score of known and unknown classes", lambda r: r.metrics["h_score"]),
         Metric("dice", "mean Dice", lambda r: r.metrics["dice"]),
         Metric(
             "trainable-share",
@@ -34,3 +36,8 @@ METRICS: Mapping[str, Metric] = {
         ),
     )
 }
+
+
+def headline(record: Record) -> float:
+    """The number that a run is known by: its accuracy, or its Dice."""
+    return next(record.metrics[name] for name in ("accuracy", "dice") if name in record.metrics)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from clipbench.capabilities import why_not
 from clipbench.errors import UserError
+from clipbench.held_out import runs_of
+from clipbench.measured import missing_reason
 from clipbench.record import Origin
 from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
 from clipbench.spec.paper import Extend, as_it_is, load_papers
@@ -29,6 +31,12 @@ class Planned:
         """What the record says of where the run came from."""
         where = (self.experiment.id, self.cell.row.id, self.cell.column.id)
         return Origin(*where, dict(self.overrides.assume), dict(self.overrides.fields))
+
+    @property
+    def place(self) -> str:
+        """The column, and the domain that is held out where one is: ``pacs, sketch held out``."""
+        domain = self.run.protocol.test_domain
+        return f"{self.cell.column.id}, {domain} held out" if domain else self.cell.column.id
 
 
 @dataclass(frozen=True)
@@ -81,23 +89,31 @@ def make_plan(
         check_assumed(paper, experiment, overrides.assume)
         for cell in cells:
             resolved = resolve(paper, experiment, cell, overrides)
-            if not all(keep(cell, resolved.protocol) for keep in filters):
+            chosen = [p for p in runs_of(resolved.protocol) if all(keep(cell, p) for keep in filters)]
+            if not chosen:
                 continue
             matched = True
             if reason := why_not(resolved):
                 gaps.append(Gap(experiment, cell, reason))
                 continue
-            for seed in seeds or seeds_of(paper, experiment, overrides):
-                run = Run(resolved.protocol, seed)
-                runs.setdefault(run.id, Planned(run, experiment, cell, resolved, overrides))
+            for protocol in chosen:
+                alone = replace(resolved, protocol=protocol)
+                for seed in seeds or seeds_of(paper, experiment, overrides):
+                    run = Run(protocol, seed)
+                    runs.setdefault(run.id, Planned(run, experiment, cell, alone, overrides))
     if filters and not matched:
         raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns, extend)}")
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
 
 
 def runnable_cells(experiment: Experiment) -> list[Cell]:
-    """The cells that a run could fill: neither quoted nor computed from others."""
-    return [cell for cell in experiment.cells() if not cell.quoted and not cell.derived]
+    """The cells that a run could fill: not computed from others, and quoted only where we can run the method too."""
+    return [c for c in experiment.cells() if not c.derived and (not c.quoted or repeatable(experiment, c))]
+
+
+def repeatable(experiment: Experiment, cell: Cell) -> bool:
+    """Whether a number that the paper quotes from elsewhere is of a method that runs here."""
+    return missing_reason(paper_of(experiment), experiment, cell) is None
 
 
 def source_of(paper: Paper, experiment: Experiment) -> Experiment:

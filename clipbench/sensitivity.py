@@ -12,11 +12,12 @@ from clipbench.capabilities import why_not
 from clipbench.claims.claim import load_claims
 from clipbench.claims.forms import Order, Quantity
 from clipbench.claims.power import Sample, sample_of, t_quantile
+from clipbench.held_out import by_domain, cell_of, domains_of, means, test_images
 from clipbench.metrics import METRICS
 from clipbench.plan import runnable_cells, source_of
 from clipbench.readings import Variant, variants
 from clipbench.record import Record
-from clipbench.spec import Cell, Experiment, Overrides, Paper, resolve
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, resolve
 
 
 @dataclass(frozen=True)
@@ -94,14 +95,14 @@ def sensitivity(
     if not own:
         return None
     overrides = Overrides(profile, {}, _fields(own))
-    values = _runs(own, experiment)
+    groups = _groups(own)
     shifts = tuple(
-        _shift(paper, experiment, v, overrides, values) for v in variants(paper, experiment) if not v.default
+        _shift(paper, experiment, v, overrides, groups) for v in variants(paper, experiment) if not v.default
     )
     if all(s.sample is None for s in shifts):
         return None
     used = set(_digests(paper, experiment, overrides))
-    behind = tuple(r for r in own if r.protocol.digest in used)
+    behind = tuple(r for r in own if cell_of(r.protocol).digest in used)
     return Sensitivity(paper, experiment, profile, overrides.fields, shifts, tuple(gains(paper, experiment)), behind)
 
 
@@ -123,16 +124,23 @@ def _fields(records: Sequence[Record]) -> Mapping[str, object]:
     return by_word[counts.most_common(1)[0][0]]
 
 
-def _runs(records: Sequence[Record], experiment: Experiment) -> Mapping[str, Runs]:
-    """By protocol digest."""
-    metric = METRICS[experiment.metric or ""]
+def _groups(records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    """By the digest of the protocol of the cell that they belong to."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.protocol.digest, []).append(record)
-    return {
-        digest: Runs({r.seed: metric.read(r) for r in group}, min(r.data.test_images for r in group))
-        for digest, group in groups.items()
-    }
+        groups.setdefault(cell_of(record.protocol).digest, []).append(record)
+    return groups
+
+
+def _runs(experiment: Experiment, protocol: Protocol, groups: Mapping[str, list[Record]]) -> Runs:
+    """The numbers of one cell, seed by seed: the mean over the held-out domains, where there are such."""
+    found = groups.get(cell_of(protocol).digest)
+    if not found:
+        return _NONE
+    due = domains_of(protocol)
+    of_domains = [r for r in found if not due or r.protocol.test_domain in due]
+    numbers = by_domain(of_domains, METRICS[experiment.metric or ""].read)
+    return Runs(means(numbers, due), test_images(of_domains)) if of_domains else _NONE
 
 
 def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iterator[str]:
@@ -140,11 +148,11 @@ def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iter
     source = source_of(paper, experiment)
     for variant in variants(paper, experiment):
         for cell in runnable_cells(source):
-            yield resolve(paper, source, cell, variant.of(overrides)).protocol.digest
+            yield cell_of(resolve(paper, source, cell, variant.of(overrides)).protocol).digest
 
 
 def _shift(
-    paper: Paper, experiment: Experiment, variant: Variant, overrides: Overrides, runs: Mapping[str, Runs]
+    paper: Paper, experiment: Experiment, variant: Variant, overrides: Overrides, groups: Mapping[str, list[Record]]
 ) -> Shift:
     if variant.reading.missing:
         return Shift(variant, (), None, f"cannot run yet: {variant.reading.missing}")
@@ -157,7 +165,8 @@ def _shift(
             continue
         touched = True
         reason = reason or why_not(other) or ""
-        pairs.append((cell, runs.get(default.protocol.digest, _NONE), runs.get(other.protocol.digest, _NONE)))
+        before, after = (_runs(source, r.protocol, groups) for r in (default, other))
+        pairs.append((cell, before, after))
     if not touched:
         return Shift(variant, (), None, f"the {overrides.profile} profile sets these fields itself")
     return _compared(variant, [(c, a, b) for c, a, b in pairs if set(a.values) & set(b.values)], reason)

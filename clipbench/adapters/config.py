@@ -23,6 +23,7 @@ PLACEMENTS: dict[str, tuple[str, ...]] = {
     "all-linear": TARGETS,
     "attention": ATTENTION_TARGETS,
     "attention+mixer": (*ATTENTION_TARGETS, "in_proj", "out_proj"),
+    "qkv+mlp": ("q", "k", "v", "fc1", "fc2"),
 }
 """Words for several targets at once."""
 

@@ -174,7 +174,7 @@ def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: M
             )
         )
         return 0
-    shown = [(x["experiment"], x["row"], x["column"], x["seed"], x["id"], x["state"]) for x in lines]
+    shown = [(x["experiment"], x["row"], x["place"], x["seed"], x["id"], x["state"]) for x in lines]
     print(tabulate(shown, headers=("experiment", "row", "column", "seed", "run", "state"), disable_numparse=True))
     took = f", about {duration(cost.seconds)} on the device of earlier runs" if cost.seconds else ""
     images = f"{cost.train_images:,} training and {cost.test_images:,} test images"
@@ -192,6 +192,7 @@ def _planned(planned: Planned, there: bool, missing: Missing) -> dict[str, Any]:
         "experiment": planned.experiment.id,
         "row": planned.cell.row.id,
         "column": planned.cell.column.id,
+        "place": planned.place,
         "seed": planned.run.seed,
         "id": planned.run.id,
         "state": state,

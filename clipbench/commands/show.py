@@ -11,10 +11,11 @@ from typing import Any
 from tabulate import tabulate
 
 from clipbench.errors import UserError
+from clipbench.held_out import domains_of, runs_of
 from clipbench.measured import missing_reason
-from clipbench.plan import source_of
+from clipbench.plan import repeatable, runnable_cells, source_of
 from clipbench.published import Published, load_published
-from clipbench.spec import Cell, Experiment, Overrides, Paper, Resolved, Run, find, resolve
+from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
 from clipbench.spec.protocol import DOCS
 from clipbench.spec.resolve import assumptions_in_use, seeds_of
 
@@ -42,8 +43,10 @@ def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protoc
         print(_numbers(experiment, load_published(paper)))
     source = source_of(paper, experiment)
     seeds = seeds_of(paper, source, overrides)
-    cells = [c for c in source.cells() if not c.quoted and not c.derived]
-    print(f"\n{len(cells)} cells to run, {len(seeds)} seeds each ({', '.join(map(str, seeds))})")
+    cells = runnable_cells(source)
+    runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
+    each = f", once for each held-out domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
+    print(f"\n{len(cells)} cells to run, {len(seeds)} seeds each ({', '.join(map(str, seeds))}){each}")
     if experiment.notes:
         print(f"\n{' '.join(experiment.notes.split())}")
     _print_gaps(paper, source)
@@ -71,14 +74,15 @@ def _print_gaps(paper: Paper, experiment: Experiment) -> None:
     for row in experiment.rows:
         cells = [Cell(row, column) for column in experiment.columns if not column.derived and not column.quoted]
         if row.quoted:
-            print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}")
+            ours = "; we can run it too" if cells and repeatable(experiment, cells[0]) else ""
+            print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}{ours}")
         elif not row.derived and cells and (reason := missing_reason(paper, experiment, cells[0])):
             print(f"  {row.id}: not runnable yet, {reason}")
 
 
 def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) -> None:
     """Fields that all cells share once, then what each row, each column and each single cell adds."""
-    resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in _own_cells(experiment)}
+    resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in runnable_cells(experiment)}
     if not resolved:
         return
     names = list(dict.fromkeys(name for r in resolved.values() for name in r.protocol.as_dict()))
@@ -136,15 +140,11 @@ def _print_assumptions(paper: Paper, experiment: Experiment) -> None:
         print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
 
 
-def _own_cells(experiment: Experiment) -> list[Cell]:
-    return [cell for cell in experiment.cells() if not cell.quoted and not cell.derived]
-
-
 def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dict[str, Any]:
     """Everything of one experiment as plain values."""
     source = source_of(paper, experiment)
     printed = load_published(paper)
-    cells = []
+    cells, own = [], runnable_cells(source)
     for cell in source.cells():
         entry = printed.get((source.name, cell.row.id, cell.column.id))
         described: dict[str, Any] = {"row": cell.row.id, "column": cell.column.id}
@@ -156,7 +156,7 @@ def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dic
                 "n": entry.n,
                 "provenance": entry.provenance,
             }
-        if not cell.quoted and not cell.derived:
+        if cell in own:
             described |= _plan(paper, source, cell, overrides)
         cells.append(described)
     return {
@@ -180,5 +180,12 @@ def _plan(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides
         name: {"value": value, "standing": resolved.standing[name].kind, "source": resolved.standing[name].source}
         for name, value in resolved.protocol.as_dict().items()
     }
-    runs = {seed: Run(resolved.protocol, seed).id for seed in seeds_of(paper, experiment, overrides)}
+    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, experiment, overrides)}
     return {"protocol": fields, "runs": runs, "not_runnable": missing_reason(paper, experiment, cell)}
+
+
+def _ids(protocol: Protocol, seed: int) -> str | dict[str, str]:
+    """The run of a cell and seed, or its runs by held-out domain."""
+    if not domains_of(protocol):
+        return Run(protocol, seed).id
+    return {p.test_domain or "": Run(p, seed).id for p in runs_of(protocol)}

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def class_metrics(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Accuracy, and its mean over the classes, in percent, of labels and predictions ``[t]``."""
+def class_metrics(truth: np.ndarray, predicted: np.ndarray, known: Sequence[int] = ()) -> dict[str, float]:
+    """Accuracy, and its mean over the classes, in percent, of labels and predictions ``[t]``.
+
+    With ``known`` classes, both are over the images of these alone; of the others, ``unknown_accuracy`` is the share
+    that is told to be none of them, and ``h_score`` the harmonic mean of that and of the accuracy (ODG-CLIP,
+    pacs.py:452-472). Without an image of another class there are no such two.
+    """
+    is_known = np.isin(truth, list(known)) if known else np.ones(len(truth), dtype=bool)
+    metrics = _accuracies(truth[is_known], predicted[is_known])
+    if is_known.all():
+        return metrics
+    rejected = 100.0 * float((~np.isin(predicted[~is_known], list(known))).mean())
+    return {**metrics, "unknown_accuracy": rejected, "h_score": _harmonic(metrics["accuracy"], rejected)}
+
+
+def _accuracies(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     per_class = [float((predicted[truth == c] == c).mean()) for c in np.unique(truth)]
     return {
         "accuracy": 100.0 * float((predicted == truth).mean()),
         "mean_class_accuracy": 100.0 * float(np.mean(per_class)),
     }
+
+
+def _harmonic(a: float, b: float) -> float:
+    return 2.0 * a * b / (a + b) if a + b > 0.0 else 0.0

@@ -27,7 +27,9 @@ class ImageTextTask(Task):
         super().__init__()
         self.encoder = load_dual(protocol.backbone or "", protocol.weights or "", sources)
         self.model = self.encoder.module
-        self.prompts = tuple(prompts_of(images, protocol))
+        found = prompts_of(images, protocol)
+        self.prompts = tuple(found.texts)
+        self._columns = None if found.complete else (torch.tensor(found.classes), found.width)
         self._groups = self.encoder.prompt_groups(self.prompts)
         self.replicas = len(seeds)
         self._scale = protocol.logit_scale or 100.0
@@ -56,10 +58,14 @@ class ImageTextTask(Task):
         return self.cosine(features, self.text_features())
 
     def cosine(self, features: Tensor, text: Tensor) -> Tensor:
-        """Scaled products ``[R, B, C]`` of features ``[R*B, E]`` and class vectors ``[R, C, E]``, in float32."""
+        """Scaled products ``[R, B, C]`` of features ``[R*B, E]`` and class vectors ``[R, C, E]``, in float32.
+
+        Where there are prompts of some classes only, the vectors are theirs, and the other classes get minus infinity.
+        """
         with torch.autocast(features.device.type, enabled=False):
             grouped = features.float().view(len(text), -1, features.shape[-1])
-            return self._scale * torch.bmm(grouped, text.float().transpose(1, 2))
+            scores = self._scale * torch.bmm(grouped, text.float().transpose(1, 2))
+            return scores if self._columns is None else _placed(scores, *self._columns)
 
     def train(self, mode: bool = True) -> ImageTextTask:
         """Switch the mode; what was kept of the prompts goes, as training will move it."""
@@ -70,3 +76,9 @@ class ImageTextTask(Task):
 
     def _encoded(self, replicas: int) -> Tensor:
         return functional.normalize(self.encoder.encode_groups(self._groups, replicas).float(), dim=-1)
+
+
+def _placed(scores: Tensor, columns: Tensor, width: int) -> Tensor:
+    """Scores ``[R, B, P]`` of the prompts in their classes' columns of logits ``[R, B, width]``."""
+    empty = scores.new_full((*scores.shape[:2], width), -torch.inf)
+    return empty.index_copy(2, columns.to(scores.device), scores)

@@ -156,7 +156,7 @@ def label(group: Sequence[Planned]) -> str:
     first, seeds = group[0], [p.run.seed for p in group]
     run = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
     shown = f"{seeds[0]}-{seeds[-1]}" if run and len(seeds) > 1 else ",".join(map(str, seeds))
-    return f"{first.experiment.id} {first.cell.row.id} {first.cell.column.id} seed{'s' * (len(seeds) > 1)} {shown}"
+    return f"{first.experiment.id} {first.cell.row.id} {first.place} seed{'s' * (len(seeds) > 1)} {shown}"
 
 
 def _scores(scores: Sequence[float]) -> str:

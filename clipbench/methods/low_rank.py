@@ -11,6 +11,7 @@ from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
 from clipbench.adapters.config import DoraDropout, Scaling, Towers
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
+from clipbench.models.clipseg.training import train_beside
 from clipbench.spec import Protocol
 
 _LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout")
@@ -25,7 +26,7 @@ class LoRA(Method):
     kind: ClassVar[Literal["lora", "dora"]] = "lora"
 
     def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:
-        """Freeze the model and put one adapter per seed into every targeted projection."""
+        """Freeze the model, put one adapter per seed into every targeted projection, free what is trained beside."""
         if protocol.rank is None or protocol.alpha is None:
             raise UserError(f"the method {self.kind} needs a rank and an alpha; set them in the row or the recipe")
         config = AdapterConfig(
@@ -42,6 +43,7 @@ class LoRA(Method):
             init_seeds=tuple(seeds),
         )
         adapt(model, config)
+        train_beside(model, protocol.also_trained, replicas=len(seeds))
 
     def start_epoch(self, model: nn.Module, seeds: Sequence[int]) -> None:
         """Restart each replica's dropout stream."""

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from clipbench.errors import UserError
+from clipbench.models.clipseg.configs import ARCHITECTURES, architecture
 
 TINY = "clipbench-tiny"
 """The embedded model: a genuine open_clip CLIP of a few hundred thousand parameters, for smoke runs."""
@@ -18,14 +19,19 @@ TINY_VIT = "clipbench-random-vit"
 TINY_MAMBA = "clipbench-random-mambavision"
 """A MambaVision of six blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
 
-_FAMILIES = {TINY: "tiny", TINY_VIT: "timm", TINY_MAMBA: "mambavision"}
-_PREFIXES = {"vit_": "timm", "mambavision_": "mambavision"}
-"""Beginnings of timm's and MambaVision's names; every other name is open_clip's."""
+_FAMILIES = {
+    TINY: "tiny",
+    TINY_VIT: "timm",
+    TINY_MAMBA: "mambavision",
+    **dict.fromkeys(ARCHITECTURES, "clipseg"),
+}
+_PREFIXES = {"vit_": "timm", "mambavision_": "mambavision", "clipseg-": "clipseg"}
+"""Beginnings of timm's, MambaVision's and CLIPSeg's names; every other name is open_clip's."""
 _TINY_SIZE, _USUAL_SIZE = 64, 224
 
 
 def family(backbone: str) -> str:
-    """Which module serves that backbone: ``tiny``, ``open_clip``, ``timm`` or ``mambavision``."""
+    """Which module serves that backbone: ``tiny``, ``open_clip``, ``timm``, ``mambavision``, ``clipseg``."""
     if backbone in _FAMILIES:
         return _FAMILIES[backbone]
     return next((name for prefix, name in _PREFIXES.items() if backbone.startswith(prefix)), "open_clip")
@@ -35,9 +41,11 @@ def image_size(backbone: str, config: Path | None = None) -> int:
     """Side of the images that a model takes, without loading PyTorch.
 
     A CLIP's is read from its config, a timm ViT's stands at the end of its name (``vit_base_patch16_384``); a
-    MambaVision takes 224.
+    MambaVision takes 224; a CLIPSeg takes any multiple of its patches, and this is what it is used with.
     Raises ``UserError`` for an unknown name, with near ones, or a file that is no open_clip config.
     """
+    if family(backbone) == "clipseg":
+        return architecture(backbone).image_size
     if family(backbone) in ("timm", "mambavision"):
         named = re.search(r"_(\d+)$", backbone)
         return _TINY_SIZE if backbone in _FAMILIES else int(named[1]) if named else _USUAL_SIZE

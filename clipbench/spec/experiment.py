@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UserError
+from clipbench.spec.caution import Caution, load_caution
 from clipbench.spec.reading import read_toml, strict
 
 
@@ -88,6 +89,7 @@ class Experiment:
     panels: Sequence[Panel]
     set: Mapping[str, Any]
     notes: str
+    cautions: Sequence[Caution] = ()
 
     @property
     def id(self) -> str:
@@ -105,6 +107,10 @@ class Experiment:
     def column(self, name: str) -> Axis:
         """The column of that id. Raises ``UserError`` that lists the columns."""
         return _pick(self.columns, name, f"{self.id} has no column")
+
+    def cautions_of(self, cell: Cell) -> list[str]:
+        """What must be known of the cell's printed number before anything is compared with it."""
+        return [c.says for c in self.cautions if c.holds(cell.row.id, cell.column.id)]
 
     def metric_of(self, cell: Cell) -> str:
         """What the cell's number measures: a name in ``clipbench.metrics``."""
@@ -141,6 +147,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "panels": list,
     "set": dict,
     "notes": str,
+    "cautions": list,
 }
 
 
@@ -150,6 +157,8 @@ def load_experiment(path: Path, paper: str) -> Experiment:
     table = strict(read_toml(path), where, {"kind": str, "printed": str, "title": str}, _OPTIONAL)
     if table["kind"] not in KINDS:
         raise UserError(f"{where}: kind = {table['kind']!r}; allowed are {', '.join(KINDS)}")
+    rows, columns = (_axes(table.get(name, []), f"{where}, {name}") for name in ("rows", "columns"))
+    ids = {"rows": [row.id for row in rows], "columns": [column.id for column in columns]}
     return Experiment(
         paper=paper,
         name=path.stem,
@@ -161,13 +170,14 @@ def load_experiment(path: Path, paper: str) -> Experiment:
         metric=table.get("metric"),
         unit=table.get("unit"),
         seeds=tuple(table.get("seeds", ())),
-        rows=_axes(table.get("rows", []), f"{where}, rows"),
-        columns=_axes(table.get("columns", []), f"{where}, columns"),
+        rows=rows,
+        columns=columns,
         source=table.get("source"),
         y=table.get("y"),
         panels=tuple(_panel(p, f"{where}, panels") for p in table.get("panels", [])),
         set=table.get("set", {}),
         notes=table.get("notes", ""),
+        cautions=tuple(load_caution(c, f"{where}, cautions", ids) for c in table.get("cautions", [])),
     )
 
 

@@ -75,6 +75,10 @@ class Protocol:
     pooling: str | None = _of(
         "image feature under the linear head", "patch-mean", "token-mean", "patch-mean-pre-norm", "cls", "backbone"
     )
+    batch_norm: str | None = _of(
+        "backbone's batch norms: pretraining's statistics, or each batch's own while training", "frozen", "batch"
+    )
+    drop_path: float | None = _of("stochastic depth of the backbone while training", low=0.0, high=1.0)
     head_bias: bool | None = _of("linear head has a bias")
     head_init: str | None = _of("draw of the head's weight", "torch-linear", "zeros", "normal-0.01")
     head_dropout: float | None = _of("dropout before the head", low=0.0, high=1.0)

@@ -67,7 +67,7 @@ def blended(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
 
 def street_number(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """One digit of a house number with its neighbours cut off, blurred, as in SVHN."""
-    plate, paint = _two_tones(rng, 80)
+    plate, paint = _two_tones(rng, 80, light_ink=0.8)
     slope = np.linspace(-1, 1, pixels)[:, None, None] * rng.normal(0, 14) + np.linspace(-1, 1, pixels)[
         None, :, None
     ] * (rng.normal(0, 14))
@@ -81,19 +81,19 @@ def street_number(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     return _finish(picture, rng, noise=3.0, blur=rng.uniform(0.3, 0.7))
 
 
-def _two_tones(rng: Generator, apart: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """A ground and an ink whose brightness differs by `apart` at least; the ink is the lighter, three times of four."""
+def _two_tones(rng: Generator, apart: float, light_ink: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """A ground and an ink whose brightness differs by `apart` at least; the ink is the lighter with the given probability."""
     tones = rng.uniform(40, 90) + rng.normal(0, 20, size=3)
     dark, light = tones, tones + rng.uniform(apart, 1.8 * apart) + rng.normal(0, 12, size=3)
-    ground, ink = (dark, light) if rng.random() < 0.75 else (light, dark)
+    ground, ink = (dark, light) if rng.random() < light_ink else (light, dark)
     return np.clip(ground, 0, 255), np.clip(ink, 0, 255)
 
 
 def printed(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """A straight digit in a loud colour on a loud ground, with stray bars and grain, as in SynthDigits."""
-    ground, ink = (np.clip(tone + rng.normal(0, 45, size=3), 0, 255) for tone in _two_tones(rng, 90))
+    ground, ink = (np.clip(tone + rng.normal(0, 30, size=3), 0, 255) for tone in _two_tones(rng, 110, light_ink=0.9))
     picture: NDArray[np.floating] = np.broadcast_to(ground, (pixels, pixels, 3))
-    for _ in range(int(rng.poisson(0.4))):
+    for _ in range(int(rng.poisson(0.3))):
         bar = [rng.uniform(-1.3, 1.3, size=(2, 2))]
         mask = _ink(bar, pixels, size=1.0, width=0.05, shift=(0, 0))
         picture = _blend(picture, mask, rng.uniform(0, 255, size=3))

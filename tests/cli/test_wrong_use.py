@@ -1,0 +1,103 @@
+"""Wrong use of a command: one paragraph, exit code 2."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from commands_for_tests import TINY, Captured, call
+
+from clipbench.cli import main
+from clipbench.data.catalogue import entry
+from clipbench.store import Store
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "colour=red"], "--only knows row, column, method, dataset and the protocol's fields, not 'colour'"),
+        (["--only", "dataset"], "--only takes key=value pairs"),
+        (["--only", "dataset=imagenet"], "matches no cell; rows are"),
+        (["--assume", "scaling"], "--assume takes assumption=reading"),
+        (["--assume", "scaling=beta"], "has no reading 'beta'; it knows alpha-over-r, alpha, alpha-over-sqrt-r"),
+        (["--assume", "mood=good"], "rests on no assumption 'mood'"),
+        (["--assume", "adapter-init=normal"], "cannot run yet"),
+        (["--limit", "0"], "limit = 0"),
+        (["--epochs", "0"], "epochs = 0"),
+        (["--backbone", "ViT-B-61"], "no backbone is called 'ViT-B-61'"),
+        (["--backbone", "nowhere.json"], "--backbone nowhere.json: there is no such file"),
+        (["--weights", "nowhere.safetensors"], "--weights nowhere.safetensors: there is no such file"),
+        (["--device", "toaster", *TINY], "no device is called 'toaster'"),
+        (["--device", "meta", *TINY], "'meta' is not supported"),
+        (["--device", "mps", *TINY], "mps"),
+        (["--device", "cuda:99", *TINY], "CUDA device"),
+    ],
+    ids=lambda x: " ".join(x[:2]) if isinstance(x, list) else "",
+)
+def test_wrong_use_is_one_paragraph_and_exit_code_two(
+    words: list[str], said: str, capsys: Captured, tmp_path: Path
+) -> None:
+    code, out, err = call(capsys, "run", "table1", "--smoke", "--out", tmp_path, *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "results").exists() or not Store(tmp_path / "results").scan()[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run"],
+        ["run", "table1", "--seeds", "one"],
+        ["run", "table1", "--seeds=-1"],  # Python's random would take it for 1
+        ["run", "table1", "--seeds", ","],
+        ["run", "table1", "--replicas", "-1"],
+        ["run", "table1", "--replicas", "0"],
+        ["run", "table1", "--precision", "int4"],
+        ["compare", "--margin", "0"],
+        ["compare", "--margin", "nan"],
+        ["compare", "--margin", "-0.5"],
+        ["fly"],
+    ],
+    ids=" ".join,
+)
+def test_words_that_no_command_knows(words: list[str], capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_missing_data_is_a_paragraph_that_says_what_where_and_how(capsys: Captured, tmp_path: Path) -> None:
+    words = ("run", "table1", "--only", "dataset=ucm", "--data", tmp_path / "nowhere", "--out", tmp_path / "out")
+    code, out, err = call(capsys, *words)
+    assert (code, out) == (2, "")
+    home = entry("ucm").home
+    for part in ("UC Merced Land Use", str(tmp_path / "nowhere" / "UCMerced_LandUse"), home, "--data DIR", "--smoke"):
+        assert part in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_run_yet_says_so(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench.capabilities.METHODS", {})
+    code, _, err = call(capsys, "run", "table2", "--only", "row=mamba-b", "--out", tmp_path)
+    assert code == 2
+    assert "the method lora is not implemented yet" in err
+
+
+def test_an_output_folder_that_cannot_be_made_is_a_plain_message(capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file is in the way")
+    code, _, err = call(capsys, "run", "table1", "--smoke", *TINY, "--out", tmp_path / "out")
+    assert code == 2
+    assert "cannot be written" in err
+    assert "--out" in err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_output_folder_is_a_plain_message(capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    code, _, err = call(capsys, "run", "table1", "--smoke", *TINY, "--out", tmp_path / "out")
+    assert code == 2
+    assert "cannot be written" in err
