@@ -41,12 +41,15 @@ def budget(protocol: Protocol, train_images: int) -> Budget:
     return Budget(per_epoch, per_epoch * (protocol.epochs or 0), by_steps=False)
 
 
-def images_trained(protocol: Protocol, train_images: int) -> int:
-    """Images that pass through the model in training, the short last batches counted as what they hold."""
+def images_trained(protocol: Protocol, train_images: int, steps: int | None = None) -> int:
+    """Images that pass through the model in so many steps (None: all that the protocol allows).
+
+    The short last batches are counted as what they hold.
+    """
     due = budget(protocol, train_images)
     if not due.steps:
         return 0
     size = min(protocol.batch_size or 1, train_images)
     in_epoch = due.steps_per_epoch * size if protocol.drop_last else train_images
-    whole, rest = divmod(due.steps, due.steps_per_epoch)
+    whole, rest = divmod(due.steps if steps is None else steps, due.steps_per_epoch)
     return whole * in_epoch + rest * size

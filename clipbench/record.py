@@ -11,6 +11,8 @@ from clipbench.budget import budget
 from clipbench.spec import Protocol, Run
 
 SCHEMA = 2
+_ADDED = {"val_loss", "val_score"}
+"""Keys that older records of this schema lack."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Epoch:
     since the line before, learning rate of the last step, test accuracy in percent, seconds.
 
     Runs that are measured in steps write some twenty lines in all. ``accuracy`` is None where the protocol does not
-    test, ``train_loss`` where nothing was trained.
+    test, ``train_loss`` where nothing was trained. ``val_loss`` and ``val_score`` (accuracy or mean Dice, in percent)
+    are those of the validation images where the protocol looks at them; ``test_seconds`` then holds their time.
     """
 
     epoch: int
@@ -68,6 +71,8 @@ class Epoch:
     accuracy: float | None
     train_seconds: float
     test_seconds: float
+    val_loss: float | None = None
+    val_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,12 @@ class Cost:
 class Record:
     """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256.
 
-    They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images); ``losses.npz`` (``losses``, the
-    training loss of every step) where anything was trained; ``trained.safetensors`` (what was trained) where the run
-    ended no better than guessing; and, where a figure draws the run's features,
-    ``features.safetensors`` (see ``clipbench.drawn``).
+    They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images; of a segmentation ``size``, and
+    per image the ``masks`` and ``predictions`` as packed bits of ``size x size`` pixels); ``losses.npz`` (``losses``,
+    the training loss of every step) where anything was trained; ``trained.safetensors`` (what was trained) where the
+    run ended no better than guessing; ``sheet.npz`` (a few test images, small, with mask and prediction) of a
+    segmentation; and, where a figure draws the run's features, ``features.safetensors`` (see ``clipbench.drawn``).
+    The first of ``metrics`` is what the task is about: ``accuracy`` or ``dice``.
     """
 
     id: str
@@ -161,6 +168,8 @@ def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(kind: Any, values: Mapping[str, Any]) -> Any:
     names = {f.name for f in fields(kind)}
-    if set(values) != names:
-        raise ValueError(f"keys of {kind.__name__}: {', '.join(sorted(set(values) ^ names))} missing or unknown")
+    lacking = _ADDED & (names - set(values))
+    wrong = set(values) ^ (names - lacking)
+    if wrong:
+        raise ValueError(f"keys of {kind.__name__}: {', '.join(sorted(wrong))} missing or unknown")
     return kind(**values)

@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
     results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
     counts = summary(results)
-    print(render(results, counts, arguments.format, arguments.margin))
+    print(render(results, counts, arguments.format, arguments.margin, by_domain=arguments.by_domain))
     return 1 if arguments.strict and counts.get("deviates") else 0
 
 
@@ -76,7 +76,7 @@ def _against(arguments: argparse.Namespace) -> int:
             (
                 m.record.origin.experiment,
                 m.record.origin.row,
-                m.record.origin.column,
+                _place(m.record),
                 _number(m.ours),
                 _number(m.theirs),
                 m.verdict,
@@ -94,6 +94,8 @@ def _against(arguments: argparse.Namespace) -> int:
 def _values(match: Match) -> dict[str, object]:
     origin = match.record.origin
     where = {"experiment": origin.experiment, "row": origin.row, "column": origin.column}
+    if match.record.protocol.test_domain:
+        where["test_domain"] = match.record.protocol.test_domain
     return {
         **where,
         "protocol": match.record.protocol.digest,
@@ -102,6 +104,12 @@ def _values(match: Match) -> dict[str, object]:
         "verdict": match.verdict,
         "reason": match.reason,
     }
+
+
+def _place(record: Record) -> str:
+    """The column, and the held-out domain where there is one."""
+    domain = record.protocol.test_domain
+    return f"{record.origin.column}, {domain} held out" if domain else record.origin.column
 
 
 def _number(values: dict[int, float]) -> str:

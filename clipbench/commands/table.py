@@ -12,7 +12,8 @@ from clipbench.report.write import write_tables
 def main(arguments: argparse.Namespace) -> int:
     """Write the tables, and print the Markdown of each."""
     added = extension(arguments.dataset_dir, arguments.method)
-    written = write_tables(arguments.experiments, arguments.out, arguments.profile, added.apply)
+    words, out, profile = arguments.experiments, arguments.out, arguments.profile
+    written = write_tables(words, out, profile, added.apply, by_domain=arguments.by_domain)
     if not written:
         raise UserError(
             f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."

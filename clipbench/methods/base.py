@@ -27,9 +27,6 @@ class Method(nn.Module):
     frozen: ClassVar[bool] = False
     """Nothing in the model is trained, so that its features can be computed once."""
 
-    trains: ClassVar[bool] = True
-    """There is anything to train; without it the model is tested as it is."""
-
     reads: ClassVar[tuple[str, ...]] = ()
     """Protocol fields of adapters and prompts that the method acts on (``rank``, ``context_tokens``...)."""
 

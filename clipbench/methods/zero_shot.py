@@ -12,4 +12,3 @@ class ZeroShot(Method):
 
     replicable: ClassVar[bool] = True
     frozen: ClassVar[bool] = True
-    trains: ClassVar[bool] = False

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.errors import UserError
+from clipbench.errors import MissingWeightsError, UserError
 
+_IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
+"""Where a Hugging Face folder has its weights, the better file first."""
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -28,11 +30,24 @@ def named_config(backbone: str | None) -> tuple[Path | None, str | None]:
 
 
 def named_weights(weights: str | None) -> tuple[Path | None, str | None]:
-    """The weights file, and the protocol's name for it (``sha256:...``); a plain name stays as it is."""
-    if weights is None or not (weights.endswith(_FILE_SUFFIXES) or Path(weights).is_file()):
+    """The weights file, and the protocol's name for it (``sha256:...``); a plain name stays as it is.
+
+    A Hugging Face folder stands for the file in it.
+    """
+    if weights is None or not (weights.endswith(_FILE_SUFFIXES) or Path(weights).exists()):
         return None, weights
-    path = _existing(weights, "--weights")
+    path = _existing(str(weights_file(Path(weights))), "--weights")
     return path, f"sha256:{_digest(path)[:16]}"
+
+
+def weights_file(path: Path) -> Path:
+    """The weights in a Hugging Face folder; any other path as it is. Raises ``MissingWeightsError`` for an empty one."""
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in _IN_FOLDERS if (path / name).is_file()), None)
+    if found is None:
+        raise MissingWeightsError(f"the folder {path} holds no weights: neither {' nor '.join(_IN_FOLDERS)} is in it.")
+    return found
 
 
 def _existing(name: str, option: str) -> Path:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import pandas as pd
 from tabulate import tabulate
 
 from clipbench.compare import Comparison
+from clipbench.report.by_domain import domain_sides
+from clipbench.report.numbers import decimals_of, measured_text, side_text
 from clipbench.report.provenance import provenance_of
-from clipbench.report.table import cell_values, measured_text
+from clipbench.report.table import cell_values
 
 _HEADERS = ("row", "column", "printed", "measured", "difference", "verdict", "why")
 _STYLE = """
@@ -25,13 +28,19 @@ td:nth-child(n+3):nth-child(-n+5) { font-variant-numeric: tabular-nums; white-sp
 """
 
 
-def render(results: Sequence[Comparison], counts: Mapping[str, int], kind: str, margin: float) -> str:
-    """The whole comparison in one of the formats."""
+def render(
+    results: Sequence[Comparison], counts: Mapping[str, int], kind: str, margin: float, *, by_domain: bool = False
+) -> str:
+    """The whole comparison in one of the formats; with a line per held-out domain if asked for (JSON has them)."""
     match kind:
         case "csv":
             return str(
                 pd.DataFrame(
-                    [dict(zip(("experiment", *_HEADERS), (r.experiment, *_line(r)), strict=True)) for r in results]
+                    [
+                        dict(zip(("experiment", *_HEADERS), (r.experiment, *line), strict=True))
+                        for r in results
+                        for line in _lines(r, by_domain)
+                    ]
                 ).to_csv(index=False)
             )
         case "json":
@@ -41,10 +50,10 @@ def render(results: Sequence[Comparison], counts: Mapping[str, int], kind: str, 
                 ensure_ascii=False,
             )
         case "html":
-            return _html(results, counts, margin)
+            return _html(results, counts, margin, by_domain)
         case "md":
-            return _blocks(results, counts, margin, "github", "## ")
-    return _blocks(results, counts, margin, "simple", "")
+            return _blocks(results, (counts, margin), ("github", "## "), by_domain)
+    return _blocks(results, (counts, margin), ("simple", ""), by_domain)
 
 
 def summary_line(counts: Mapping[str, int], margin: float) -> str:
@@ -55,24 +64,27 @@ def summary_line(counts: Mapping[str, int], margin: float) -> str:
     )
 
 
-def _blocks(results: Sequence[Comparison], counts: Mapping[str, int], margin: float, style: str, mark: str) -> str:
-    blocks = []
+def _blocks(
+    results: Sequence[Comparison], told: tuple[Mapping[str, int], float], how: tuple[str, str], by_domain: bool
+) -> str:
+    (style, mark), blocks = how, []
     for name, cells in _by_experiment(results).items():
         about = "\n".join(provenance_of(r for c in cells if c.measured for r in c.measured.records).lines())
         widths = [None, None, None, None, None, None, 60] if style == "simple" else None
-        body = tabulate([_line(c) for c in cells], _HEADERS, style, disable_numparse=True, maxcolwidths=widths)
+        lines = [line for c in cells for line in _lines(c, by_domain)]
+        body = tabulate(lines, _HEADERS, style, disable_numparse=True, maxcolwidths=widths)
         blocks.append(f"{mark}{name}\n{about}\n\n{body}\n")
-    return "\n".join([*blocks, summary_line(counts, margin)])
+    return "\n".join([*blocks, summary_line(*told)])
 
 
-def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: float) -> str:
+def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: float, by_domain: bool) -> str:
     parts = []
     for name, cells in _by_experiment(results).items():
         about = provenance_of(r for c in cells if c.measured for r in c.measured.records)
         mark = " class=smoke" if about.smoke else ""
         notes = "".join(f"<p{mark}>{_h(line)}</p>" for line in about.lines())
         head = "".join(f"<th>{h}</th>" for h in _HEADERS)
-        rows = "".join(_html_row(c) for c in cells)
+        rows = "".join(_html_row(line) for c in cells for line in _lines(c, by_domain))
         parts.append(f"<h2>{_h(name)}</h2>{notes}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
     title = "clipbench: measured beside printed"
     head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
@@ -82,15 +94,26 @@ def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: floa
     )
 
 
-def _html_row(c: Comparison) -> str:
+def _html_row(line: Line) -> str:
     cells = "".join(
-        f'<td class="{_h(c.verdict.replace(" ", "-"))}">{_h(x)}</td>' if i == 5 else f"<td>{_h(x)}</td>"
-        for i, x in enumerate(_line(c))
+        f'<td class="{_h(x.replace(" ", "-"))}">{_h(x)}</td>' if i == 5 else f"<td>{_h(x)}</td>"
+        for i, x in enumerate(line)
     )
     return f"<tr>{cells}</tr>"
 
 
-def _line(c: Comparison) -> tuple[str, str, str, str, str, str, str]:
+Line: TypeAlias = tuple[str, str, str, str, str, str, str]
+
+
+def _lines(c: Comparison, by_domain: bool) -> list[Line]:
+    """The cell, and behind it (if asked for) each of its held-out domains."""
+    domains = domain_sides(c) if by_domain else {}
+    place = c.cell.column.id
+    own = [(name, side_text(side, decimals_of(c))) for name, side in domains.items()]
+    return [_line(c), *((c.cell.row.id, f"{place}: {name}", "", text, "", "", "") for name, text in own)]
+
+
+def _line(c: Comparison) -> Line:
     printed = c.published.raw if c.published else "(not in the paper)"
     return c.cell.row.id, c.cell.column.id, printed, measured_text(c), difference_text(c), c.verdict, c.reason
 

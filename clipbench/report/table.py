@@ -12,6 +12,10 @@ import pandas as pd
 from clipbench.compare import Comparison
 from clipbench.published import Published
 from clipbench.record import Record
+from clipbench.report.by_domain import as_values as domain_values
+from clipbench.report.by_domain import domain_sides
+from clipbench.report.by_domain import markdown as domain_tables
+from clipbench.report.numbers import footnotes, measured_text
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.spec import Axis, Experiment, Paper
 
@@ -47,34 +51,8 @@ class Table:
                 yield row, "measured", [measured_text(c) if c else "" for c in cells]
 
 
-MARKS = {"not comparable": "†", "incomplete": "‡"}
-"""Signs behind measured numbers that must not be read as the paper's protocol."""
-
-
-def measured_text(cell: Comparison) -> str:
-    """``51.04 ± 0.29 (2)†``: mean, sample standard deviation, number of runs, and a sign where it does not compare."""
-    if cell.ours is None or cell.measured is None:
-        return ""
-    decimals = max(cell.published.decimals or 0, 2) if cell.published else 2
-    mark = MARKS["not comparable"] if cell.measured.not_comparable else MARKS.get(cell.verdict, "")
-    if cell.measured.exact:
-        return f"{cell.ours.mean:.{decimals}f}{mark}"
-    spread = f" ± {cell.ours.std:.{decimals}f}" if cell.ours.std is not None else ""
-    return f"{cell.ours.mean:.{decimals}f}{spread} ({cell.ours.n}){mark}"
-
-
-def footnotes(cells: Sequence[Comparison]) -> list[str]:
-    """What the signs mean here: every reason once."""
-    reasons = dict.fromkeys(reason for c in cells if c.measured for reason in c.measured.not_comparable)
-    notes = [f"† not comparable with the paper: {'; '.join(reasons)}."] if reasons else []
-    short = dict.fromkeys(c.reason for c in cells if c.verdict == "incomplete")
-    fallen = dict.fromkeys(c.measured.collapsed for c in cells if c.measured and c.measured.collapsed)
-    notes += [f"‡ incomplete: {'; '.join(short)}."] if short else []
-    return [*notes, f"Collapsed: {'; '.join(fallen)}."] if fallen else notes
-
-
-def markdown(table: Table) -> str:
-    """A title, where the numbers come from, and two lines per row: printed and measured."""
+def markdown(table: Table, *, by_domain: bool = False) -> str:
+    """A title, where the numbers come from, and two lines per row: printed and measured; then the held-out domains."""
     e = table.experiment
     header = ["", "", *(c.printed for c in e.columns)]
     body: list[list[str]] = []
@@ -91,30 +69,37 @@ def markdown(table: Table) -> str:
     about = "\n".join(f"> {line}" for line in table.provenance.lines())
     title = f"# {e.id}: {e.printed} of {table.paper.short}\n\n{e.title}."
     note = "Measured: mean ± sample standard deviation (number of runs). Printed: as in the paper, misprints included."
-    notes = "".join(f"\n{line}\n" for line in footnotes(table.cells))
-    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + f"\n{notes}"
+    notes = "".join(f"\n{line}\n" for line in footnotes(table.experiment, table.cells))
+    domains = domain_tables(table.cells) if by_domain else ""
+    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + f"\n{notes}{domains}"
 
 
-def csv(table: Table) -> str:
-    """One line per cell, printed and measured, with the verdict."""
-    rows = [
-        {
-            "row": c.cell.row.id,
-            "column": c.cell.column.id,
-            "unit": c.unit,
-            "printed": c.published.value if c.published else None,
-            "printed_std": c.published.std if c.published else None,
-            "printed_raw": c.published.raw if c.published else "",
-            "measured": c.ours.mean if c.ours else None,
-            "measured_std": c.ours.std if c.ours else None,
-            "runs": c.ours.n if c.ours else 0,
-            "profile": c.measured.profile if c.measured else "",
-            "verdict": c.verdict,
-            "reason": c.reason,
-        }
-        for c in table.cells
-    ]
+def csv(table: Table, *, by_domain: bool = False) -> str:
+    """One line per cell, printed and measured, with the verdict; behind it one per held-out domain, if asked for."""
+    rows: list[dict[str, Any]] = []
+    for c in table.cells:
+        rows.append(_csv_line(c) | ({"domain": ""} if by_domain else {}))
+        for domain, side in domain_sides(c).items() if by_domain else ():
+            own = {"measured": side.mean, "measured_std": side.std, "runs": side.n}
+            rows.append({name: rows[-1][name] for name in ("row", "column", "unit")} | own | {"domain": domain})
     return str(pd.DataFrame(rows).to_csv(index=False))
+
+
+def _csv_line(c: Comparison) -> dict[str, Any]:
+    return {
+        "row": c.cell.row.id,
+        "column": c.cell.column.id,
+        "unit": c.unit,
+        "printed": c.published.value if c.published else None,
+        "printed_std": c.published.std if c.published else None,
+        "printed_raw": c.published.raw if c.published else "",
+        "measured": c.ours.mean if c.ours else None,
+        "measured_std": c.ours.std if c.ours else None,
+        "runs": c.ours.n if c.ours else 0,
+        "profile": c.measured.profile if c.measured else "",
+        "verdict": c.verdict,
+        "reason": c.reason,
+    }
 
 
 def to_json(table: Table) -> str:
@@ -142,18 +127,15 @@ def cell_values(c: Comparison) -> dict[str, Any]:
         "provenance": c.published.provenance,
         "note": c.published.note,
     }
-    measured = (
-        c.measured
-        and c.ours
-        and {
-            "mean": c.ours.mean,
-            "std": c.ours.std,
-            "profile": c.measured.profile,
-            "values": {str(seed): value for seed, value in sorted(c.measured.values.items())},
-            "runs": _runs(c.measured.records),
-            "not_comparable": list(c.measured.not_comparable),
-        }
-    )
+    measured = c.measured and {
+        "mean": c.ours.mean if c.ours else None,
+        "std": c.ours.std if c.ours else None,
+        "profile": c.measured.profile,
+        "values": {str(seed): value for seed, value in sorted(c.measured.values.items())},
+        "runs": _runs(c.measured.records),
+        "not_comparable": list(c.measured.not_comparable),
+        **domain_values(c),
+    }
     interval = c.assessment and {
         "difference": c.assessment.difference,
         "low": c.assessment.low,
@@ -190,7 +172,7 @@ def latex(table: Table) -> str:
         body.append(" & ".join([name, kind, *(_tex(v) for v in values)]) + r" \\")
     about = "\n".join(f"% {line}" for line in table.provenance.lines())
     caption = f"{e.title} ({e.printed} of {table.paper.short})."
-    caption = " ".join([caption, *footnotes(table.cells)])
+    caption = " ".join([caption, *footnotes(table.experiment, table.cells)])
     head = " & ".join(["", "", *(_tex(c.printed) for c in e.columns)]) + r" \\"
     return (
         f"% {e.id}, written by clipbench; needs \\usepackage{{booktabs}}\n{about}\n"
@@ -222,6 +204,7 @@ _TEX = {
     "α": r"$\alpha$",
     "−": r"$-$",
     "×": r"$\times$",
+    "§": r"\S{}",
 }
 
 

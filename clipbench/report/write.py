@@ -18,7 +18,9 @@ from clipbench.store import Store
 _FORMATS = ("md", "csv", "tex", "json")
 
 
-def write_tables(patterns: Sequence[str], out: Path, profile: str | None, extend: Extend = as_it_is) -> list[Path]:
+def write_tables(
+    patterns: Sequence[str], out: Path, profile: str | None, extend: Extend = as_it_is, *, by_domain: bool = False
+) -> list[Path]:
     """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
     from clipbench.report import table as t
 
@@ -31,7 +33,12 @@ def write_tables(patterns: Sequence[str], out: Path, profile: str | None, extend
         if not table.measured:
             continue
         stem = out / "tables" / paper.id / experiment.name
-        contents = (t.markdown(table), t.csv(table), t.latex(table), t.to_json(table))
+        contents = (
+            t.markdown(table, by_domain=by_domain),
+            t.csv(table, by_domain=by_domain),
+            t.latex(table),
+            t.to_json(table),
+        )
         for suffix, content in zip(_FORMATS, contents, strict=True):
             written.append(replace_file(stem.with_suffix(f".{suffix}"), content.encode()))
     return written

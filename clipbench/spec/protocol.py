@@ -121,7 +121,7 @@ class Protocol:
     gradient_clip: float | None = _of("largest gradient norm", low=0.0)
     batch_size: int | None = _of("images per step and run", low=1)
     drop_last: bool | None = _of("an incomplete last batch is dropped")
-    loss: str | None = _of("training loss", "cross-entropy", "dice", "dice+bce")
+    loss: str | None = _of("training loss", "cross-entropy", "dice", "dice+bce", "dice+bce-on-sigmoid")
     precision: str | None = _of("arithmetic of the forward pass", "fp32", "bf16", "fp16")
     tested: str | None = _of("when the model is tested: after every epoch (if nothing is said), or at the end", "last")
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val")

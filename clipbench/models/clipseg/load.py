@@ -15,14 +15,12 @@ from torch import nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, named_normalisation, weights_digest
 from clipbench.models.clipseg.configs import Architecture, architecture
-from clipbench.models.sources import Sources
+from clipbench.models.sources import Sources, weights_file
 from clipbench.models.weight_files import first_line, load_file_into
 
 _NO_FILES = Sources()
 _PREFIXES = ("module.", "net.", "model.", "clipseg.")
 """Wrappers' prefixes: DistributedDataParallel's, medvlsm's (``net.clipseg.``), Lightning's."""
-_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Where a Hugging Face folder has its weights, the better file first."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
     """Weights of a file or folder, strictly; the position numbers that older checkpoints hold as well are dropped."""
     hook = model.register_load_state_dict_pre_hook(_drop_positions)  # type: ignore[no-untyped-call]
     try:
-        load_file_into(model, _file(path), name, _PREFIXES)
+        load_file_into(model, weights_file(path), name, _PREFIXES)
     finally:
         hook.remove()
 
@@ -114,15 +112,6 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
 def _drop_positions(_: nn.Module, tensors: dict[str, Any], *__: Any) -> None:
     for key in [key for key in tensors if key.endswith(".embeddings.position_ids")]:
         del tensors[key]
-
-
-def _file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = next((path / name for name in _FILES if (path / name).is_file()), None)
-    if found is None:
-        raise MissingWeightsError(f"the folder {path} holds no weights: neither {' nor '.join(_FILES)} is in it.")
-    return found
 
 
 def _pretrained(known: Architecture, backbone: str, weights: str) -> nn.Module:

@@ -1,0 +1,89 @@
+"""The numbers of each held-out domain, behind the mean that a table shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clipbench.compare import Comparison
+from clipbench.held_out import by_domain, means
+from clipbench.metrics import METRICS
+from clipbench.report.numbers import decimals_of, side_text
+from clipbench.stats import Side, side_of
+
+_BESIDE = ("unknown_accuracy", "h_score")
+"""What ODG-CLIP's label space measures beside the accuracy on the known classes."""
+
+
+def domain_sides(cell: Comparison) -> dict[str, Side]:
+    """Mean and spread of each held-out domain; empty where none is held out."""
+    found = cell.measured.by_domain if cell.measured else {}
+    return {name: side_of(list(values.values())) for name, values in found.items() if values}
+
+
+def beside(cell: Comparison) -> dict[str, Mapping[str, Mapping[int, float]]]:
+    """Further metrics of the same runs: by name, held-out domain and seed."""
+    if cell.measured is None:
+        return {}
+    counted = cell.measured.by_domain
+    runs = [r for r in cell.measured.records if r.seed in counted.get(r.protocol.test_domain or "", {})]
+    return {
+        name: by_domain(runs, METRICS[name].read)
+        for name in _BESIDE
+        if runs and all(name in run.metrics for run in runs)
+    }
+
+
+def as_values(cell: Comparison) -> dict[str, Any]:
+    """Plain values for JSON; nothing where no domain is held out."""
+    if cell.measured is None or not cell.measured.by_domain:
+        return {}
+    due = tuple(cell.measured.by_domain)
+    domains = {name: _values(numbers) for name, numbers in cell.measured.by_domain.items()}
+    more = {
+        name: _values(means(numbers, due)) | {"by_domain": {d: _values(numbers[d]) for d in due}}
+        for name, numbers in beside(cell).items()
+    }
+    return {"by_domain": domains, "lacking": cell.measured.lacking, **more}
+
+
+def _values(numbers: Mapping[int, float]) -> dict[str, Any]:
+    side = side_of(list(numbers.values())) if numbers else None
+    return {
+        "mean": side.mean if side else None,
+        "std": side.std if side else None,
+        "values": {str(seed): value for seed, value in sorted(numbers.items())},
+    }
+
+
+def markdown(cells: Sequence[Comparison]) -> str:
+    """One table per column of the printed table: methods down, held-out domains across, their mean last."""
+    columns: dict[str, list[Comparison]] = {}
+    for cell in cells:
+        if domain_sides(cell):
+            columns.setdefault(cell.cell.column.printed, []).append(cell)
+    return "".join(_section(name, group) for name, group in columns.items())
+
+
+def _section(name: str, cells: Sequence[Comparison]) -> str:
+    domains = list(dict.fromkeys(d for c in cells for d in domain_sides(c)))
+    rows = [line for cell in cells for line in _rows(cell, domains)]
+    lines = ["| " + " | ".join(line) + " |" for line in [["", *domains, "mean"], *rows]]
+    lines.insert(1, "|" + " --- |" * (len(domains) + 2))
+    return f"\n## {name} by held-out domain\n\n" + "\n".join(lines) + "\n"
+
+
+def _rows(cell: Comparison, domains: Sequence[str]) -> list[list[str]]:
+    """The accuracy of each domain, and a line for each further metric."""
+    assert cell.measured is not None  # noqa: S101 - it has domains
+    rows = [_row(cell.cell.row.printed, cell, cell.measured.by_domain, domains)]
+    for name, numbers in beside(cell).items():
+        rows.append(_row(f"{cell.cell.row.printed}: {METRICS[name].label}", cell, numbers, domains))
+    return rows
+
+
+def _row(label: str, cell: Comparison, numbers: Mapping[str, Mapping[int, float]], domains: Sequence[str]) -> list[str]:
+    whole = means(numbers, domains)
+    values = [*(numbers.get(domain, {}) for domain in domains), whole]
+    decimals = decimals_of(cell)
+    return [label, *(side_text(side_of(list(v.values())), decimals) if v else "" for v in values)]

@@ -1,0 +1,66 @@
+"""Measured numbers as text, the signs behind them, and what the signs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clipbench.compare import Comparison
+from clipbench.spec import Experiment
+from clipbench.stats import Side
+
+MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
+"""Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""
+
+
+def measured_text(cell: Comparison) -> str:
+    """``51.04 ± 0.29 (2)†``: mean, sample standard deviation, number of runs, and a sign where it does not compare."""
+    if cell.measured is None:
+        return ""
+    mark = MARKS["not comparable"] if cell.measured.not_comparable else MARKS.get(cell.verdict, "")
+    if cell.ours is None:
+        return mark
+    if cell.measured.exact:
+        return f"{cell.ours.mean:.{decimals_of(cell)}f}{mark}"
+    return side_text(cell.ours, decimals_of(cell)) + mark
+
+
+def side_text(side: Side, decimals: int) -> str:
+    """``51.04 ± 0.29 (2)``."""
+    spread = f" ± {side.std:.{decimals}f}" if side.std is not None else ""
+    return f"{side.mean:.{decimals}f}{spread} ({side.n})"
+
+
+def decimals_of(cell: Comparison) -> int:
+    """As many as are printed, two at least."""
+    return max(cell.published.decimals or 0, 2) if cell.published else 2
+
+
+def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
+    """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers."""
+    measured = [c.measured for c in cells if c.measured]
+    said: dict[str, list[str]] = {
+        "† not comparable with the paper: ": [reason for m in measured for reason in m.not_comparable],
+        "‡ incomplete: ": [c.reason for c in cells if c.verdict == "incomplete"],
+        "Without all held-out domains, and not averaged in: ": [
+            f"{c.cell.row.id}/{c.cell.column.id}: {c.measured.lacking}"
+            for c in cells
+            if c.measured and c.measured.lacking and c.verdict != "incomplete"
+        ],
+        "Collapsed: ": [m.collapsed for m in measured if m.collapsed],
+    }
+    notes = [f"{what}{'; '.join(dict.fromkeys(reasons))}." for what, reasons in said.items() if reasons]
+    if any(MARKS["quoted"] in measured_text(c) for c in cells):
+        notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
+    if any(m.by_domain for m in measured):
+        notes.append("A measured number is the mean over the held-out domains; runs are counted by seed.")
+    return [*notes, *_cautions(experiment)]
+
+
+def _cautions(experiment: Experiment) -> list[str]:
+    """What the registry says of printed numbers, with the rows and columns that it speaks of."""
+    return [
+        f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {caution.says}."
+        for caution in experiment.cautions
+        for rows in [[experiment.row(name).printed for name in caution.rows]]
+        for columns in [[experiment.column(name).printed for name in caution.columns]]
+    ]

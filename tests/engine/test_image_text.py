@@ -1,0 +1,211 @@
+"""The image-text task against plain open_clip, and training against CLIP-LoRA's and CLIP-DoRA's loop by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
+from passes_for_tests import curve, place, predictions
+
+from clipbench.data.load import image_set
+from clipbench.data.splits import split
+from clipbench.engine import features, passes
+from clipbench.engine.loop import Loop, State
+from clipbench.engine.passes import run_pass
+from clipbench.models.tiny import load_tiny
+from clipbench.store import Draft
+
+SEEDS = (1, 2, 3)
+DROPOUT = {"adapter_dropout": 0.25}
+
+
+def test_zero_shot_is_plain_open_clip(tmp_path: Path) -> None:
+    """Predictions equal: 77 tokens, both towers' own encode functions, cosine x 100."""
+    from PIL import Image
+
+    (run,) = few_shot("zero-shot")
+    (draft,) = run_pass([run], place(tmp_path)).drafts
+    images = image_set(run.run.protocol, tmp_path)
+    parts = split(images, run.run.protocol, 1)
+    model = load_tiny()
+    with torch.no_grad():
+        pictures = [TEST_VIEW(Image.open(images.root / images.files[i]).convert("RGB")) for i in parts.test]
+        prompts = open_clip.tokenize([f"a photo of a {name}." for name in images.prompt_names], 77)
+        image = model.encode_image(torch.stack(pictures), normalize=True)
+        logits = 100 * image @ model.encode_text(prompts, normalize=True).T
+    assert predictions(draft).tolist() == logits.argmax(dim=1).tolist()
+    right = logits.argmax(dim=1) == torch.tensor([images.labels[i] for i in parts.test])
+    assert draft.record.metrics["accuracy"] == pytest.approx(100 * right.double().mean().item())
+    assert len(set(predictions(draft).tolist())) > 3  # it tells images apart, so equality says something
+    assert draft.record.history[-1].train_loss is None
+
+
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lora": ("clip-lora-1shot", {}),
+    "lora, short last batch": ("clip-lora-1shot", {"batch_size": 3}),
+    "lora, 4 shots": ("clip-lora-4shot", {"steps_per_shot": 3}),
+    "lora, alpha/r": ("clip-lora-1shot", {"scaling": "alpha/r"}),
+    "dora": ("clip-dora-1shot", {}),
+    "dora, magnitudes spared": ("clip-dora-1shot", {"decay_magnitude": False, "weight_decay": 5.0}),
+    "dora, magnitudes decayed": ("clip-dora-1shot", {"decay_magnitude": True, "weight_decay": 5.0}),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_training_is_the_loop_as_anyone_would_write_it(case: str, tmp_path: Path) -> None:
+    """Loss of every step to 1e-4 at first and 1e-3 at the end (Adam amplifies last bits); predictions equal."""
+    row, fields = RUNS[case]
+    (run,) = few_shot(row, (3,), adapter_dropout=0.0, lr=2e-3, **({"steps_per_shot": 12} | fields))
+    (draft,) = run_pass([run], place(tmp_path)).drafts
+    plain = PlainRun(run.run.protocol, 3, tmp_path)
+    due, found = plain.train(), step_losses(draft)
+    assert len(found) == len(due) == 12
+    np.testing.assert_allclose(found[:4], due[:4], rtol=1e-4)
+    np.testing.assert_allclose(found, due, rtol=1e-3)
+    assert predictions(draft).tolist() == plain.predictions()
+
+
+def test_sparing_the_magnitudes_makes_a_difference(tmp_path: Path) -> None:
+    last = []
+    for decayed in (True, False):
+        fields = {"decay_magnitude": decayed, "weight_decay": 5.0, "adapter_dropout": 0.0}
+        (draft,) = run_pass(few_shot("clip-dora-1shot", (1,), **fields), place(tmp_path)).drafts
+        last.append(step_losses(draft))
+    assert last[0][0] == last[1][0]
+    assert last[0][-1] != pytest.approx(last[1][-1], rel=1e-4)
+
+
+@pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot", "linear-probe-1shot"])
+def test_three_seeds_in_one_pass_are_three_passes(row: str, tmp_path: Path) -> None:
+    """Losses to 1e-5 of separate runs, predictions equal, with dropout in both towers."""
+    fields = {} if row.startswith("linear") else DROPOUT
+    together = run_pass(few_shot(row, SEEDS, **fields), place(tmp_path)).drafts
+    for seed, draft in zip(SEEDS, together, strict=True):
+        (alone,) = run_pass(few_shot(row, (seed,), **fields), place(tmp_path)).drafts
+        assert draft.record.id == alone.record.id
+        assert draft.record.data == alone.record.data
+        assert draft.record.model == alone.record.model
+        np.testing.assert_allclose(step_losses(draft), step_losses(alone), rtol=1e-5)
+        np.testing.assert_array_equal(predictions(draft), predictions(alone))
+    assert len({step_losses(draft)[-1] for draft in together}) == 3  # the seeds do differ
+
+
+@pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot"])
+def test_dropout_reaches_both_towers(row: str, tmp_path: Path) -> None:
+    losses = [
+        step_losses(run_pass(few_shot(row, towers=towers, adapter_dropout=rate), place(tmp_path)).drafts[0])
+        for towers in ("vision", "text")
+        for rate in (0.0, 0.25)
+    ]
+    assert all(loss[0] == pytest.approx(losses[0][0], rel=1e-5) for loss in losses)  # B is zero yet
+    assert losses[0][-1] != pytest.approx(losses[1][-1], rel=1e-4)
+    assert losses[2][-1] != pytest.approx(losses[3][-1], rel=1e-4)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot", "linear-probe-1shot"])
+def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = few_shot(row, (1, 2), **({} if row.startswith("linear") else DROPOUT), batch_size=3)
+    due = run_pass(group, place(tmp_path / "whole")).drafts
+    where = place(tmp_path / "cut", checkpoint_seconds=0.0)
+    save = passes.Checkpoint.maybe_save
+
+    def save_and_die(self: Any, loop: Loop, state: State) -> None:
+        save(self, loop, state)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(passes.Checkpoint, "maybe_save", save_and_die)
+        with pytest.raises(KilledError):
+            run_pass(group, where)
+    found = run_pass(group, where).drafts
+    assert [curve(d) for d in found] == [curve(d) for d in due]
+    assert [d.files for d in found] == [d.files for d in due]
+    assert [d.record.metrics for d in found] == [d.record.metrics for d in due]
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten images and batches of 32 (EuroSAT at one shot): every step sees all ten, as CLIP-LoRA's loader gives them."""
+    sizes = _batch_sizes(monkeypatch)
+    (draft,) = run_pass(few_shot(batch_size=32), place(tmp_path)).drafts
+    count = draft.record.data.train_images
+    assert sizes == [count] * 6
+    assert len(step_losses(draft)) == 6
+
+
+def test_the_last_batch_is_kept_and_training_ends_within_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = _batch_sizes(monkeypatch)
+    (draft,) = run_pass(few_shot(batch_size=3, steps_per_shot=8), place(tmp_path)).drafts
+    count = draft.record.data.train_images
+    epoch = [3] * (count // 3) + [count % 3]
+    assert sizes == (epoch * 8)[:8]
+    assert count % 3 != 0
+    assert draft.record.history[-1].step == 8
+
+
+def _batch_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images of every training step from here on."""
+    sizes, step = list[int](), Loop._step
+
+    def counted(self: Loop, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        assert len(inputs) == labels.numel()
+        sizes.append(len(inputs))
+        return step(self, inputs, labels)
+
+    monkeypatch.setattr(Loop, "_step", counted)
+    return sizes
+
+
+def _encoded(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Sequence[int] = (1,)) -> tuple[Draft, int]:
+    """A pass, and how many images went through the tower."""
+    with monkeypatch.context() as patch:
+        counted = [0]
+        encode = features.Images.batch
+
+        def batch(self: Any, index: torch.Tensor, view: torch.Tensor | None = None) -> torch.Tensor:
+            counted[0] += len(index)
+            return encode(self, index, view)
+
+        patch.setattr(features.Images, "batch", batch)
+        (draft,) = run_pass(few_shot(row, seeds), place(folder)).drafts
+    return draft, counted[0]
+
+
+@pytest.mark.parametrize("row", ["zero-shot", "linear-probe-1shot"])
+def test_frozen_features_are_reused_from_disk(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    first, once = _encoded(row, tmp_path, monkeypatch)
+    files = sorted((tmp_path / "cache" / "features").iterdir())
+    assert once > 0
+    assert files
+    again, twice = _encoded(row, tmp_path, monkeypatch)
+    assert twice == 0
+    assert again.files == first.files
+    assert again.record.metrics == first.record.metrics
+    files[0].write_bytes(files[0].read_bytes()[:-50])  # torn by a crash
+    third, some = _encoded(row, tmp_path, monkeypatch)
+    assert 0 < some <= once
+    assert third.files == first.files
+    assert sorted((tmp_path / "cache" / "features").iterdir()) == files
+    assert _encoded(row, tmp_path, monkeypatch)[1] == 0  # mended
+
+
+def test_zero_shot_and_probe_share_their_test_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    zero, tested = _encoded("zero-shot", tmp_path, monkeypatch)
+    _, more = _encoded("linear-probe-1shot", tmp_path, monkeypatch)
+    _, afresh = _encoded("zero-shot", tmp_path, monkeypatch)
+    assert tested == zero.record.data.test_images
+    assert afresh == 0
+    assert more > 0
