@@ -20,8 +20,8 @@ _ANY = object()
 # of the protocol that no code reads would be a number with a false label.
 _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("profile", "method", "backbone", "weights", "dataset", "limit"), (_ANY,)),
-    "task": ("linear-head", "image-text"),
-    "split_rule": ("stratified-fraction", "coop", "clip-lora", "leave-one-domain-out"),
+    "task": ("linear-head", "image-text", "segmentation"),
+    "split_rule": ("stratified-fraction", "coop", "clip-lora", "leave-one-domain-out", "official"),
     **dict.fromkeys(("test_domain", "train_part", "test_part", "label_space"), (_ANY,)),
     "domain_sampling": ("pooled",),
     "step_budget": ("schedule",),
@@ -33,24 +33,30 @@ _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("template", "logit_scale", "crop_scale"), (_ANY,)),
     "class_names": ("catalogue", "digits-in-words"),
     **dict.fromkeys(("hflip", "vflip", "flip_mode"), (_ANY,)),
+    "prompt_type": tuple(f"p{number}" for number in range(10)),
     "pooling": ("patch-mean", "token-mean", "patch-mean-pre-norm", "cls", "backbone"),
     "batch_norm": ("frozen",),
     "drop_path": (0.0,),
     **dict.fromkeys(("head_bias", "head_init", "head_dropout"), (_ANY,)),
     **dict.fromkeys(("rank", "alpha", "scaling", "adapter_dropout", "detach_norm", "dora_dropout"), (_ANY,)),
-    "targets": ("qkv", "qkvo", "qv", "all-linear", "attention", "attention+mixer"),
-    "towers": ("vision", "text", "both"),
+    "targets": ("qkv", "qkvo", "qv", "qkv+mlp", "all-linear", "attention", "attention+mixer"),
+    "towers": ("vision", "text", "both", "all"),
+    "also_trained": ("up-convolution",),
+    "encoder_gradient": (True, False),
     "adapter_init": ("kaiming-uniform-sqrt5",),
     "norm_axis": ("output",),
     "decay_magnitude": (True, False),
     "optimiser": ("adamw",),
     **dict.fromkeys(("lr", "lr_min", "weight_decay", "betas", "eps"), (_ANY,)),
-    "schedule": ("cosine", "constant"),
+    "schedule": ("cosine", "constant", "plateau"),
+    **dict.fromkeys(("patience", "schedule_factor", "min_delta", "early_stop", "gradient_clip"), (_ANY,)),
     **dict.fromkeys(("schedule_step", "epochs", "steps_per_shot", "batch_size", "drop_last", "precision"), (_ANY,)),
-    "loss": ("cross-entropy",),
+    "loss": ("cross-entropy", "dice", "dice+bce", "dice+bce-on-sigmoid"),
     "tested": ("last",),
-    "selection": ("last", "best-test"),
+    "selection": ("last", "best-test", "best-val"),
 }
+_OF_SEGMENTATION = ("prompt_type", "also_trained", "encoder_gradient")
+"""Fields that no other task reads."""
 
 
 def why_not(resolved: Resolved) -> str | None:
@@ -65,6 +71,8 @@ def _gap(protocol: Protocol) -> str | None:
         allowed = _IMPLEMENTED.get(name, ())
         if value not in allowed and _ANY not in allowed:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
+    if reason := _other_task(protocol):
+        return reason
     if protocol.dataset not in known_datasets() and "@" not in (protocol.dataset or ""):
         return f"no reader for the data set {protocol.dataset} yet"
     own = "@" in (protocol.dataset or "")
@@ -72,6 +80,22 @@ def _gap(protocol: Protocol) -> str | None:
         return reason
     if protocol.profile == "smoke" and not own and protocol.dataset not in _generated():
         return "no generated subset of this data set: the smoke profile has two or three of each kind"
+    return None
+
+
+def _other_task(protocol: Protocol) -> str | None:
+    """Why a field does not go with the task, or a prompt not with the data set."""
+    segments = protocol.task == "segmentation"
+    if protocol.loss is not None and segments == (protocol.loss == "cross-entropy"):
+        return f"the loss {protocol.loss} is none of the task {protocol.task}"
+    for name in () if segments else _OF_SEGMENTATION:
+        if getattr(protocol, name) is not None:
+            return f"{name.replace('_', ' ')} is a field of segmentation, not of the task {protocol.task}"
+    if not segments or protocol.dataset not in known_datasets():
+        return None
+    prompts = entry(protocol.dataset or "").reading.get("prompts")
+    if prompts and protocol.prompt_type not in prompts:
+        return f"{protocol.dataset} has no prompt {protocol.prompt_type}, only {prompts[0]} to {prompts[-1]}"
     return None
 
 

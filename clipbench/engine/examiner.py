@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from clipbench.data.splits import Split
@@ -56,13 +57,16 @@ class Reader(Interface):
 
 
 class ByClass:
-    """One class per image: logits ``[R, B, C]``, labels ``[N]`` of all images; the score is the accuracy."""
+    """One class per image: logits ``[R, B, C]``, labels ``[N]`` of all images.
+
+    The score is the accuracy, over the images of the ``known`` classes where there are others.
+    """
 
     rows: int = 256
-    score: ClassVar[str] = "accuracy"
+    score: str = "accuracy"
 
-    def __init__(self, source: Reader, labels: Tensor) -> None:
-        self._source, self._labels = source, labels
+    def __init__(self, source: Reader, labels: Tensor, known: Sequence[int] = ()) -> None:
+        self._source, self._labels, self._known = source, labels, torch.tensor(list(known), dtype=torch.long)
 
     def inputs(self, index: Tensor, part: str, epoch: int) -> Tensor:  # noqa: ARG002
         """Network inputs ``[R*B, ...]``."""
@@ -78,14 +82,16 @@ class ByClass:
 
     def scores(self, predictions: Tensor, index: Tensor) -> list[float]:
         """Accuracy of each replica in percent."""
-        right: list[float] = (predictions == self._labels[index]).double().mean(dim=1).mul(100.0).tolist()
-        return right
+        truth = self._labels[index]
+        counted = torch.isin(truth, self._known) if len(self._known) else torch.ones_like(truth, dtype=torch.bool)
+        right = (predictions == truth) & counted
+        return [100.0 * float(r[c].double().mean()) for r, c in zip(right, counted, strict=True)]
 
     def results(self, predictions: Tensor, cut: Split) -> Results:
         """Accuracies; labels and predictions as a file."""
         labels, found = self._labels[list(cut.test)].numpy(), predictions.numpy()
         arrays = {"labels": labels.astype(np.uint16), "predictions": found.astype(np.uint16)}
-        return Results(class_metrics(labels, found), {"predictions.npz": npz(arrays)})
+        return Results(class_metrics(labels, found, cut.known), {"predictions.npz": npz(arrays)})
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -2,13 +2,14 @@
 
 Each replica has its own images, data order, augmentation and dropout streams, parameters and optimiser state. The
 losses are summed, so that every replica's parameters get the gradient of their own loss alone; AdamW acts element by
-element, so that one optimiser serves all of them without mixing anything.
+element, so that one optimiser serves all of them without mixing anything. What follows the validation images (plateau
+schedule, early stop, best epoch) or clips a gradient trains one seed at a time.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as Interface
@@ -16,15 +17,16 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
-from clipbench.budget import budget
+from clipbench.budget import budget, images_trained
 from clipbench.engine.device import autocast
+from clipbench.engine.examiner import ByClass, Examiner
 from clipbench.engine.schedule import learning_rate
+from clipbench.engine.stepper import Stepper
 from clipbench.engine.views import EpochPlan, batches, epoch_order
+from clipbench.engine.watch import Watch, trains_alone, watches
+from clipbench.errors import UserError
 from clipbench.record import Epoch
 from clipbench.spec import Protocol
-
-_TEST_BATCH = 256
-"""Test images per forward pass, over all replicas."""
 
 
 class Source(Interface):
@@ -33,25 +35,30 @@ class Source(Interface):
     def batch(self, index: Tensor) -> Tensor:
         """Network inputs of ``index`` ``[B]`` in the test view."""
 
-    def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
+    def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Any]:
         """Network inputs ``[R*B, ...]`` of every batch of the epochs, one after the other."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Train and test indices of each replica, ``[R, n]`` and ``[R, t]``, and the label of every image ``[N]``."""
+    """Train, test and validation indices of each replica, ``[R, n]``, and the label of every image ``[N]``.
+
+    ``known`` are the classes whose images are scored; all of them where it is empty.
+    """
 
     train: Tensor
     test: Tensor
     labels: Tensor
+    val: Tensor = field(default_factory=lambda: torch.zeros(1, 0, dtype=torch.long))
+    known: Sequence[int] = ()
 
 
 @dataclass
 class State:
     """What training has come to: a checkpoint holds exactly this, and the parameters.
 
-    ``predictions`` holds one ``[R, t]`` for each line of the history that has an accuracy; ``losses`` ``[R, s]`` the
-    training loss of every step so far.
+    ``predictions`` holds one ``[R, t, ...]`` for each test: of each line of the history that has an accuracy, or of the
+    best epoch; ``losses`` ``[R, s]`` the training loss of every step so far.
     """
 
     epoch: int = 0
@@ -70,14 +77,27 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised: loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``; what weight decay spares."""
+    """What is minimised: loss ``[R]`` of logits and truth ``[R, B, ...]``; what weight decay spares."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
     undecayed: Sequence[nn.Parameter] = ()
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What a model was found to do: predictions ``[R, t, ...]``, scores in percent, and on ``val`` losses, ``[R]``."""
+
+    predictions: Tensor
+    scores: Sequence[float]
+    losses: Sequence[float]
+
+
 class Loop:
-    """Trains ``model`` (inputs ``[R*B, ...]`` to logits ``[R, B, C]``) on ``parts`` by the protocol."""
+    """Trains ``model`` (inputs ``[R*B, ...]`` to logits ``[R, B, ...]``) on ``parts`` by the protocol.
+
+    ``examiner`` knows the truth and measures; by default it is that of one label per image. Raises ``UserError`` for
+    several seeds, or no validation images, where the protocol asks for one seed or for some images.
+    """
 
     def __init__(
         self,
@@ -88,19 +108,17 @@ class Loop:
         seeds: Sequence[int],
         device: torch.device,
         objective: Objective,
+        examiner: Examiner | None = None,
     ) -> None:
+        _check(protocol, seeds, parts)
         self._model, self._source, self._parts = model, source, parts
         self._protocol, self._seeds, self._device = protocol, tuple(seeds), device
+        self._examiner: Examiner = examiner or ByClass(source, parts.labels, parts.known)
         self._loss, self._losses = objective.loss, list[Tensor]()
         self._slices = batches(parts.train.shape[1], protocol.batch_size or 32, drop_last=bool(protocol.drop_last))
         self._budget = budget(protocol, parts.train.shape[1])
-        self.optimizer = torch.optim.AdamW(
-            _groups(model, objective.undecayed, protocol.weight_decay or 0.0),
-            lr=protocol.lr or 0.0,
-            betas=_pair(protocol.betas),
-            eps=protocol.eps or 1e-8,
-        )
-        self._scaler = torch.amp.GradScaler(device.type, enabled=protocol.precision == "fp16")
+        self._stepper = Stepper(model, objective.undecayed, protocol, device)
+        self._watch = Watch(protocol) if watches(protocol) and self._budget.steps else None
 
     def run(self, state: State, start_epoch: Callable[[int], None], hooks: Hooks) -> State:
         """Train from ``state`` to the end, testing when the protocol says. ``start_epoch`` restarts random streams."""
@@ -117,6 +135,7 @@ class Loop:
                 self._add_line(state, began, hooks)
                 began = time.perf_counter()
             hooks.epoch_end(state)
+        self._finish(state, hooks)
         return state
 
     def settle(self, state: State) -> None:
@@ -127,23 +146,36 @@ class Loop:
             self._losses = []
 
     def checkpoint(self) -> dict[str, Any]:
-        """Parameters that are trained, optimiser and loss scale; everything else follows from the protocol."""
-        trained = {name: p.detach() for name, p in self._model.named_parameters() if p.requires_grad}
-        return {"parameters": trained, "optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        """Parameters that are trained, optimiser, loss scale, and what the validation images have decided.
+
+        Everything else follows from the protocol.
+        """
+        trained = {name: p.detach() for name, p in self._trained().items()}
+        watched = {} if self._watch is None else {"watch": self._watch.state()}
+        return {"parameters": trained, **self._stepper.state(), **watched}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take up a checkpoint of the same pass."""
-        trained = {name: p for name, p in self._model.named_parameters() if p.requires_grad}
-        with torch.no_grad():
-            for name, value in saved["parameters"].items():
-                trained[name].copy_(value)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self._scaler.load_state_dict(saved["scaler"])
+        self._put(saved["parameters"])
+        self._stepper.restore(saved)
+        if self._watch is not None:
+            self._watch.restore(saved["watch"])
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+
+    @torch.no_grad()
+    def _put(self, values: Mapping[str, Tensor]) -> None:
+        trained = self._trained()
+        for name, value in values.items():
+            trained[name].copy_(value)
 
     def _plans(self, start: int) -> Iterator[EpochPlan]:
-        """Epoch after epoch: who sees what when. The last one ends with the budget."""
+        """Epoch after epoch: who sees what when. The last one ends with the budget, or struck the early stop."""
         count = self._parts.train.shape[1]
         for epoch in range(start, self._budget.epochs):
+            if self._watch is not None and self._watch.ended:
+                return
             orders = torch.stack([epoch_order(seed, epoch, count) for seed in self._seeds])
             left = self._budget.steps - epoch * len(self._slices)
             yield EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
@@ -151,37 +183,61 @@ class Loop:
     def _train_epoch(self, plan: EpochPlan, inputs: Iterator[Tensor], hooks: Hooks) -> None:
         """The steps of one epoch; what they lost stays on the device, as reading it would stall a GPU."""
         self._model.train()
-        labels = self._parts.labels[plan.order].to(self._device)
         for step, part in enumerate(plan.parts, start=plan.epoch * len(self._slices)):
-            self._set_rate(step)
-            self._losses.append(self._step(next(inputs), labels[:, part]))
-            hooks.advance(labels[:, part].numel())
+            index = plan.order[:, part]
+            losses = self._loss(self._logits(next(inputs)), self._examiner.truth(index).to(self._device))
+            self._stepper.step(losses, self._rate(step))
+            self._losses.append(losses.detach())
+            hooks.advance(index.numel())
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """One optimiser step on inputs ``[R*B, ...]`` with labels ``[R, B]``; the loss of each replica ``[R]``."""
+    def _logits(self, inputs: Any) -> Tensor:
+        """Logits ``[R, B, ...]``, float32, of inputs ``[R*B, ...]``."""
         with autocast(self._device, self._protocol.precision or "fp32"):
-            logits = self._model(inputs)
-        losses = self._loss(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(losses.sum()))
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        return losses.detach()
+            logits: Tensor = self._model(inputs)
+        return logits.float()
 
     def _add_line(self, state: State, began: float, hooks: Hooks) -> None:
-        """One history line per replica: the loss since the last line, and the accuracy where the protocol tests."""
+        """One history line per replica: the loss since the last line, and what the protocol tests or validates."""
         self.settle(state)
         trained = time.perf_counter()
         step = min(state.epoch * len(self._slices), self._budget.steps)
-        scores: list[float | None] = [None] * len(self._seeds)
-        if self._protocol.tested != "last" or step == self._budget.steps:
+        rate = self._rate(step - 1)
+        validated = self._validated(state.epoch, hooks)
+        scores: Sequence[float | None] = [None] * len(self._seeds)
+        if not self._tests_best and (self._protocol.tested != "last" or step == self._budget.steps):
             scores = self._tested(state, hooks)
-        since = state.history[-1][0].step if state.history else 0
-        means = self._mean_losses(state, since)
-        rate, seconds = self._rate(step - 1), (trained - began, time.perf_counter() - trained)
+        means = self._mean_losses(state, state.history[-1][0].step if state.history else 0)
+        seconds = trained - began, time.perf_counter() - trained
         state.history.append(
-            [Epoch(state.epoch, step, loss, rate, score, *seconds) for loss, score in zip(means, scores, strict=True)]
+            [
+                Epoch(state.epoch, step, loss, rate, score, *seconds, *val)
+                for loss, score, val in zip(means, scores, validated, strict=True)
+            ]
         )
+
+    @property
+    def _tests_best(self) -> bool:
+        """Whether the test waits for the end, when the best epoch is known."""
+        return self._watch is not None and self._protocol.selection == "best-val"
+
+    def _validated(self, epoch: int, hooks: Hooks) -> list[tuple[float | None, float | None]]:
+        """Validation loss and score of each replica after an epoch, where the protocol looks at them."""
+        if self._watch is None:
+            return [(None, None)] * len(self._seeds)
+        found = self._examine("val", epoch, hooks)
+        self._watch.step(epoch, found.losses[0], found.scores[0], self._trained())
+        return [(loss, score) for loss, score in zip(found.losses, found.scores, strict=True)]
+
+    def _finish(self, state: State, hooks: Hooks) -> None:
+        """Test the best epoch where the protocol wants it; what an early stop has saved counts as done."""
+        left = self._budget.steps - state.epoch * len(self._slices)
+        hooks.advance(len(self._seeds) * images_trained(self._protocol, self._parts.train.shape[1], max(left, 0)))
+        if self._watch is not None and self._tests_best:
+            self._put(self._watch.best)
+            self._tested(state, hooks)
+        elif not state.predictions:
+            # An early stop without a best epoch: the last one is tested.
+            self._tested(state, hooks)
 
     def _mean_losses(self, state: State, since: int) -> list[float]:
         """Mean loss ``[R]`` over the images seen from step ``since`` on: a short batch counts less."""
@@ -198,47 +254,36 @@ class Loop:
         seconds = time.perf_counter() - began
         state.history.append([Epoch(0, 0, None, 0.0, score, 0.0, seconds) for score in scores])
 
-    def _tested(self, state: State, hooks: Hooks) -> list[float | None]:
-        """Accuracy of each replica in percent; its predictions go into the state."""
-        predicted = self._predict(hooks)
-        state.predictions.append(predicted)
-        truth = self._parts.labels[self._parts.test]
-        scores: list[float | None] = (predicted == truth).double().mean(dim=1).mul(100.0).tolist()
-        return scores
+    def _tested(self, state: State, hooks: Hooks) -> Sequence[float]:
+        """The score of each replica in percent; its predictions go into the state."""
+        found = self._examine("test", 0, hooks)
+        state.predictions.append(found.predictions)
+        return found.scores
 
     @torch.no_grad()
-    def _predict(self, hooks: Hooks) -> Tensor:
-        """Predicted classes ``[R, t]`` of each replica's test images."""
+    def _examine(self, part: str, epoch: int, hooks: Hooks) -> Examined:
+        """The model on each replica's images of ``val`` or ``test``; the loss is taken of the former alone."""
         self._model.eval()
-        parts = []
-        for index in torch.split(self._parts.test, max(_TEST_BATCH // len(self._seeds), 1), dim=1):
-            inputs = self._source.batch(index.flatten())
-            with autocast(self._device, self._protocol.precision or "fp32"):
-                logits = self._model(inputs)
-            parts.append(logits.float().argmax(dim=-1))
-            hooks.advance(index.numel())
-        return torch.cat(parts, dim=1).cpu()
+        index: Tensor = getattr(self._parts, part)
+        predictions, losses = [], torch.zeros(len(self._seeds))
+        for some in torch.split(index, max(self._examiner.rows // len(self._seeds), 1), dim=1):
+            logits = self._logits(self._examiner.inputs(some, part, epoch))
+            predictions.append(self._examiner.predicted(logits))
+            if part == "val":
+                truth = self._examiner.truth(some).to(self._device)
+                losses += self._loss(logits, truth).cpu() * (some.shape[1] / index.shape[1])
+            # Validation images are not part of the count, but they keep the claim alive.
+            hooks.advance(some.numel() if part == "test" else 0)
+        found = torch.cat(predictions, dim=1).cpu()
+        return Examined(found, self._examiner.scores(found, index), losses.tolist())
 
     def _rate(self, step: int) -> float:
-        return learning_rate(self._protocol, step, self._budget)
-
-    def _set_rate(self, step: int) -> None:
-        rate = self._rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        watched = None if self._watch is None else self._watch.rate
+        return learning_rate(self._protocol, step, self._budget) if watched is None else watched
 
 
-def _groups(model: nn.Module, undecayed: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """What is trained, with its weight decay; a model of which nothing is trained gets an optimiser of nothing."""
-    spared = {id(p) for p in undecayed}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if id(p) not in spared], "weight_decay": decay},
-        {"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0},
-    ]
-    return groups if spared else groups[:1]
-
-
-def _pair(betas: Sequence[float] | None) -> tuple[float, float]:
-    first, second = betas or (0.9, 0.999)
-    return first, second
+def _check(protocol: Protocol, seeds: Sequence[int], parts: Parts) -> None:
+    if len(seeds) > 1 and trains_alone(protocol):
+        raise UserError("this protocol trains one seed at a time; pass --replicas 1.")
+    if watches(protocol) and parts.train.numel() and not parts.val.numel():
+        raise UserError("the protocol follows validation images, and the split has none.")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import DTypeLike
 from safetensors.torch import save
 from torch import Tensor
 
@@ -16,9 +14,9 @@ from clipbench.collapse import at_chance
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
-from clipbench.engine.class_metrics import class_metrics
+from clipbench.engine.examiner import Examiner, npz
 from clipbench.engine.loop import State
-from clipbench.engine.task import Task
+from clipbench.engine.task import AnyTask
 from clipbench.plan import Planned
 from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
 from clipbench.store import Draft
@@ -48,7 +46,8 @@ class Made:
     """What all records of one pass share, and what each replica has of its own (``kept``: further files)."""
 
     images: ImageSet
-    task: Task
+    task: AnyTask
+    examiner: Examiner
     environment: Environment
     cost: Cost
     kept: Sequence[Mapping[str, bytes]]
@@ -87,7 +86,7 @@ def _lost(state: State, replica: int) -> str | None:
 def _losses(state: State, replica: int) -> dict[str, bytes]:
     if not state.losses.numel():
         return {}
-    return {"losses.npz": _npz(np.float32, losses=state.losses[replica].numpy())}
+    return {"losses.npz": npz({"losses": state.losses[replica].numpy().astype(np.float32)})}
 
 
 def _draft(
@@ -96,11 +95,8 @@ def _draft(
     protocol, images, encoder = planned.run.protocol, made.images, made.task.encoder
     scores = [line.accuracy for line in history if line.accuracy is not None]
     chosen = int(np.argmax(scores)) if protocol.selection == "best-test" else len(scores) - 1
-    truth = np.asarray([images.labels[i] for i in parts.test])
-    predicted = predictions[chosen].numpy()
-    metrics = class_metrics(truth, predicted)
-    if (loss := history[-1].train_loss) is not None:
-        metrics["train_loss"] = loss
+    found = made.examiner.results(predictions[chosen], parts)
+    metrics = {**found.metrics, **_followed(history, made.examiner.score)}
     trainable, total = sizes(made.task)
     record = Record(
         id=planned.run.id,
@@ -125,10 +121,17 @@ def _draft(
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
         files={},
     )
-    return Draft(record, {"predictions.npz": _npz(np.uint16, labels=truth, predictions=predicted)})
+    return Draft(record, found.files)
 
 
-def _trained_state(task: Task, replica: int) -> dict[str, bytes]:
+def _followed(history: Sequence[Epoch], score: str) -> dict[str, float]:
+    """The last training loss, and the best score of the validation images, where there are any."""
+    loss, scores = history[-1].train_loss, [line.val_score for line in history if line.val_score is not None]
+    best = {f"val_{score}": max(scores)} if scores else {}
+    return best if loss is None else {**best, "train_loss": loss}
+
+
+def _trained_state(task: AnyTask, replica: int) -> dict[str, bytes]:
     """What was trained of one replica, for whoever looks into a run that went wrong."""
     shared = task.replicas == 1
     trained = {name: p.detach().cpu() for name, p in task.named_parameters() if p.requires_grad}
@@ -136,16 +139,9 @@ def _trained_state(task: Task, replica: int) -> dict[str, bytes]:
     return {"trained.safetensors": save(tensors)} if tensors else {}
 
 
-def sizes(task: Task) -> tuple[int, int]:
+def sizes(task: AnyTask) -> tuple[int, int]:
     """Trainable and all parameters of one replica, head and adapters included."""
     replicas = task.replicas
     trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in task.parameters() if not p.requires_grad)
     return trained // replicas, trained // replicas + frozen
-
-
-def _npz(kind: DTypeLike, **arrays: np.ndarray) -> bytes:
-    """Arrays as a compressed, pickle-free numpy archive."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **{name: array.astype(kind) for name, array in arrays.items()})
-    return buffer.getvalue()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clipbench.budget import images_trained
 from clipbench.data.images import ImageSet
@@ -22,8 +24,7 @@ from clipbench.engine.outcome import Made, Outcome, outcome
 from clipbench.engine.place import Workplace
 from clipbench.engine.sources import Decoder
 from clipbench.engine.streams import stream_seed
-from clipbench.engine.support import Support
-from clipbench.engine.task import OnFeatures, Task, make_task
+from clipbench.engine.task import AnyTask, Task, make_task
 from clipbench.errors import UserError
 from clipbench.methods import method
 from clipbench.plan import Planned
@@ -39,17 +40,14 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     splits = [split(images, protocol, seed) for seed in seeds]
     parts = _parts(images, splits)
     task = _task(protocol, images, seeds, place)
-    decoder = Decoder(images, task, protocol, place)
-    task.method.begin(task, _support(decoder, parts, len(images.classes)))
-    task.to(place.device)
-    source = decoder.source(parts)
-    objective = Objective(task.method.loss, task.method.undecayed(task.model, protocol))
-    model: nn.Module = OnFeatures(task) if isinstance(source, FeatureBank) else task
-    loop = Loop(model, source, parts, protocol, seeds, place.device, objective)
+    setup = task.setup(Decoder(images, task, protocol, place), parts)
+    objective = Objective(task.loss, task.method.undecayed(task.model, protocol))
+    loop = Loop(setup.model, setup.source, parts, protocol, seeds, place.device, objective, setup.examiner)
     runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
     identity = [*runs, task.encoder.weights_sha256, commit(), str(place.device)]
     checkpoint = Checkpoint(place.checkpoints, identity, place.checkpoint_seconds)
-    seen = [_test_features(task, source, parts, protocol, place)] if features_drawn(group[0]) else []
+    look = _Features(task, setup.source, parts, protocol, place) if features_drawn(group[0]) else None
+    seen = [look.now()] if look else []
 
     def start_epoch(epoch: int) -> None:
         task.method.start_epoch(task.model, [stream_seed(seed, "dropout", epoch) for seed in seeds])
@@ -59,13 +57,13 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
         checkpoint.maybe_save(loop, state)
 
     state = loop.run(checkpoint.restore(loop), start_epoch, Hooks(place.advance, epoch_end))
-    seen += [_test_features(task, source, parts, protocol, place)] if seen else []
+    seen += [look.now()] if look else []
     cost = _cost(protocol, state, time.perf_counter() - began, meter, splits[0])
-    made = Made(images, task, environment(place.device), cost, _kept(seen, parts, images))
+    made = Made(images, task, setup.examiner, environment(place.device), cost, _kept(seen, parts, images))
     return Outcome(*outcome(group, splits, state, made), checkpoint)
 
 
-def _task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], place: Workplace) -> Task:
+def _task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], place: Workplace) -> AnyTask:
     """The protocol's task with its method in place: what is trained has ``requires_grad``, and nothing else."""
     task = make_task(protocol, images, seeds, place.sources)
     way = method(protocol.method or "")
@@ -74,27 +72,24 @@ def _task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], place: Wor
     return task
 
 
-def _support(decoder: Decoder, parts: Parts, classes: int) -> Support:
-    """The training images as a method may look at them: their labels, and features on demand."""
+@dataclass(frozen=True)
+class _Features:
+    """The features that a linear head sees of the test images."""
 
-    def features() -> Tensor:
-        decoder.task.to(decoder.place.device).eval()
-        view = decoder.test_view(parts.train, decoder.protocol.test_transform)
-        bank = FeatureBank().add(view, torch.unique(parts.train), decoder.frozen(), 1, lambda _: None)
-        return bank.batch(parts.train.flatten()).view(*parts.train.shape, -1)
+    task: AnyTask
+    source: Source
+    parts: Parts
+    protocol: Protocol
+    place: Workplace
 
-    return Support(parts.labels[parts.train], features, classes)
+    def now(self) -> Tensor:
+        """Features ``[R, t, D]`` as the model stands."""
+        self.task.eval()
+        return features_of(self._encode, self.source, self.parts.test)
 
-
-def _test_features(task: Task, source: Source, parts: Parts, protocol: Protocol, place: Workplace) -> Tensor:
-    """Features ``[R, t, D]`` that the head sees of the test images now."""
-
-    def encode(inputs: Tensor) -> Tensor:
-        with autocast(place.device, protocol.precision or "fp32"):
-            return inputs if isinstance(source, FeatureBank) else task.features(inputs)
-
-    task.eval()
-    return features_of(encode, source, parts.test)
+    def _encode(self, inputs: Tensor) -> Tensor:
+        with autocast(self.place.device, self.protocol.precision or "fp32"):
+            return inputs if isinstance(self.source, FeatureBank) else cast("Task", self.task).features(inputs)
 
 
 def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[Mapping[str, bytes]]:
@@ -109,14 +104,17 @@ def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[Mappin
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
-    if len({(len(s.train), len(s.test)) for s in splits}) != 1:
+    if len({(len(s.train), len(s.val), len(s.test)) for s in splits}) != 1:
         raise UserError("the seeds' splits differ in size and cannot train in one pass; pass --replicas 1.")
-    train, test = (torch.tensor([list(getattr(s, p)) for s in splits], dtype=torch.long) for p in ("train", "test"))
-    return Parts(train, test, torch.tensor(list(images.labels)))
+    train, test, val = (
+        torch.tensor([list(getattr(s, p)) for s in splits], dtype=torch.long) for p in ("train", "test", "val")
+    )
+    return Parts(train, test, torch.tensor(list(images.labels)), val, splits[0].known)
 
 
 def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, parts: Split) -> Cost:
     replicas = len(state.history[0])
     trained = sum(lines[0].train_seconds for lines in state.history)
-    rate = replicas * images_trained(protocol, len(parts.train)) / max(trained, 1e-9)
+    images = images_trained(protocol, len(parts.train), state.history[-1][0].step)
+    rate = replicas * images / max(trained, 1e-9)
     return Cost(seconds, replicas, meter.peak_memory(), meter.energy(), rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from clipbench.engine.crops import Crops
 from clipbench.engine.features import FeatureBank, Frozen
 from clipbench.engine.loop import Parts, Source
 from clipbench.engine.place import Workplace
-from clipbench.engine.task import Task
+from clipbench.engine.support import Support
+from clipbench.engine.task import AnyTask, Task
 from clipbench.engine.views import EpochPlan, Images
 from clipbench.spec import Protocol
 
@@ -40,7 +42,7 @@ class Decoder:
     """Makes the sources of one pass."""
 
     images: ImageSet
-    task: Task
+    task: AnyTask
     protocol: Protocol
     place: Workplace
 
@@ -57,10 +59,26 @@ class Decoder:
             return Crops(self.images, size, resampling, test)
         return TwoParts(self.test_view(parts.train, self.protocol.train_transform), test)
 
+    def support(self, parts: Parts) -> Support:
+        """The training images as a method may look at them: their labels, and features on demand."""
+
+        def features() -> Tensor:
+            self.task.to(self.place.device).eval()
+            view = self.test_view(parts.train, self.protocol.test_transform)
+            bank = FeatureBank().add(view, torch.unique(parts.train), self.frozen(), 1, _ignore)
+            return bank.batch(parts.train.flatten()).view(*parts.train.shape, -1)
+
+        return Support(parts.labels[parts.train], features, len(self.images.classes))
+
+    @property
+    def size(self) -> int:
+        """Side of the network's inputs."""
+        return self.protocol.image_size or int(self.task.encoder.image_size)
+
     def test_view(self, used: Tensor | None, transform: str | None) -> Images:
         """Images of ``used`` (any shape; None: all), decoded once by a transform without chance."""
         index = None if used is None else torch.unique(used)
-        size, resampling = self.task.encoder.image_size, self.protocol.interpolation or "bicubic"
+        size, resampling = self.size, self.protocol.interpolation or "bicubic"
         chosen = None if index is None else index.tolist()
         pixels = decoded(
             self.images, size, resampling, self.place.tell, transform=transform or "resize", indices=chosen
@@ -70,10 +88,10 @@ class Decoder:
 
     def frozen(self) -> Frozen:
         """The task's frozen features, in the protocol's precision."""
-        precision, device = self.protocol.precision or "fp32", self.place.device
+        precision, device, task = self.protocol.precision or "fp32", self.place.device, cast("Task", self.task)
 
         def encode(batch: Tensor) -> Tensor:
-            return self.task.frozen_features(batch, device, precision)
+            return task.frozen_features(batch, device, precision)
 
         kind = f"{self.protocol.task} {self.protocol.pooling}"
         return Frozen(

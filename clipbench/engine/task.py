@@ -1,38 +1,78 @@
-"""A task: from images to features to logits. The method says what of it is trained, the protocol how."""
+"""A task: from inputs to logits, and who measures them. The method says what of it is trained, the protocol how."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from clipbench.data.images import ImageSet
 from clipbench.engine.device import autocast
+from clipbench.engine.examiner import ByClass, Examiner
+from clipbench.engine.features import FeatureBank
+from clipbench.engine.loop import Parts, Source
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.models.sources import Sources
 from clipbench.spec import Protocol
 
+if TYPE_CHECKING:
+    from clipbench.engine.sources import Decoder
+
 TASKS = {
     "linear-head": "clipbench.engine.linear_head:LinearHeadTask",
     "image-text": "clipbench.engine.image_text:ImageTextTask",
+    "segmentation": "clipbench.engine.segmentation_task:SegmentationTask",
 }
 
 
-class Task(nn.Module):
-    """What a batch of images becomes, for R replicas whose rows follow each other.
+@dataclass(frozen=True)
+class Setup:
+    """What the loop needs of a task in place: the module to train, its batches, and who measures it."""
+
+    model: nn.Module
+    source: Source
+    examiner: Examiner
+
+
+class AnyTask(nn.Module):
+    """What every task has, for R replicas whose rows follow each other.
 
     ``model`` is the pretrained part, which methods adapt; ``encoder`` tells its name, weights, image size and
-    normalisation.
+    normalisation. A call maps what the setup's source gives to logits ``[R, B, ...]``.
     """
 
     model: nn.Module
     encoder: Any
     method: Method
     replicas: int
+
+    def setup(self, decoder: Decoder, parts: Parts) -> Setup:
+        """Go to the device, with the method in place, and say where the batches come from."""
+        raise NotImplementedError
+
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Loss ``[R]`` of logits and truth ``[R, B, ...]``: the method's."""
+        return self.method.loss(logits, truth)
+
+    def start_epoch(self, seeds: Sequence[int], epoch: int) -> None:
+        """Restart the random streams outside the model (a head's dropout)."""
+
+    def check_size(self, side: int | None) -> None:
+        """Raise ``UserError`` for images of a size that the model does not take."""
+        if side != self.encoder.image_size:
+            raise UserError(
+                f"{self.encoder.name} takes {self.encoder.image_size} px images, the protocol says {side}; "
+                f"a --backbone of another size brings its own, other sizes are not implemented."
+            )
+
+
+class Task(AnyTask):
+    """A classification: images become features, and features logits."""
 
     def features(self, images: Tensor) -> Tensor:
         """Features ``[R*B, D]`` of normalised images ``[R*B, 3, S, S]``."""
@@ -42,8 +82,13 @@ class Task(nn.Module):
         """Logits ``[R, B, C]`` of features ``[R*B, D]``."""
         raise NotImplementedError
 
-    def start_epoch(self, seeds: Sequence[int], epoch: int) -> None:
-        """Restart the random streams outside the model (a head's dropout)."""
+    def setup(self, decoder: Decoder, parts: Parts) -> Setup:
+        """Features in place of images where the frozen model sees views that repeat."""
+        self.method.begin(self, decoder.support(parts))
+        self.to(decoder.place.device)
+        source = decoder.source(parts)
+        model = OnFeatures(self) if isinstance(source, FeatureBank) else self
+        return Setup(model, source, ByClass(source, parts.labels, parts.known))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``[R, B, C]`` of normalised images ``[R*B, 3, S, S]``."""
@@ -67,13 +112,9 @@ class OnFeatures(nn.Module):
         return self.task.method.logits(self.task, features)
 
 
-def make_task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], sources: Sources) -> Task:
+def make_task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], sources: Sources) -> AnyTask:
     """The protocol's task with its pretrained model. Raises ``UserError`` for weights that cannot be had."""
     module, _, name = TASKS[protocol.task or ""].partition(":")
-    task: Task = getattr(import_module(module), name)(protocol, images, seeds, sources)
-    if protocol.image_size != task.encoder.image_size:
-        raise UserError(
-            f"{task.encoder.name} takes {task.encoder.image_size} px images, the protocol says {protocol.image_size}; "
-            f"a --backbone of another size brings its own, other sizes are not implemented."
-        )
+    task: AnyTask = getattr(import_module(module), name)(protocol, images, seeds, sources)
+    task.check_size(protocol.image_size)
     return task

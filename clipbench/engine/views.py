@@ -45,8 +45,7 @@ class Images:
         self._pixels = torch.from_numpy(np.asarray(decoded))
         self._row = None if used is None else rows_of(used)
         self.device = device
-        if device.type == "cuda" and self._pixels.nbytes < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self._pixels = self._pixels.to(device)
+        self._pixels = resident(self._pixels, device)
         self._mean = torch.tensor(mean, device=device).mul(255.0).view(1, 3, 1, 1)
         self._std = torch.tensor(std, device=device).mul(255.0).view(1, 3, 1, 1)
 
@@ -63,6 +62,11 @@ class Images:
         images = torch.where((bits & 1).bool(), images.flip(-1), images)
         return torch.where((bits & 2).bool(), images.flip(-2), images)
 
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images ``[B, 3, S, S]`` of ``index`` ``[B]`` as they were decoded, on the CPU."""
+        row = index if self._row is None else self._row[index]
+        return self._pixels[row.to(self._pixels.device)].cpu()
+
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels ``[B, 3, S, S]`` (uint8, anywhere) as the network takes them, on the device."""
         if pixels.device != self.device:
@@ -76,6 +80,13 @@ class Images:
     def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised images ``[R*B, 3, S, S]`` of every batch of the epochs, flipped as each epoch has it."""
         return flipped_batches(self.batch, protocol, seeds, epochs)
+
+
+def resident(pixels: Tensor, device: torch.device) -> Tensor:
+    """The pixels on the GPU where they fit, else where they are."""
+    if device.type == "cuda" and pixels.nbytes < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return pixels.to(device)
+    return pixels
 
 
 def flipped_batches(

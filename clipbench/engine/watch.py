@@ -16,12 +16,9 @@ def watches(protocol: Protocol) -> bool:
     return protocol.schedule == "plateau" or protocol.early_stop is not None or protocol.selection == "best-val"
 
 
-def shares_nothing(protocol: Protocol) -> bool:
-    """Whether its runs need a pass each.
-
-    A rate, an end, a gradient norm or fp16's loss scale of its own is more than one optimiser has for several replicas.
-    """
-    return watches(protocol) or protocol.gradient_clip is not None or protocol.precision == "fp16"
+def trains_alone(protocol: Protocol) -> bool:
+    """Whether its runs need a pass each: one optimiser has one rate, one end and one gradient norm."""
+    return watches(protocol) or protocol.gradient_clip is not None
 
 
 class Watch:

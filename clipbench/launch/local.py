@@ -15,6 +15,7 @@ from clipbench.engine.device import make_deterministic
 from clipbench.engine.outcome import Diverged, Outcome
 from clipbench.engine.passes import run_pass
 from clipbench.engine.place import Workplace
+from clipbench.engine.watch import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.methods import method
 from clipbench.plan import Plan, Planned
@@ -64,8 +65,12 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
 
 
 def replicable(protocol: Protocol) -> bool:
-    """Whether several seeds may share a pass: the method must allow it, and fp16's loss scale would couple them."""
-    return method(protocol.method or "").replicable and protocol.precision != "fp16"
+    """Whether several seeds may share a pass.
+
+    The method must allow it; fp16's loss scale would couple them, and so would a gradient norm or a validation set.
+    """
+    apart = protocol.precision == "fp16" or trains_alone(protocol)
+    return not apart and method(protocol.method or "").replicable
 
 
 class _Worker:
@@ -108,7 +113,7 @@ class _Worker:
             self._progress.say(f"{label(group)}: not run, the reason stands below")
             return True
         self._keep(outcome)
-        scores = [d.record.metrics["accuracy"] for d in outcome.drafts]
+        scores = [next(iter(d.record.metrics.values())) for d in outcome.drafts]
         self._progress.say(f"{label(group)}: {_scores(scores)}  {duration(time.monotonic() - began)}")
         return True
 

@@ -1,12 +1,13 @@
 """A CLIP with both towers: images and prompts into one space, with the text tower cut to what a prompt needs.
 
-Two cuts are exact. The context ends with the longest prompt: the text transformer is causal and its feature is read at
-the end-of-text token, so that nothing behind it matters. And prompts of very different length run in a few groups.
+The cuts are exact. The context ends with the longest prompt: the text transformer is causal and its feature is read at
+the end-of-text token, so that nothing behind it matters. Prompts of very different length run in a few groups. And the
+last block of either tower works for the one token that is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from clipbench.errors import UserError
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
 from clipbench.models.clip import load_model
+from clipbench.models.last_block import encode_one
 from clipbench.models.prompt_groups import PromptGroup, grouped
 from clipbench.models.sources import Sources
 
@@ -24,6 +26,8 @@ _NO_FILES = Sources()
 _TEXT_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 _TOKENS_KEPT = 8192
 """Prompt tokens per replica whose activations are kept for the backward pass; of more, they are computed twice."""
+_TOKENS_AT_ONCE = 4096
+"""Prompt tokens per replica that are computed again together: so much comes on top of what is kept."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,12 @@ class DualEncoder:
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features ``[B, E]`` of normalised images ``[B, 3, S, S]``, not normalised."""
-        features: Tensor = self.module.encode_image(images)  # type: ignore[operator]
+        visual: Any = self.module.visual
+        if not _reads_one_token(visual):
+            whole: Tensor = visual(images)
+            return whole
+        pooled = visual.ln_post(encode_one(visual.transformer, visual._embeds(images), None, None))
+        features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
         return features
 
     def text_parameters(self) -> list[nn.Parameter]:
@@ -68,9 +77,18 @@ class DualEncoder:
 
     def encode_groups(self, groups: Sequence[PromptGroup], replicas: int = 1) -> Tensor:
         """Features ``[R, C, E]`` of every prompt under every replica's adapters, in the prompts' order."""
-        parts = [self._encode_group(group, replicas) for group in groups]
+        device = cast("Tensor", self.text.positional_embedding).device
+        parts = []
+        for tokens, ends, again in _pieces(groups):
+            embedded, at = self.embed(tokens.to(device)).repeat(replicas, 1, 1), ends.to(device).repeat(replicas)
+            features: Tensor = (
+                checkpoint(self.encode_embedded, embedded, at, use_reentrant=False)
+                if again and torch.is_grad_enabled()
+                else self.encode_embedded(embedded, at)
+            )
+            parts.append(features.view(replicas, len(tokens), -1))
         order = torch.cat([group.classes for group in groups])
-        return torch.cat(parts, dim=1)[:, torch.argsort(order).to(parts[0].device)]
+        return torch.cat(parts, dim=1)[:, torch.argsort(order).to(device)]
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token and position embeddings ``[C, L, D]`` of tokens ``[C, L]``: what prompt learners replace a part of."""
@@ -83,33 +101,43 @@ class DualEncoder:
         tower: Any = self.text
         length = embedded.shape[1]
         mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
-        states = tower.transformer(embedded, attn_mask=mask)
         # The last norm acts token by token: it is enough to take it where the feature is read.
-        pooled = tower.ln_final(states[torch.arange(len(states), device=states.device), ends])
+        pooled = tower.ln_final(encode_one(tower.transformer, embedded, ends, mask))
         projection = tower.text_projection
         features: Tensor = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
         return features
 
-    def _encode_group(self, group: PromptGroup, replicas: int) -> Tensor:
-        """Features ``[R, c, E]`` of one group."""
-        device = cast("Tensor", self.text.positional_embedding).device
-        tokens, ends = group.tokens.to(device), group.ends.to(device)
-        most = max(_TOKENS_KEPT // tokens.shape[1], 1)
-        save_memory = torch.is_grad_enabled() and len(tokens) > most
-        parts = []
-        for some, their_ends in zip(torch.split(tokens, most), torch.split(ends, most), strict=True):
-            embedded, at = self.embed(some).repeat(replicas, 1, 1), their_ends.repeat(replicas)
-            features: Tensor = (
-                checkpoint(self.encode_embedded, embedded, at, use_reentrant=False)
-                if save_memory
-                else self.encode_embedded(embedded, at)
-            )
-            parts.append(features.view(replicas, len(some), -1))
-        return torch.cat(parts, dim=1)
-
     def normalisation(self, reading: str) -> tuple[Sequence[float], Sequence[float]]:
         """Channel mean and std that the protocol's word asks for."""
         return named_normalisation(reading, self.mean, self.std)
+
+
+def _pieces(groups: Sequence[PromptGroup]) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Tokens ``[c, L]`` and ends ``[c]`` of piece after piece, and whether its activations are computed again.
+
+    What is kept comes first: dropout finds its old masks for what is computed again by counting back from the last.
+    """
+    left = _TOKENS_KEPT
+    for group in groups:
+        length = group.tokens.shape[1]
+        kept = min(left // length, len(group.tokens))
+        left = left - kept * length if kept == len(group.tokens) else 0
+        if kept:
+            yield group.tokens[:kept], group.ends[:kept], False
+        size = max(_TOKENS_AT_ONCE // length, 1)
+        for tokens, ends in zip(
+            torch.split(group.tokens[kept:], size), torch.split(group.ends[kept:], size), strict=True
+        ):
+            if len(tokens):
+                yield tokens, ends, True
+
+
+def _reads_one_token(visual: Any) -> bool:
+    """Whether the image's feature is its class token's, in open_clip's own vision transformer."""
+    from open_clip.transformer import VisionTransformer
+
+    plain = type(visual) is VisionTransformer and visual.attn_pool is None and not visual.output_tokens
+    return plain and visual.pool_type == "tok" and not visual._forward_hooks and not visual._forward_pre_hooks
 
 
 def load_dual(backbone: str, weights: str, sources: Sources = _NO_FILES) -> DualEncoder:

@@ -41,7 +41,7 @@ def named_weights(weights: str | None) -> tuple[Path | None, str | None]:
 
 
 def weights_file(path: Path) -> Path:
-    """The weights in a Hugging Face folder; any other path as it is. Raises ``MissingWeightsError`` for an empty one."""
+    """The weights in a Hugging Face folder; any other path as it is. Raises ``MissingWeightsError`` if it has none."""
     if not path.is_dir():
         return path
     found = next((path / name for name in _IN_FOLDERS if (path / name).is_file()), None)

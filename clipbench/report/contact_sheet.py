@@ -6,8 +6,7 @@ The truth is a black-and-white outline, the prediction a blue area: told apart o
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +16,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from clipbench.measured import Library
+from clipbench.record import Record
 from clipbench.report.curves import saved
+from clipbench.report.provenance import provenance_of
+from clipbench.sheet import SHEET, Sheet
+from clipbench.spec import Cell, Experiment, Paper
+from clipbench.store import Store
 
 _BLUE, _EDGE = "#0072b2", "#56b4e9"
 """Of the prediction: dark for pale tissue, with a light edge that is seen on black."""
@@ -26,51 +31,57 @@ _COLUMNS = ("image", "truth (outline)", "prediction (blue)")
 _INCH = 1.6
 
 
-@dataclass(frozen=True)
-class Segmented:
-    """One test image: pixels ``[S, S, 3]`` (uint8), truth and prediction ``[S, S]`` (bool), name, Dice in percent."""
-
-    pixels: NDArray[np.uint8]
-    truth: NDArray[np.bool_]
-    prediction: NDArray[np.bool_]
-    name: str
-    dice: float
+def draw_sheets(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+    """PNGs by name (``table4-kvasir-clip-dora``): of every measured cell of Dice the run with the lowest seed."""
+    return {
+        f"{experiment.name}-{cell.row.id}-{cell.column.id}": _of_record(cell, record, store)
+        for cell, record in _segmented(paper, experiment, library)
+    }
 
 
-def contact_sheet(images: Sequence[Segmented], title: str, notes: Sequence[str] = (), rows: int = 8) -> bytes:
-    """The PNG of at most ``rows`` images, from the worst Dice to the best; ``notes`` stand small below."""
-    shown = [images[i] for i in spread([image.dice for image in images], rows)]
+def _segmented(paper: Paper, experiment: Experiment, library: Library) -> Iterator[tuple[Cell, Record]]:
+    for cell in experiment.cells():
+        if cell.derived or experiment.metric_of(cell) != "dice":
+            continue
+        measured = library.cell(paper, experiment, cell)
+        kept = [r for r in measured.records if SHEET in r.files] if measured else []
+        if kept:
+            yield cell, min(kept, key=lambda record: record.seed)
+
+
+def _of_record(cell: Cell, record: Record, store: Store) -> bytes:
+    sheet = Sheet.of(store.path(record.id, SHEET).read_bytes())
+    dice = f"mean Dice {record.metrics['dice']:.2f} %"
+    title = f"{cell.row.printed}, {cell.column.printed}, seed {record.seed}: {dice}"
+    return contact_sheet(sheet, title, provenance_of([record]).lines())
+
+
+def contact_sheet(sheet: Sheet, title: str, notes: Sequence[str] = ()) -> bytes:
+    """The PNG of a sheet; ``notes`` stand small below."""
+    count = len(sheet.images)
     with mpl.rc_context({"font.size": 8}):
         low = 0.5 + 0.13 * len(notes)
-        height = _INCH * max(len(shown), 1)
-        figure = Figure(figsize=(3 * _INCH + 0.6, height + low), dpi=150, layout="constrained")
-        grid = figure.subplots(max(len(shown), 1), 3, squeeze=False)
+        figure = Figure(figsize=(3 * _INCH + 0.6, _INCH * max(count, 1) + low), dpi=150, layout="constrained")
+        grid = figure.subplots(max(count, 1), 3, squeeze=False)
         for axes, heading in zip(grid[0], _COLUMNS, strict=True):
             axes.set_title(heading, fontsize=8)
-        for row, image in zip(grid, shown, strict=False):
-            _draw(row, image)
-        _label(figure, grid, title, (_extent(len(shown), len(images)), *notes))
+        for number in range(count):
+            _draw(grid[number], sheet, number)
+        _label(figure, grid, title, (_extent(count, sheet.total), *notes))
         return saved(figure, "png")
 
 
-def spread(scores: Sequence[float], count: int) -> list[int]:
-    """At most ``count`` indices, lowest score first, evenly over the ranks: worst and best are among them."""
-    ranked = sorted(range(len(scores)), key=lambda i: scores[i])
-    if len(ranked) <= count:
-        return ranked
-    return [ranked[round(k * (len(ranked) - 1) / max(count - 1, 1))] for k in range(count)]
-
-
-def _draw(row: Sequence[Axes], image: Segmented) -> None:
-    tinted = image.pixels.astype(np.float64)
-    tinted[image.prediction] += _OPACITY * (255.0 * np.array(to_rgb(_BLUE)) - tinted[image.prediction])
-    for axes, pixels in zip(row, (image.pixels, image.pixels, tinted.round().astype(np.uint8)), strict=True):
-        axes.imshow(pixels)
-    if image.prediction.any():
-        _contour(row[2], image.prediction, _EDGE, 0.8)
+def _draw(row: Sequence[Axes], sheet: Sheet, number: int) -> None:
+    pixels, truth, prediction = sheet.images[number], sheet.masks[number], sheet.predictions[number]
+    tinted = pixels.astype(np.float64)
+    tinted[prediction] += _OPACITY * (255.0 * np.array(to_rgb(_BLUE)) - tinted[prediction])
+    for axes, shown in zip(row, (pixels, pixels, tinted.round().astype(np.uint8)), strict=True):
+        axes.imshow(shown)
+    if prediction.any():
+        _contour(row[2], prediction, _EDGE, 0.8)
     for axes in row[1:]:
-        _outline(axes, image.truth)
-    row[0].set_ylabel(f"{_short(image.name)}\nDice {image.dice:.1f}", fontsize=7)
+        _outline(axes, truth)
+    row[0].set_ylabel(f"{_short(sheet.names[number])}\nDice {sheet.dice[number]:.1f}", fontsize=7)
 
 
 def _outline(axes: Axes, truth: NDArray[np.bool_]) -> None:

@@ -1,7 +1,7 @@
 """Few-shot passes for tests, and CLIP-LoRA's and CLIP-DoRA's training as anyone would write it down.
 
-Plain: 77 tokens, tokenised at every step, one seed, every matrix formed in full as ``W + s B A``, open_clip's own forward
-pass, torch's AdamW and scheduler. Only the draws (order, crops, A) are taken from clipbench, through its draw functions.
+Plain: 77 tokens, tokenised at every step, one seed, every matrix formed in full as ``W + s B A``, open_clip's own
+forward pass, torch's AdamW and scheduler. Only the draws (order, crops, A) come from clipbench's draw functions.
 """
 
 from __future__ import annotations

@@ -141,7 +141,10 @@ def test_the_best_epoch_is_taken_where_the_protocol_says_so(tmp_path: Path, monk
     monkeypatch.setattr(Loop, "run", peaked)
     for selection, score, epoch in (("last", 60, 2), ("best-test", 70, 1)):
         (draft,) = run_pass(planned("lora-r4", (1,), epochs=3, selection=selection), place(tmp_path)).drafts
-        assert draft.record.metrics["accuracy"] == score
+        assert draft.record.history[epoch].accuracy == score
+        found = np.load(io.BytesIO(draft.files["predictions.npz"]))
+        right = found["labels"] == found["predictions"]
+        assert draft.record.metrics["accuracy"] == pytest.approx(100 * right.mean())
         assert predictions(draft).tolist() == seen[-1].predictions[epoch][0].tolist()
     assert seen[0].predictions[1].tolist() != seen[0].predictions[2].tolist()
 

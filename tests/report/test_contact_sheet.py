@@ -1,24 +1,27 @@
-"""The contact sheet of a segmentation: which images it shows, and that what it draws is there."""
+"""The contact sheet of a segmentation: that what it draws is there, and from which runs."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from clipbench.report.contact_sheet import Segmented, contact_sheet, spread
+from clipbench.measured import Library
+from clipbench.report.contact_sheet import contact_sheet, draw_sheets
+from clipbench.sheet import SHEET, Sheet
+from clipbench.store import Draft, Store
+from tests.factory import record, table
 
 
-def _image(seed: int, dice: float = 50.0, empty: bool = False, found: bool = True) -> Segmented:
-    grey = np.random.default_rng(seed).integers(150, 256, (40, 40, 1), dtype=np.uint8).repeat(3, axis=2)
-    truth, prediction = np.zeros((2, 40, 40), dtype=bool)
-    if not empty:
-        truth[10:30, 12:28] = True
-    if found:
-        prediction[8:24, 10:30] = True
-    return Segmented(grey, truth, prediction, f"image-{seed}.png", dice)
+def _sheet(seed: int, *, empty: bool = False, found: bool = True, count: int = 1) -> Sheet:
+    draw = np.random.default_rng(seed)
+    grey = draw.integers(150, 256, (count, 40, 40, 1), dtype=np.uint8).repeat(3, axis=3)
+    masks, predictions = np.zeros((2, count, 40, 40), dtype=bool)
+    masks[:, 10:30, 12:28] = not empty
+    predictions[:, 8:24, 10:30] = found
+    return Sheet(grey, masks, predictions, [f"image-{i}.png" for i in range(count)], [50.0] * count, 100)
 
 
 def _pixels(png: bytes) -> np.ndarray:
@@ -31,28 +34,32 @@ def _blue(pixels: np.ndarray) -> float:
     return float((pixels[..., 2] - pixels[..., 0] > 50).mean())
 
 
-def test_scores_are_spread() -> None:
-    assert spread([5.0, 1.0, 3.0], 8) == [1, 2, 0]
-    scores = [float(x) for x in np.random.default_rng(0).permutation(100)]
-    chosen = spread(scores, 5)
-    assert [scores[i] for i in chosen] == pytest.approx([0, 25, 50, 74, 99], abs=1)
-    assert len(set(chosen)) == 5
-    assert spread(scores, 1) == [scores.index(0.0)]
-    assert spread([], 3) == []
-
-
 def test_the_prediction_is_blue_and_the_same_every_time() -> None:
-    seen, blind = contact_sheet([_image(1)], "Discs"), contact_sheet([_image(1, found=False)], "Discs")
-    assert seen == contact_sheet([_image(1)], "Discs")
+    seen, blind = contact_sheet(_sheet(1), "Discs"), contact_sheet(_sheet(1, found=False), "Discs")
+    assert seen == contact_sheet(_sheet(1), "Discs")
     assert _blue(_pixels(seen)) > 0.02
     assert _blue(_pixels(blind)) < 0.001
 
 
-def test_rows_are_limited() -> None:
-    heights = [_pixels(contact_sheet([_image(i) for i in range(n)], "Discs", rows=3)).shape[0] for n in (1, 3, 9)]
-    assert heights[0] < heights[1] == heights[2]
+def test_one_row_an_image() -> None:
+    heights = [_pixels(contact_sheet(_sheet(1, count=n), "Discs")).shape[0] for n in (1, 2, 3)]
+    assert heights[0] < heights[1] < heights[2]
 
 
 def test_empty_masks_and_no_images() -> None:
-    for images in ([_image(1, empty=True), _image(2, empty=True, found=False)], []):
-        assert _pixels(contact_sheet(images, "Discs", ["a note " * 40])).size
+    for sheet in (_sheet(1, empty=True), _sheet(2, empty=True, found=False), _sheet(3, count=0)):
+        assert _pixels(contact_sheet(sheet, "Discs", ["a note " * 40])).size
+
+
+def test_a_sheet_for_every_measured_cell_of_dice(tmp_path: Path) -> None:
+    paper, experiment = table("clip-dora/table4")
+    store = Store(tmp_path)
+    where = ("clip-dora/table4", "kvasir", "clip-dora")
+    drafts = [Draft(record(where, seed), {SHEET: _sheet(seed).to_bytes()}) for seed in (2, 1)]
+    store.publish([*drafts, Draft(record(("clip-dora/table4", "busi", "clip-dora"), 1), {})])
+    found = draw_sheets(paper, experiment, Library(store.scan()[0]), store)
+    assert list(found) == ["table4-kvasir-clip-dora"]
+    alone = Store(tmp_path / "alone")
+    alone.publish(drafts[1:])
+    assert draw_sheets(paper, experiment, Library(alone.scan()[0]), alone) == found  # the lowest seed's
+    assert not draw_sheets(*table("clip-dora/table1"), Library(store.scan()[0]), store)

@@ -68,10 +68,8 @@ def blended(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
 def street_number(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """One digit of a house number with its neighbours cut off, blurred, as in SVHN."""
     plate, paint = _two_tones(rng, 80, light_ink=0.8)
-    slope = np.linspace(-1, 1, pixels)[:, None, None] * rng.normal(0, 14) + np.linspace(-1, 1, pixels)[
-        None, :, None
-    ] * (rng.normal(0, 14))
-    picture: NDArray[np.floating] = plate + slope
+    ramp, (down, across) = np.linspace(-1, 1, pixels), rng.normal(0, 14, size=2)
+    picture: NDArray[np.floating] = plate + (down * ramp[:, None] + across * ramp)[..., None]
     size, width = rng.uniform(0.7, 0.82), rng.uniform(0.1, 0.14)
     neighbours = [(-0.62, int(rng.integers(10))), (0.62, int(rng.integers(10)))]
     for x, number in [*(pair for pair in neighbours if rng.random() < 0.25), (0.0, digit)]:
@@ -82,7 +80,7 @@ def street_number(digit: int, rng: Generator, pixels: int) -> NDArray[np.uint8]:
 
 
 def _two_tones(rng: Generator, apart: float, light_ink: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """A ground and an ink whose brightness differs by `apart` at least; the ink is the lighter with the given probability."""
+    """A ground and an ink, about `apart` or more apart in brightness; `light_ink` of the time the ink is lighter."""
     tones = rng.uniform(40, 90) + rng.normal(0, 20, size=3)
     dark, light = tones, tones + rng.uniform(apart, 1.8 * apart) + rng.normal(0, 12, size=3)
     ground, ink = (dark, light) if rng.random() < light_ink else (light, dark)

@@ -1,0 +1,240 @@
+"""A user's own images and own method in the papers' tables: rows, columns, names, records, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factory import table
+from PIL import Image
+
+from clipbench.errors import UserError
+from clipbench.extension import Extension, extension
+from clipbench.methods import is_own, method, own_method
+from clipbench.methods.base import Method
+from clipbench.spec import Cell, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+COLOURS = {"red_square": (220, 30, 30), "green field": (40, 180, 60), "blue_lake": (30, 60, 210)}
+
+
+def images(folder: Path, count: int = 10) -> Path:
+    """A folder of class folders."""
+    draw = np.random.default_rng()
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.clip(np.array(colour) + draw.normal(0, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+def module(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of the user's, importable as from the folder where the command is given."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+MINE = """
+from clipbench.methods.base import Method
+
+class Plain(Method):
+    reads = ("rank",)
+    protocol = {"lr": 0.5}
+
+class Named(Method):
+    label = "My own | best"
+
+class NoMethod:
+    pass
+"""
+
+
+# Your own images
+
+
+def test_a_folder_becomes_the_only_column(tmp_path: Path) -> None:
+    paper, experiment = table("clip-dora/table1")
+    added = extension(images(tmp_path / "mine"), [])
+    (name,) = added.own
+    found = added.apply(paper, experiment)
+    assert [column.id for column in found.columns] == ["mine"]
+    assert found.columns[0].set == {"dataset": name}
+    assert name.startswith("mine@")
+    runnable = {row.id for row in found.rows}
+    assert {"zero-shot", "clip-lora-1shot", "clip-dora-16shot", "linear-probe-4shot"} <= runnable
+    assert "mine" in found.name
+    assert found.title.endswith("on mine, a data set of the user's own")
+    for row in found.rows:
+        resolved = resolve(paper, found, Cell(row, found.columns[0]))
+        assert resolved.protocol.dataset == name
+        assert resolved.missing is None
+
+
+def test_other_images_are_another_data_set(tmp_path: Path) -> None:
+    folder = images(tmp_path / "mine")
+    names = [*extension(folder, []).own]
+    assert [*extension(folder, []).own] == names
+    Image.new("RGB", (99, 7)).save(folder / "red_square" / "0.png")  # one picture changes its size in bytes
+    names += extension(folder, []).own
+    (folder / "red_square" / "1.png").rename(folder / "blue_lake" / "new.png")
+    names += extension(folder, []).own
+    assert len(set(names)) == 3
+    (folder / "notes.txt").write_text("no image")
+    assert [*extension(folder, []).own] == names[-1:]
+
+
+def test_figures_stay_as_they_are(tmp_path: Path) -> None:
+    paper, figure = table("clip-dora/figure2")
+    assert extension(images(tmp_path / "mine"), ["clipbench.methods.zero_shot:ZeroShot"]).apply(paper, figure) is figure
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: None, "there is no such folder"),
+        (lambda folder: folder.mkdir(), "no image in it or below"),
+        (lambda folder: (folder / "cat").mkdir(parents=True), "no image in it or below"),
+    ],
+)
+def test_a_folder_without_images_is_refused(make: object, said: str, tmp_path: Path) -> None:
+    assert callable(make)
+    make(tmp_path / "mine")
+    with pytest.raises(UserError, match=said):
+        extension(tmp_path / "mine", [])
+
+
+# Your own method
+
+
+def test_a_method_gets_a_row_behind_every_groups_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_rows", MINE, monkeypatch)
+    paper, experiment = table("clip-dora/table1")
+    found = extension(None, ["mine_rows:Plain"]).apply(paper, experiment)
+    fresh = [row for row in found.rows if row not in experiment.rows]
+    assert [row.group for row in fresh] == ["1 shot", "4 shots", "16 shots"]
+    assert {row.printed for row in fresh} == {"Plain"}
+    assert all(row.extra for row in fresh)
+    before = [found.rows[found.rows.index(row) - 1].id for row in fresh]
+    assert before == ["clip-dora-1shot", "clip-dora-4shot", "clip-dora-16shot"]
+    assert [row for row in found.rows if row not in fresh] == list(experiment.rows)
+    column = experiment.columns[0]
+    ours = resolve(paper, found, Cell(fresh[1], column)).protocol
+    theirs = resolve(paper, experiment, Cell(experiment.row("clip-dora-4shot"), column)).protocol
+    assert ours.method is not None
+    assert ours.method.startswith("mine_rows:Plain@")
+    assert (ours.lr, ours.shots, ours.steps_per_shot, ours.batch_size) == (0.5, 4, 500, 32)
+    assert ours.rank == theirs.rank  # which it reads
+    assert ours.targets is ours.adapter_dropout is ours.decay_magnitude is None  # which it does not
+    assert ours.digest != theirs.digest
+
+
+def test_the_label_names_the_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_label", MINE, monkeypatch)
+    paper, experiment = table("clip-dora/table1")
+    found = extension(None, ["mine_label:Named"]).apply(paper, experiment)
+    assert sum(row.printed == "My own | best" for row in found.rows) == 3
+
+
+def test_a_changed_method_is_another_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_changed", MINE, monkeypatch)
+    first = own_method("mine_changed:Plain").name
+    assert own_method("mine_changed:Plain").name == first
+    module(tmp_path, "mine_changed", MINE + "# tuned\n", monkeypatch)
+    second = own_method("mine_changed:Plain").name
+    assert second != first
+    assert second.partition("@")[0] == first.partition("@")[0] == "mine_changed:Plain"
+    assert isinstance(method(second), Method)
+    assert is_own(second)
+    assert not is_own("lora")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("TextResidual", "is named package.module:Class"),
+        ("no_such_module_here:Class", "the module no_such_module_here cannot be imported .ModuleNotFoundError"),
+        ("mine_bad:Nowhere", "mine_bad has no class Nowhere that derives from clipbench's Method"),
+        ("mine_bad:NoMethod", "mine_bad has no class NoMethod that derives from clipbench's Method"),
+        ("mine_torn:Any", "the module mine_torn cannot be imported .SyntaxError"),
+    ],
+)
+def test_what_is_no_method_is_refused(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_bad", MINE, monkeypatch)
+    module(tmp_path, "mine_torn", "class Any(:\n", monkeypatch)
+    with pytest.raises(UserError, match=said):
+        extension(None, [name])
+
+
+def test_a_table_without_a_trained_row_takes_no_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    module(tmp_path, "mine_lonely", MINE, monkeypatch)
+    paper, experiment = table("clip-dora/table1")
+    lonely = replace(experiment, rows=(experiment.row("zero-shot"), experiment.row("coop-4-1shot")))
+    with pytest.raises(UserError, match="no row that trains today"):
+        Extension(None, ["mine_lonely:Plain"]).apply(paper, lonely)
+
+
+# The command
+
+
+def clipbench(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command given in ``folder``; the package need not be installed."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "clipbench", *map(str, words)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
+    """Both methods of examples/own_method.py, on a folder of pictures, beside every runnable row."""
+    options = ["--backbone", "clipbench-tiny", "--precision", "fp32", "--set", "steps_per_shot=2"]
+    done = clipbench(
+        ROOT / "examples",
+        *("run", "fewshot", "--dataset-dir", images(tmp_path / "my_images"), "--out", tmp_path / "out"),
+        *("--method", "own_method:TextResidual", "--method", "own_method:TrainedCache"),
+        *(*options, "--lr", "0.05", "--only", "shots=0|4", "--seeds", "1,2"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (file,) = (tmp_path / "out" / "tables").rglob("*.json")
+    cells = {cell["row"]: cell["measured"] for cell in json.loads(file.read_text())["cells"]}
+    four = [row for row in cells if row.endswith("-4shot")]
+    assert sorted(row.partition("-clip")[0] for row in four) == [
+        "clip-dora-4shot",
+        "clip-lora-4shot",
+        "linear-probe-4shot",
+        "text-residual",
+        "trained-cache",
+    ]
+    assert set(cells) == {"zero-shot", *four}
+    for row in four[:-1]:
+        assert len(cells[row]["values"]) == 2
+    for row in four:
+        if row.startswith(("text-residual", "trained-cache")):
+            assert cells[row]["mean"] > cells["zero-shot"]["mean"] + 20  # three plain colours are soon learned
+    for label in ("Text residual", "Trained cache", "my_images"):
+        assert label in done.stdout
+
+
+def test_a_folder_of_one_class_is_refused_in_one_paragraph(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+    for i in range(8):
+        Image.new("RGB", (30, 30)).save(tmp_path / "mine" / "cat" / f"{i}.png")
+    done = clipbench(
+        tmp_path,
+        *("run", "fewshot", "--dataset-dir", "mine", "--backbone", "clipbench-tiny", "--precision", "fp32"),
+        *("--out", tmp_path / "out"),
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "two classes at least" in done.stderr
+    assert not (tmp_path / "out" / "tables").exists()
