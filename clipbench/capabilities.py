@@ -71,12 +71,10 @@ def _gap(protocol: Protocol) -> str | None:
         allowed = _IMPLEMENTED.get(name, ())
         if value not in allowed and _ANY not in allowed:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
-    if reason := _other_task(protocol):
-        return reason
     if protocol.dataset not in known_datasets() and "@" not in (protocol.dataset or ""):
         return f"no reader for the data set {protocol.dataset} yet"
     own = "@" in (protocol.dataset or "")
-    if reason := _no_domain(protocol):
+    if reason := _other_task(protocol) or _no_domain(protocol):
         return reason
     if protocol.profile == "smoke" and not own and protocol.dataset not in _generated():
         return "no generated subset of this data set: the smoke profile has two or three of each kind"

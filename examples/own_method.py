@@ -50,7 +50,7 @@ class TrainedCache(Method):
     frozen = True
     protocol: ClassVar = {"lr": 1e-3}
 
-    def begin(self, task: Task, support: Support) -> None:
+    def begin(self, task: Task, support: Support) -> None:  # noqa: ARG002
         """Keys ``[R, n, E]`` are the training images' features; values ``[R, n, C]`` their labels, one-hot."""
         self.keys = nn.Parameter(support.features())
         self.register_buffer("values", functional.one_hot(support.labels, support.classes).float())

@@ -17,6 +17,7 @@ from clipbench.compare import compare_paper
 from clipbench.measured import Library
 from clipbench.record import Record
 from clipbench.report.table import Table, markdown
+from clipbench.spec import Cell
 
 CELL = ("clip-dora/table1", "clip-dora-4shot", "dtd")
 
@@ -81,7 +82,7 @@ def test_an_average_over_data_sets_says_so_too() -> None:
     ]
     row = experiment.row(CELL[1])
     average = next(column for column in experiment.columns if column.derived)
-    measured = Library(found).cell(paper, experiment, type(experiment.cells()[0])(row, average))
+    measured = Library(found).cell(paper, experiment, Cell(row, average))
     assert measured is not None
     assert set(measured.values) == {1, 3}
     assert "seed 2 collapsed" in measured.collapsed

@@ -118,7 +118,6 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
     config, backbone = named_config(arguments.backbone)
     weights_file, weights = named_weights(arguments.weights)
     fields: dict[str, Any] = {
-        **dict(field_value(*_pair(word, "--set takes field=value")) for word in arguments.set),
         "limit": arguments.limit,
         "epochs": arguments.epochs,
         "batch_size": arguments.batch_size,
@@ -132,7 +131,8 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
             raise UserError(
                 f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random."
             )
-    fields = {name: value for name, value in fields.items() if value is not None}
+    put = dict(field_value(*_pair(word, "--set takes field=value")) for word in arguments.set)
+    fields = put | {name: value for name, value in fields.items() if value is not None}
     if ALL in arguments.assume and len(arguments.assume) > 1:
         raise UserError("--assume all runs every reading one at a time; it takes no other --assume beside it.")
     words = [word for word in arguments.assume if word != ALL]

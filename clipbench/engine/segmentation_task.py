@@ -46,7 +46,9 @@ class SegmentationTask(AnyTask):
         self.encoder.check_size(side or self.encoder.image_size)
 
     def setup(self, decoder: Decoder, parts: Parts) -> Setup:
-        """Whole images and masks, decoded once for all parts."""
+        """Whole images and masks, decoded once for all parts. Raises ``UserError`` where nothing is trained."""
+        if not any(p.requires_grad for p in self.parameters()):
+            raise UserError("the method trains nothing of the segmentation network; lora, dora and full do.")
         self.to(decoder.place.device)
         used = torch.unique(torch.cat([part.flatten() for part in (parts.train, parts.val, parts.test)]))
         images = decoder.test_view(used, decoder.protocol.test_transform)

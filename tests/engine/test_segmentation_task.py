@@ -11,12 +11,12 @@ from torch import Tensor
 
 from clipbench.adapters import set_dropout_seeds
 from clipbench.data.images import ImageSet
-from clipbench.engine.segmentation_loss import segmentation_losses
+from clipbench.engine.segmentation_data import Prompted
 from clipbench.engine.segmentation_metric import overlap, predicted
 from clipbench.engine.segmentation_task import SegmentationTask
 from clipbench.errors import UserError
+from clipbench.methods import method
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
-from clipbench.models.clipseg.training import attach
 from clipbench.models.sources import Sources
 from clipbench.spec import Protocol
 
@@ -41,7 +41,8 @@ def _image_set(count: int) -> ImageSet:
 def _task(fields: dict[str, Any], seeds: tuple[int, ...] = (1,), count: int = 12) -> SegmentationTask:
     pytest.importorskip("transformers")
     task = SegmentationTask(Protocol(**fields), _image_set(count), seeds, Sources())
-    attach(task.model, Protocol(**fields), seeds)
+    task.method = method(fields["method"])
+    task.method.attach(task.model, Protocol(**fields), seeds)
     return task
 
 
@@ -63,14 +64,14 @@ def test_training_finds_discs() -> None:
     optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=2e-3)
     losses = []
     for _ in range(120):
-        loss = segmentation_losses(task(images, ids, mask), masks, "dice").sum()
+        loss = task.loss(task(Prompted(images, ids, mask)), masks[None]).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
     unseen, truth = _discs(16, seed=1)
     with torch.no_grad():
-        dice = overlap(predicted(task.eval()(unseen, ids)), truth).mean_dice
+        dice = overlap(predicted(task.eval()(Prompted(unseen, ids, mask))[0]), truth).mean_dice
     away = (torch.arange(96.0)[:, None] - 48) ** 2 + (torch.arange(96.0)[None] - 48) ** 2
     blob = max(overlap((away < r * r).expand_as(truth), truth).mean_dice for r in range(10, 48, 4))
     assert losses[-1] < 0.6 * losses[0]
@@ -98,7 +99,7 @@ def _losses(
     task.train()
     losses = []
     for _ in range(3):
-        each = segmentation_losses(task(images, ids, mask), masks, "dice", len(seeds))
+        each = task.loss(task(Prompted(images, ids, mask)), masks.view(len(seeds), -1, *masks.shape[1:]))
         optimiser.zero_grad()
         each.sum().backward()
         optimiser.step()
@@ -115,4 +116,11 @@ def test_state_and_counts() -> None:
 
 def test_sizes_that_are_no_whole_number_of_patches() -> None:
     with pytest.raises(UserError, match="multiple of 16"):
-        _task(FULL | {"image_size": 100})
+        _task(FULL).check_size(100)
+    _task(FULL).check_size(352)
+
+
+@pytest.mark.parametrize("fields", [{"hflip": 0.5}, {"train_transform": "random-resized-crop"}])
+def test_views_that_would_leave_the_mask_behind(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="whole images"):
+        _task(FULL | fields)

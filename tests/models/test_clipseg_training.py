@@ -10,11 +10,13 @@ from clipseg_for_tests import PROMPTS, images, small_clipseg
 
 from clipbench.architecture import trainable_and_total
 from clipbench.errors import UserError
+from clipbench.methods import method
 from clipbench.models.clipseg.configs import ARCHITECTURES
 from clipbench.models.clipseg.load import build
 from clipbench.models.clipseg.network import Segmenter
 from clipbench.models.clipseg.prompts import tokenise
-from clipbench.models.clipseg.training import attach
+from clipbench.models.clipseg.training import PerReplica
+from clipbench.models.tiny import load_tiny
 from clipbench.spec import Protocol
 
 RD64 = "clipseg-rd64-refined"
@@ -23,6 +25,10 @@ DORA: dict[str, Any] = {
     "task": "segmentation", "method": "dora", "backbone": RD64, "rank": 8, "alpha": 1.0, "scaling": "alpha",
     "targets": "qkvo", "towers": "both", "also_trained": "up-convolution", "encoder_gradient": True,
 }  # fmt: skip
+
+
+def attach(model: Any, protocol: Protocol, seeds: list[int]) -> None:
+    method(protocol.method or "").attach(model, protocol, seeds)
 
 
 def _rd64() -> Any:
@@ -41,6 +47,8 @@ def test_full_tuning(flows: bool, due: int) -> None:
     model = _rd64()
     attach(model, Protocol(task="segmentation", method="full", encoder_gradient=flows), [1])
     assert _counts(model) == (due, TOTAL)
+    protocol = Protocol(task="segmentation", method="full", backbone=RD64, encoder_gradient=flows)
+    assert trainable_and_total(protocol, 0) == (due, TOTAL)
 
 
 @pytest.mark.parametrize(
@@ -97,12 +105,25 @@ def test_stopped_adapters_do_not_learn() -> None:
     assert all(name.startswith("decoder.transposed_convolution.") for name in moving)
 
 
+def test_copies_are_the_module_and_learn_apart() -> None:
+    """Two copies give what the module gives; a gradient of one's rows leaves the other alone."""
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.ConvTranspose2d(4, 1, 2, 2)
+    )
+    copies = PerReplica(module, 2)
+    x = torch.randn(6, 3, 8, 8)
+    torch.testing.assert_close(copies(x), module(x))
+    copies(x)[3:].sum().backward()
+    assert {p.shape[0] for p in copies.parameters()} == {2}
+    assert all(p.grad is not None and not p.grad[0].any() and p.grad[1].any() for p in copies.parameters())
+
+
 def test_what_is_refused() -> None:
-    with pytest.raises(UserError, match="no method 'coop'"):
-        attach(small_clipseg(), Protocol(method="coop"), [1])
     with pytest.raises(UserError, match="needs a rank and an alpha"):
         attach(small_clipseg(), Protocol(method="dora"), [1])
     with pytest.raises(UserError, match="one seed at a time"):
         attach(small_clipseg(), Protocol(method="full"), [1, 2])
     with pytest.raises(UserError, match="only the up-convolution"):
         attach(small_clipseg(), Protocol(**(DORA | {"also_trained": "decoder"})), [1])
+    with pytest.raises(UserError, match="no segmentation decoder"):
+        attach(load_tiny(), Protocol(method="full", encoder_gradient=True), [1])

@@ -1,0 +1,277 @@
+"""Few-shot training steps: clipbench against the plain form of CLIP-LoRA's loop (plain_clip_lora.py), in one run.
+
+    python benchmarks/speed/few_shot.py [--classes 10 100 1000] [--shapes ViT-B-32 ViT-B-16] [--rounds 3]
+        [--threads 1] [--device cuda] [--dtype float16]
+
+A step is forward, backward and AdamW on 32 images of 224 px and all prompts: LoRA of rank 2 on q, k and v of both
+towers, dropout 0.25, random weights. Each side is a process of its own, which takes its steps in turn with the other;
+a ratio is the median over rounds of the ratios within a round. On one CPU thread, CPU time is what counts. Peak memory is that of the process (on a GPU: of the tensors). The report replaces --out (few_shot.md beside this file).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, cast
+
+import open_clip
+import torch
+from plain_clip_lora import DROPOUT, RANK, PlainClipLora
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from clipbench.data.images import ImageSet
+from clipbench.engine.device import make_deterministic
+from clipbench.engine.image_text import ImageTextTask
+from clipbench.methods import method
+from clipbench.models.sources import Sources
+from clipbench.spec import Protocol
+
+BATCH, WHOLE = 32, 100
+"""Images per step; prompts that the plain form takes at once (of more, its activations do not fit into memory)."""
+TARGETS = {("ViT-B-32", 10): 1.5, ("ViT-B-32", 100): 2.5, ("ViT-B-32", 1000): 5.0}
+TARGETS |= {("ViT-B-16", 10): 1.2, ("ViT-B-16", 100): 1.6, ("ViT-B-16", 1000): 3.5}
+
+
+def names(count: int) -> list[str]:
+    """Class names of ImageNet, evenly out of the thousand, so that prompts are as long as real ones."""
+    return list(open_clip.IMAGENET_CLASSNAMES)[:: 1000 // count][:count]
+
+
+# The two sides, each in a process of its own
+
+
+class Side:
+    """One model and its optimiser; ``step`` is one training step on images of ``replicas`` seeds."""
+
+    def __init__(self, options: argparse.Namespace, classes: int, replicas: int) -> None:
+        self.device, self.classes, self.replicas = torch.device(options.device), classes, replicas
+        self.dtype = None if options.dtype == "float32" else getattr(torch, options.dtype)
+        self.model, self.loss = self.build(f"{options.shape}-quickgelu")
+        self.model.to(self.device).train()
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(trained, lr=2e-4, weight_decay=0.01)
+
+    def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
+        """The model, and its loss from logits and labels."""
+        raise NotImplementedError
+
+    def step(self, batch: int = BATCH) -> dict[str, float]:
+        """Seconds of one step."""
+        images = torch.randn(self.replicas * batch, 3, 224, 224, device=self.device)
+        labels = torch.randint(self.classes, (self.replicas, batch), device=self.device)
+        began = self.now()
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            logits = self.model(images)
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.loss(logits.float(), labels))
+        self.optimiser.step()
+        return {"seconds": self.now() - began}
+
+    def now(self) -> float:
+        """The time once the device is done; of one CPU thread the time that it was given, whatever else runs."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return (
+            time.process_time() if self.device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
+        )
+
+    def peak(self) -> float:
+        """Peak memory so far, GiB."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated() / 2**30
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class Ours(Side):
+    """clipbench's task with its LoRA."""
+
+    def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
+        """See the class."""
+        recipe: dict[str, Any] = {"rank": RANK, "alpha": 1.0, "scaling": "alpha/sqrt(r)", "targets": "qkv"}
+        recipe |= {"adapter_dropout": DROPOUT, "towers": "both", "method": "lora", "template": "a photo of a {}."}
+        protocol = Protocol(backbone=shape, weights="random", logit_scale=100.0, **recipe)
+        classes = names(self.classes)
+        images = ImageSet("speed", Path(), [], [], classes, complete=True, prompt_names=classes)
+        seeds = tuple(range(self.replicas))
+        task = ImageTextTask(protocol, images, seeds, Sources())
+        task.method = method("lora")
+        task.method.attach(task.model, protocol, seeds)
+        task.method.start_epoch(task.model, seeds)
+        return task, lambda logits, labels: task.method.loss(logits, labels).sum()
+
+
+class Plain(Side):
+    """The plain form; of more than `WHOLE` prompts it takes as many per step, and the rest of the text tower apart."""
+
+    def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
+        """See the class."""
+        self.rest, self.classes = max(self.classes / WHOLE - 1.0, 0.0), min(self.classes, WHOLE)
+        clip = open_clip.create_model(shape, pretrained=None)
+        return PlainClipLora(clip, names(self.classes)), lambda logits, labels: cross_entropy(logits, labels[0])
+
+    def step(self, batch: int = BATCH) -> dict[str, float]:
+        """One step, and the prompts beyond `WHOLE` in as many rounds of the text tower, timed once."""
+        found = super().step(batch)
+        if not self.rest or batch < BATCH:
+            return found
+        began = self.now()
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            features = self.model.text()  # type: ignore[operator]
+        features.backward(torch.randn_like(features))
+        return {"seconds": found["seconds"] + self.rest * (self.now() - began)}
+
+
+def work(options: argparse.Namespace) -> None:
+    """A side's process: one step for every line that comes in."""
+    torch.set_num_threads(options.threads)
+    make_deterministic()
+    kind = {"ours": Ours, "plain": Plain}[options.work]
+    side = kind(options, options.classes[0], options.replicas)
+    side.step(2)
+    for _ in sys.stdin:
+        print(json.dumps(side.step() | {"peak": side.peak()}), flush=True)
+
+
+# The comparison
+
+
+class Worker:
+    """A side's process, seen from outside."""
+
+    def __init__(self, options: argparse.Namespace, side: str, shape: str, classes: int, replicas: int = 1) -> None:
+        words = ["--work", side, "--shapes", shape, "--classes", classes, "--replicas", replicas]
+        words += ["--threads", options.threads, "--device", options.device, "--dtype", options.dtype]
+        command = [sys.executable, __file__, *map(str, words)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self.seconds, self.peak = list[float](), 0.0
+
+    def step(self) -> None:
+        """Take one step and note what it cost."""
+        talk, answers = cast("IO[str]", self.process.stdin), cast("IO[str]", self.process.stdout)
+        talk.write("\n")
+        talk.flush()
+        line = answers.readline()
+        if not line:
+            raise SystemExit("a side's process ended early; its message stands above")
+        found = json.loads(line)
+        self.seconds.append(found["seconds"])
+        self.peak = found["peak"]
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def pair(first: Worker, second: Worker, rounds: int) -> float:
+    """Both sides in turn; the median over rounds of second / first."""
+    for turn in range(rounds):
+        for worker in (first, second) if turn % 2 == 0 else (second, first):
+            worker.step()
+    for worker in (first, second):
+        worker.close()
+    return statistics.median(b / a for a, b in zip(first.seconds, second.seconds, strict=True))
+
+
+def compared(options: argparse.Namespace, shape: str, classes: int) -> list[str]:
+    """One line: both sides, their ratio, what was asked, and memory."""
+    ours, plain = Worker(options, "ours", shape, classes), Worker(options, "plain", shape, classes)
+    ratio = pair(ours, plain, options.rounds)
+    due = TARGETS.get((shape, classes))
+    asked = "" if due is None else f"{due:g} x: {'met' if ratio >= due else 'missed'}"
+    whole = "" if classes <= WHOLE else f" ({WHOLE} prompts)"
+    line = [
+        shape,
+        str(classes),
+        *(f"{statistics.median(w.seconds):.2f}" for w in (ours, plain)),
+        f"{ratio:.2f} x",
+        asked,
+    ]
+    print(line, file=sys.stderr, flush=True)
+    return [*line, f"{ours.peak:.2f}", f"{plain.peak:.2f}{whole}"]
+
+
+def replicas(options: argparse.Namespace, shape: str, classes: int, count: int = 3) -> list[str]:
+    """Three seeds in one pass against three runs one after the other."""
+    together, alone = Worker(options, "ours", shape, classes, count), Worker(options, "ours", shape, classes)
+    ratio = count * pair(together, alone, options.rounds)
+    line = [shape, str(classes), *(f"{statistics.median(w.seconds):.2f}" for w in (together, alone))]
+    return [*line, f"{1 / ratio:.2f}", f"{together.peak:.2f}", f"{alone.peak:.2f}"]
+
+
+def processor(device: str) -> str:
+    """What it was measured on."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def report(options: argparse.Namespace, arguments: list[str]) -> str:
+    """Measure everything, as Markdown."""
+    rows = [compared(options, shape, classes) for shape in options.shapes for classes in options.classes]
+    head = ["shape", "classes", "clipbench, s", "plain, s", "plain / clipbench", "asked", "peak GiB", "plain: peak GiB"]
+    table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    seeds = [replicas(options, options.shapes[0], options.classes[0])]
+    head = [
+        "shape",
+        "classes",
+        "3 seeds in one pass, s",
+        "1 seed, s",
+        "one pass / three runs",
+        "peak GiB",
+        "1 seed: GiB",
+    ]
+    passes = tabulate(seeds, head, tablefmt="github", disable_numparse=True)
+    about = (
+        f"Seconds of one training step ({BATCH} images of 224 px per seed, LoRA r = {RANK} on q, k, v of both towers, "
+        f"dropout {DROPOUT}, random weights, {options.dtype}); medians of {options.rounds} rounds in turn. Written by "
+        f"`python benchmarks/speed/few_shot.py {' '.join(arguments)}` on {datetime.now(UTC):%Y-%m-%d}: "
+        f"{processor(options.device)}, {options.threads} thread(s), torch {torch.__version__}. With one thread "
+        f"the seconds are CPU time, which other work on the machine disturbs least; otherwise they are wall time."
+    )
+    beyond = (
+        f"The plain form keeps the activations of 77 tokens per prompt, which beyond some hundred prompts do not fit "
+        f"into memory. With more than {WHOLE} classes its step is measured with {WHOLE} prompts, and its text tower's "
+        f"forward and backward pass over {WHOLE} prompts is added for each further {WHOLE}: the arithmetic of the "
+        f"whole step, without what running out of memory would cost. clipbench runs the whole step."
+    )
+    return (
+        f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n\n## Several seeds in one pass\n\n{passes}\n"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, print, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--shapes", nargs="+", default=["ViT-B-32", "ViT-B-16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 1 is least disturbed by other work")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="autocast to it")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
+    parser.add_argument("--work", choices=["ours", "plain"], help=argparse.SUPPRESS)
+    parser.add_argument("--replicas", type=int, default=1, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.work:
+        options.shape = options.shapes[0]
+        work(options)
+        return
+    text = report(options, arguments)
+    print(text)
+    options.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,132 @@
+"""Which classes have a prompt, in which column their logits stand, and a pass with ODG-CLIP's classes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from few_shot_for_tests import TEST_VIEW
+from passes_for_tests import place
+from PIL import Image
+
+from clipbench.data.catalogue import entry
+from clipbench.data.images import ImageSet
+from clipbench.data.load import image_set
+from clipbench.data.splits import split
+from clipbench.engine.image_text import ImageTextTask
+from clipbench.engine.passes import run_pass
+from clipbench.engine.prompts import prompts_of
+from clipbench.errors import UserError
+from clipbench.models.sources import Sources
+from clipbench.models.tiny import load_tiny
+from clipbench.plan import make_plan
+from clipbench.spec import Overrides, Protocol
+
+BENCHMARKS = {"pacs": (7, 6), "officehome": (65, 54), "digits_dg": (10, 7), "mini_domainnet": (126, 90)}
+"""Classes and known classes (PROTOCOLS 3.2)."""
+TABLE = json.loads((Path(__file__).parents[2] / "clipbench/data/catalogue/odg_splits.json").read_text("utf-8"))
+
+
+def images(dataset: str) -> ImageSet:
+    names = tuple(entry(dataset).classes) or tuple(f"class {i:03d}" for i in range(entry(dataset).class_count))
+    return ImageSet(dataset, Path("/made"), (), (), names, True, prompt_names=tuple(n.lower() for n in names))
+
+
+@pytest.mark.parametrize("dataset", BENCHMARKS)
+@pytest.mark.parametrize("space", [None, "closed-set", "odg", "odg-known"])
+def test_prompts_are_of_the_known_classes_in_their_own_columns(dataset: str, space: str | None) -> None:
+    made, (count, known) = images(dataset), BENCHMARKS[dataset]
+    found = prompts_of(made, Protocol(template="a sketch of a {}", label_space=space))
+    seen = {i for ranges in TABLE["splits"][dataset]["sources"] for a, b in ranges for i in range(a, b + 1)}
+    by_name = {name for i, name in enumerate(sorted(made.classes)) if i in seen}
+    due = (
+        [i for i, name in enumerate(made.classes) if name in by_name] if space in ("odg", "odg-known") else range(count)
+    )
+    texts = [f"a sketch of a {made.prompt_names[i]}" for i in due]
+    if space == "odg":
+        assert (list(found.texts), list(found.classes)) == ([*texts, "a sketch of a unknown"], [*due, count])
+        assert (len(found.texts), found.width) == (known + 1, count + 1)
+    else:
+        assert (list(found.texts), list(found.classes), found.width) == (texts, list(due), count)
+    assert found.complete == (space in (None, "closed-set"))
+
+
+def test_a_template_needs_one_place_for_the_name() -> None:
+    with pytest.raises(UserError, match="needs {} once"):
+        prompts_of(images("pacs"), Protocol(template="a photo"))
+
+
+def task(space: str) -> ImageTextTask:
+    fields = {"backbone": "clipbench-tiny", "weights": "embedded", "template": "a photo of a {}.", "logit_scale": 100.0}
+    return ImageTextTask(Protocol(**fields, label_space=space), images("pacs"), (1, 2), Sources())
+
+
+def test_classes_without_a_prompt_get_minus_infinity_and_no_gradient() -> None:
+    """The others' logits are those of the prompts, column by column; person (6) is the unknown class of PACS."""
+    made = {space: task(space) for space in ("closed-set", "odg", "odg-known")}
+    features = torch.nn.functional.normalize(torch.randn(6, made["odg"].text_features().shape[-1]), dim=-1)
+    logits = {space: t.classify(features) for space, t in made.items()}
+    assert logits["closed-set"].shape == logits["odg-known"].shape == (2, 3, 7)
+    assert logits["odg"].shape == (2, 3, 8)
+    for space in ("odg", "odg-known"):
+        assert torch.isneginf(logits[space][..., 6]).all()
+        torch.testing.assert_close(logits[space][..., :6], logits["closed-set"][..., :6], atol=1e-4, rtol=0)
+    assert torch.isfinite(logits["odg"][..., 7]).all()
+    text = made["odg"].text_features().detach().clone().requires_grad_()
+    scores = made["odg"].cosine(features, text)
+    loss = torch.nn.functional.cross_entropy(scores.reshape(6, 8), torch.tensor([0, 1, 2, 3, 4, 5]))
+    loss.backward()
+    plain = torch.nn.functional.cross_entropy(
+        torch.cat([scores[..., :6], scores[..., 7:]], -1).reshape(6, 7), torch.arange(6)
+    )
+    assert loss.item() == pytest.approx(plain.item(), abs=1e-6)
+    assert text.grad is not None
+    assert torch.isfinite(text.grad).all()
+    assert text.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("row", "reading"), [("clip", "odg"), ("clip-lora", "odg"), ("clip-lora", "odg-known")])
+def test_a_pass_with_odgs_classes(row: str, reading: str, tmp_path: Path) -> None:
+    """The record's numbers are those of its predictions, counted image by image."""
+    overrides = Overrides("smoke", {"label-space": reading}, {"limit": 3, "epochs": 1})
+    only = [f"row={row}", "dataset=pacs", "test_domain=photo"]
+    group = list(make_plan(["domains"], overrides, only, (1,)).runs)
+    protocol = group[0].run.protocol
+    data = image_set(protocol, tmp_path)
+    cut = split(data, protocol, 1)
+    (draft,) = run_pass(group, place(tmp_path)).drafts
+    metrics = draft.record.metrics
+    kept = np.load(io.BytesIO(draft.files["predictions.npz"]))
+    truth, predicted = kept["labels"].astype(int), kept["predictions"].astype(int)
+    person = list(data.classes).index("person")
+    assert truth.tolist() == [data.labels[i] for i in cut.test]
+    assert person not in predicted
+    known = truth != person
+    accuracy = 100 * np.mean(predicted[known] == truth[known])
+    assert metrics["accuracy"] == pytest.approx(accuracy)
+    assert draft.record.history[-1].accuracy == pytest.approx(accuracy)
+    assert ("h_score" in metrics) == (reading == "odg") == bool((~known).any())
+    if reading == "odg":
+        assert metrics["unknown_accuracy"] == pytest.approx(100 * np.mean(predicted[~known] == len(data.classes)))
+    else:
+        assert len(data.classes) not in predicted
+    if row == "clip":
+        assert predicted.tolist() == by_hand(data, cut.test, protocol)
+
+
+@torch.no_grad()
+def by_hand(data: ImageSet, test: object, protocol: Protocol) -> list[int]:
+    """Zero-shot with the prompts of the six known classes and 'unknown', by open_clip's own forward pass."""
+    import open_clip
+
+    model = load_tiny().eval()
+    names = ["dog", "elephant", "giraffe", "guitar", "horse", "house", "unknown"]
+    columns = [list(data.classes).index(name) for name in names[:-1]] + [len(data.classes)]
+    pictures = torch.stack([TEST_VIEW(Image.open(data.root / data.files[i]).convert("RGB")) for i in test])  # type: ignore[attr-defined]
+    tokens = open_clip.tokenize([(protocol.template or "").format(name) for name in names], 77)
+    image, text, _ = model(pictures, tokens)
+    return [columns[i] for i in (image @ text.T).argmax(dim=1).tolist()]
