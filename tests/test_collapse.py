@@ -75,7 +75,13 @@ def test_it_is_not_averaged_and_the_cell_is_incomplete() -> None:
 def test_an_average_over_data_sets_says_so_too() -> None:
     paper, experiment = table(CELL[0])
     found = [
-        record((CELL[0], CELL[1], column.id), seed, 10.0 if (column.id, seed) == ("dtd", 2) else 70.0, test_images=1000)
+        record(
+            (CELL[0], CELL[1], column.id),
+            seed,
+            10.0 if (column.id, seed) == ("dtd", 2) else 70.0,
+            classes=10,
+            test_images=1000,
+        )
         for column in experiment.columns
         if not column.derived
         for seed in (1, 2, 3)

@@ -4,8 +4,9 @@
         [--threads 1] [--device cuda] [--dtype float16]
 
 A step is forward, backward and AdamW on 32 images of 224 px and all prompts: LoRA of rank 2 on q, k and v of both
-towers, dropout 0.25, random weights. Each side is a process of its own, which takes its steps in turn with the other;
-a ratio is the median over rounds of the ratios within a round. On one CPU thread, CPU time is what counts. Peak memory is that of the process (on a GPU: of the tensors). The report replaces --out (few_shot.md beside this file).
+towers, dropout 0.25, random weights. Each side is a process of its own, which takes its steps in turn with the other; a
+ratio is the median over rounds of the ratios within a round. On one CPU thread, CPU time is what counts. Peak memory is
+that of the process (on a GPU: of the tensors). The report replaces --out (few_shot.md beside this file).
 """
 
 from __future__ import annotations

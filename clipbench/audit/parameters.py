@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from clipbench.architecture import model_of, trainable_and_total
@@ -27,7 +28,8 @@ def check_parameters(paper: Paper, numbers: Mapping[Key, Number]) -> Iterator[Fi
 
 
 def _finding(paper: Paper, experiment: Experiment, cell: Cell, number: Number, printed: Decimal) -> Finding:
-    protocol = as_printed(paper, experiment, cell.row, cell.column).protocol
+    # A table's full tuning is of the whole model; where a library stops the gradient is a matter of readings.
+    protocol = replace(as_printed(paper, experiment, cell.row, cell.column).protocol, encoder_gradient=None)
     try:
         trainable, total = trainable_and_total(protocol, _classes(protocol))
     except UserError as error:

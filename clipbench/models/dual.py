@@ -26,7 +26,7 @@ _NO_FILES = Sources()
 _TEXT_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 _TOKENS_KEPT = 8192
 """Prompt tokens per replica whose activations are kept for the backward pass; of more, they are computed twice."""
-_TOKENS_AT_ONCE = 4096
+_TOKENS_AT_ONCE = 2048
 """Prompt tokens per replica that are computed again together: so much comes on top of what is kept."""
 
 

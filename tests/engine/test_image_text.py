@@ -133,38 +133,26 @@ def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypa
     assert [d.record.metrics for d in found] == [d.record.metrics for d in due]
 
 
-def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten images and batches of 32 (EuroSAT at one shot): every step sees all ten, as CLIP-LoRA's loader gives them."""
-    sizes = _batch_sizes(monkeypatch)
-    (draft,) = run_pass(few_shot(batch_size=32), place(tmp_path)).drafts
-    count = draft.record.data.train_images
-    assert sizes == [count] * 6
+def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path) -> None:
+    """Eight images and batches of 32 (EuroSAT has ten at one shot): every step sees them all, as CLIP-LoRA's loader."""
+    draft, sizes = _batch_sizes(tmp_path, batch_size=32)
+    assert sizes == [draft.record.data.train_images] * 6
     assert len(step_losses(draft)) == 6
 
 
-def test_the_last_batch_is_kept_and_training_ends_within_an_epoch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = _batch_sizes(monkeypatch)
-    (draft,) = run_pass(few_shot(batch_size=3, steps_per_shot=8), place(tmp_path)).drafts
-    count = draft.record.data.train_images
-    epoch = [3] * (count // 3) + [count % 3]
-    assert sizes == (epoch * 8)[:8]
-    assert count % 3 != 0
+def test_the_last_batch_is_kept_and_training_ends_within_an_epoch(tmp_path: Path) -> None:
+    draft, sizes = _batch_sizes(tmp_path, batch_size=3, steps_per_shot=8)
+    whole, rest = divmod(draft.record.data.train_images, 3)
+    assert rest
+    assert sizes == ([*[3] * whole, rest] * 8)[:8]
     assert draft.record.history[-1].step == 8
 
 
-def _batch_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Images of every training step from here on."""
-    sizes, step = list[int](), Loop._step
-
-    def counted(self: Loop, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        assert len(inputs) == labels.numel()
-        sizes.append(len(inputs))
-        return step(self, inputs, labels)
-
-    monkeypatch.setattr(Loop, "_step", counted)
-    return sizes
+def _batch_sizes(folder: Path, **fields: Any) -> tuple[Draft, list[int]]:
+    """A pass, and the images of every training step."""
+    sizes = list[int]()
+    (draft,) = run_pass(few_shot(**fields), place(folder, advance=sizes.append)).drafts
+    return draft, sizes[: len(step_losses(draft))]
 
 
 def _encoded(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Sequence[int] = (1,)) -> tuple[Draft, int]:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models.clipseg.configs import ARCHITECTURES, SMALL_CLIPSEG, TINY_CLIPSEG
 from clipbench.models.clipseg.load import build, load_clipseg
-from clipbench.models.sources import Sources
+from clipbench.models.sources import Sources, named_weights
 
 HUB = "CIDAS/clipseg-rd64-refined"
 
@@ -70,6 +70,7 @@ def test_a_folder_and_the_buffers_of_old_checkpoints(tensors: dict[str, torch.Te
     for tower, length in (("text", 77), ("vision", 17)):
         old[f"clip.{tower}_model.embeddings.position_ids"] = torch.arange(length).expand(1, -1).clone()
     torch.save(old, tmp_path / "pytorch_model.bin")
+    assert named_weights(str(tmp_path)) == named_weights(str(tmp_path / "pytorch_model.bin"))
     loaded = load_clipseg(TINY_CLIPSEG, "x", Sources(weights=tmp_path))
     assert torch.equal(loaded.module.state_dict()["clip.logit_scale"], tensors["clip.logit_scale"])
     assert all(torch.equal(v, tensors[k]) for k, v in loaded.module.state_dict().items())

@@ -31,6 +31,12 @@ TOML_FAULTS = {
         [TABLE, "rows", "unknown key 'colour'", "quoted"],
     ),
     "row twice": (TABLE, 'id = "clip-b"', 'id = "clip-l"', [TABLE, "rows", "an id stands twice"]),
+    "caution about a row that is not there": (
+        TABLE,
+        'aliases = ["table2"]',
+        'aliases = ["table2"]\ncautions = [{ rows = ["clip-x"], says = "mind" }]',
+        [TABLE, "cautions", "no entry 'clip-x' among the rows", "clip-b"],
+    ),
     "no TOML": (TABLE, 'kind = "table"', 'kind = "table', [TABLE, "not valid TOML", "line"]),
     "unknown key of the paper": ("paper.toml", 'short = "', 'nick = "x"\nshort = "', ["paper.toml", "'nick'", "title"]),
     "unknown key of a recipe": (

@@ -1,0 +1,69 @@
+"""What of CLIP-DoRA's Table 4 runs: every cell, every reading, and the words that belong to no other task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clipbench.architecture import trainable_and_total
+from clipbench.capabilities import why_not
+from clipbench.readings import variants
+from clipbench.spec import Cell, Overrides, resolve
+from tests.factory import table
+
+PAPER, TABLE4 = table("clip-dora/table4")
+CELLS = [cell for cell in TABLE4.cells() if not cell.derived]
+
+
+def _gap(cell: Cell, assume: dict[str, str] | None = None, **fields: Any) -> str | None:
+    return why_not(resolve(PAPER, TABLE4, cell, Overrides(assume=assume or {}, fields=fields)))
+
+
+def _cell(row: str, column: str) -> Cell:
+    return Cell(TABLE4.row(row), TABLE4.column(column))
+
+
+def test_every_cell_runs() -> None:
+    assert len(CELLS) == 12
+    assert [_gap(cell) for cell in CELLS] == [None] * 12
+
+
+def test_every_reading_runs_but_two() -> None:
+    kvasir = _cell("kvasir", "clip-dora")
+    gaps = {
+        v.name: v.reading.missing or _gap(kvasir, {v.assumption.id: v.reading.name}) for v in variants(PAPER, TABLE4)
+    }
+    assert len(gaps) > 25
+    assert {name for name, gap in gaps.items() if gap} == {"segmentation-prompt=mean", "norm-axis=input"}
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_prompts(number: int) -> None:
+    reading = {"segmentation-prompt": f"p{number}"}
+    assert _gap(_cell("isic2016", "clip-dora"), reading) is None
+    busi = _gap(_cell("busi", "clip-dora"), reading)
+    assert busi is None if number < 7 else "only p0 to p6" in (busi or "")
+
+
+def test_parameters_of_the_readings() -> None:
+    """PROTOCOLS 4.4: the text's placement, the one that gives the printed figure, and full tuning in two readings."""
+
+    def count(column: str, **assume: str) -> int:
+        assumed = {name.replace("_", "-"): reading for name, reading in assume.items()}
+        return trainable_and_total(
+            resolve(PAPER, TABLE4, _cell("parameters", column), Overrides(assume=assumed)).protocol, 0
+        )[0]
+
+    assert count("clip-dora") == 1_114_721
+    assert count("clip-dora", segmentation_placement="printed-count") == 2_276_705
+    assert count("full") == 1_127_009
+    assert count("full", full_tuning_gradient="flows") == 150_747_746
+
+
+def test_words_of_another_task() -> None:
+    fewshot = table("clip-dora/table1")
+    cell = next(c for c in fewshot[1].cells() if not c.derived and not c.quoted and "dora" in c.row.id)
+    for fields in ({"loss": "dice"}, {"prompt_type": "p1"}, {"encoder_gradient": True}):
+        assert why_not(resolve(*fewshot, cell, Overrides(fields=fields)))
+    assert "none of the task" in (_gap(_cell("kvasir", "full"), loss="cross-entropy") or "")
