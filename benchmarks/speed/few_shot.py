@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import platform
 import resource
 import statistics
@@ -38,8 +39,8 @@ from clipbench.methods import method
 from clipbench.models.sources import Sources
 from clipbench.spec import Protocol
 
-BATCH, WHOLE = 32, 100
-"""Images per step; prompts that the plain form takes at once (of more, its activations do not fit into memory)."""
+BATCH = 32
+"""Images per step."""
 TARGETS = {("ViT-B-32", 10): 1.5, ("ViT-B-32", 100): 2.5, ("ViT-B-32", 1000): 5.0}
 TARGETS |= {("ViT-B-16", 10): 1.2, ("ViT-B-16", 100): 1.6, ("ViT-B-16", 1000): 3.5}
 
@@ -56,7 +57,9 @@ class Side:
     """One model and its optimiser; ``step`` is one training step on images of ``replicas`` seeds."""
 
     def __init__(self, options: argparse.Namespace, classes: int, replicas: int) -> None:
-        self.device, self.classes, self.replicas = torch.device(options.device), classes, replicas
+        self.device, self.replicas = torch.device(options.device), replicas
+        self.classes = min(classes, options.whole) if options.work == "plain" else classes
+        self.rest = classes / self.classes - 1.0
         self.dtype = None if options.dtype == "float32" else getattr(torch, options.dtype)
         self.model, self.loss = self.build(f"{options.shape}-quickgelu")
         self.model.to(self.device).train()
@@ -113,16 +116,15 @@ class Ours(Side):
 
 
 class Plain(Side):
-    """The plain form; of more than `WHOLE` prompts it takes as many per step, and the rest of the text tower apart."""
+    """The plain form; of more than `--whole` prompts it takes so many per step, the rest of the text tower apart."""
 
     def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
         """See the class."""
-        self.rest, self.classes = max(self.classes / WHOLE - 1.0, 0.0), min(self.classes, WHOLE)
         clip = open_clip.create_model(shape, pretrained=None)
         return PlainClipLora(clip, names(self.classes)), lambda logits, labels: cross_entropy(logits, labels[0])
 
     def step(self, batch: int = BATCH) -> dict[str, float]:
-        """One step, and the prompts beyond `WHOLE` in as many rounds of the text tower, timed once."""
+        """One step, and the prompts beyond `--whole` in as many rounds of the text tower, timed once."""
         found = super().step(batch)
         if not self.rest or batch < BATCH:
             return found
@@ -135,6 +137,7 @@ class Plain(Side):
 
 def work(options: argparse.Namespace) -> None:
     """A side's process: one step for every line that comes in."""
+    logging.disable(logging.WARNING)  # random weights are meant here
     torch.set_num_threads(options.threads)
     make_deterministic()
     kind = {"ours": Ours, "plain": Plain}[options.work]
@@ -152,7 +155,16 @@ class Worker:
 
     def __init__(self, options: argparse.Namespace, side: str, shape: str, classes: int, replicas: int = 1) -> None:
         words = ["--work", side, "--shapes", shape, "--classes", classes, "--replicas", replicas]
-        words += ["--threads", options.threads, "--device", options.device, "--dtype", options.dtype]
+        words += [
+            "--threads",
+            options.threads,
+            "--device",
+            options.device,
+            "--dtype",
+            options.dtype,
+            "--whole",
+            options.whole,
+        ]
         command = [sys.executable, __file__, *map(str, words)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self.seconds, self.peak = list[float](), 0.0
@@ -190,7 +202,7 @@ def compared(options: argparse.Namespace, shape: str, classes: int) -> list[str]
     ratio = pair(ours, plain, options.rounds)
     due = TARGETS.get((shape, classes))
     asked = "" if due is None else f"{due:g} x: {'met' if ratio >= due else 'missed'}"
-    whole = "" if classes <= WHOLE else f" ({WHOLE} prompts)"
+    whole = "" if classes <= options.whole else f" ({options.whole} prompts)"
     line = [
         shape,
         str(classes),
@@ -202,8 +214,8 @@ def compared(options: argparse.Namespace, shape: str, classes: int) -> list[str]
     return [*line, f"{ours.peak:.2f}", f"{plain.peak:.2f}{whole}"]
 
 
-def replicas(options: argparse.Namespace, shape: str, classes: int, count: int = 3) -> list[str]:
-    """Three seeds in one pass against three runs one after the other."""
+def replicas(options: argparse.Namespace, shape: str, classes: int, count: int) -> list[str]:
+    """Several seeds in one pass against as many runs one after the other."""
     together, alone = Worker(options, "ours", shape, classes, count), Worker(options, "ours", shape, classes)
     ratio = count * pair(together, alone, options.rounds)
     line = [shape, str(classes), *(f"{statistics.median(w.seconds):.2f}" for w in (together, alone))]
@@ -223,13 +235,13 @@ def report(options: argparse.Namespace, arguments: list[str]) -> str:
     rows = [compared(options, shape, classes) for shape in options.shapes for classes in options.classes]
     head = ["shape", "classes", "clipbench, s", "plain, s", "plain / clipbench", "asked", "peak GiB", "plain: peak GiB"]
     table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
-    seeds = [replicas(options, options.shapes[0], options.classes[0])]
+    seeds = [replicas(options, options.shapes[0], options.classes[0], options.seeds)] if options.seeds > 1 else []
     head = [
         "shape",
         "classes",
-        "3 seeds in one pass, s",
+        "all seeds in one pass, s",
         "1 seed, s",
-        "one pass / three runs",
+        "one pass / one run each",
         "peak GiB",
         "1 seed: GiB",
     ]
@@ -241,15 +253,15 @@ def report(options: argparse.Namespace, arguments: list[str]) -> str:
         f"{processor(options.device)}, {options.threads} thread(s), torch {torch.__version__}. With one thread "
         f"the seconds are CPU time, which other work on the machine disturbs least; otherwise they are wall time."
     )
+    most = options.whole
     beyond = (
-        f"The plain form keeps the activations of 77 tokens per prompt, which beyond some hundred prompts do not fit "
-        f"into memory. With more than {WHOLE} classes its step is measured with {WHOLE} prompts, and its text tower's "
-        f"forward and backward pass over {WHOLE} prompts is added for each further {WHOLE}: the arithmetic of the "
-        f"whole step, without what running out of memory would cost. clipbench runs the whole step."
+        f"The plain form keeps the activations of 77 tokens per prompt, which for a thousand prompts do not fit into "
+        f"the memory of most machines. With more than {most} classes its step is measured with {most} prompts, and its "
+        f"text tower's forward and backward pass over {most} prompts is added for each further {most}: the arithmetic "
+        f"of the whole step, without what running out of memory would cost. clipbench runs the whole step."
     )
-    return (
-        f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n\n## Several seeds in one pass\n\n{passes}\n"
-    )
+    several = f"\n## Several seeds in one pass\n\n{passes}\n" if seeds else ""
+    return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}"
 
 
 def main(arguments: list[str]) -> None:
@@ -258,6 +270,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--shapes", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--whole", type=int, default=100, help="prompts that the plain form's memory is to hold")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds in one pass; 1 leaves that part out")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; 1 is least disturbed by other work")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="autocast to it")
