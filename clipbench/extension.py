@@ -35,7 +35,8 @@ class Extension:
             return experiment
         for dataset in self.own:
             experiment = _on_dataset(paper, experiment, dataset)
-        for name in self.methods:
+        # Each goes right behind the paper's row: the last one added would come first.
+        for name in reversed(self.methods):
             experiment = _with_method(paper, experiment, own_method(name))
         return experiment
 

@@ -82,7 +82,10 @@ class Library:
 
     def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
         """Groups of records: of the paper's protocol, other full ones, smoke's default, others; newest first."""
-        found = self._by_origin.get((experiment.id, cell.row.id, cell.column.id), set()) | {canonical.digest}
+        # Cells of one protocol (a table's Dice, and the parameters of the same runs) share their records.
+        same = [c for c in experiment.cells() if c == cell or _shares(paper, experiment, c, canonical)]
+        where = [(experiment.id, c.row.id, c.column.id) for c in same]
+        found = set().union(*(self._by_origin.get(place, ()) for place in where)) | {canonical.digest}
         smoke = ""
         if experiment.protocol in paper.smoke:
             smoke = as_smoke(paper, experiment, cell.row, cell.column).protocol.digest
@@ -135,6 +138,11 @@ def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | No
         reasons = [missing_reason(paper, experiment, part) for part in parts_of(experiment, cell)]
         return next((reason for reason in reasons if reason), None)
     return why_not(as_printed(paper, experiment, cell.row, cell.column))
+
+
+def _shares(paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> bool:
+    """Whether a cell has that protocol as the paper prints it."""
+    return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
 
 
 @cache

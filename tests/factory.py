@@ -44,7 +44,8 @@ def record(
         origin=Origin(*where, dict(over.assume), dict(over.fields)),
         metrics={"accuracy": score, "dice": score, "mean_class_accuracy": score, "train_loss": 0.1},
         history=tuple(
-            Epoch(e + 1, 10 * (e + 1), 2.0 / (e + 1) + 0.01 * seed, 1e-4, score - (epochs - 1 - e), 1.0, 0.5) for e in range(epochs)
+            Epoch(e + 1, 10 * (e + 1), 2.0 / (e + 1) + 0.01 * seed, 1e-4, score - (epochs - 1 - e), 1.0, 0.5)
+            for e in range(epochs)
         ),
         data=DataUsed(protocol.dataset or "", 21, 1680, 420, "0" * 64, True, ""),
         model=ModelUsed(protocol.backbone or "", protocol.weights or "", "1" * 64, 1_000, 100_000),

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from clipbench.budget import budget
 from clipbench.data.cache import decoded
 from clipbench.data.images import ImageSet
 from clipbench.engine.crops import Crops
@@ -48,15 +49,14 @@ class Decoder:
 
     def source(self, parts: Parts) -> Source:
         """What the loop draws its batches from: features, where a frozen model sees views that repeat."""
-        repeats = not parts.train.numel() or self.protocol.train_transform != "random-resized-crop"
-        if self.task.method.frozen and repeats:
+        crops = self.protocol.train_transform == "random-resized-crop"
+        if self.task.method.frozen and not (crops and self._trains(parts)):
             return self._bank(parts)
-        if not self.images.parts:
+        if not self.images.parts and not crops:
             return self.test_view(None, self.protocol.test_transform)
         test = self.test_view(parts.test, self.protocol.test_transform)
-        if self.protocol.train_transform == "random-resized-crop":
-            size, resampling = self.task.encoder.image_size, self.protocol.interpolation or "bicubic"
-            return Crops(self.images, size, resampling, test)
+        if crops:
+            return Crops(self.images, self.size, self.protocol.interpolation or "bicubic", test)
         return TwoParts(self.test_view(parts.train, self.protocol.train_transform), test)
 
     def support(self, parts: Parts) -> Support:
@@ -69,6 +69,10 @@ class Decoder:
             return bank.batch(parts.train.flatten()).view(*parts.train.shape, -1)
 
         return Support(parts.labels[parts.train], features, len(self.images.classes))
+
+    def _trains(self, parts: Parts) -> bool:
+        """Whether training images are looked at: zero-shot has none, or (held-out domains) no step that would."""
+        return budget(self.protocol, parts.train.shape[1]).steps > 0
 
     @property
     def size(self) -> int:
@@ -103,11 +107,11 @@ class Decoder:
         self.task.eval()
         views = 4 if self.protocol.vflip else 2 if self.protocol.hflip else 1
         advance, bank, frozen = _ignore, FeatureBank(), self.frozen()
-        if not self.images.parts:
+        if not self.images.parts and self._trains(parts):
             used = torch.unique(torch.cat([parts.train.flatten(), parts.test.flatten()]))
             return bank.add(self.test_view(None, self.protocol.test_transform), used, frozen, views, advance)
         bank.add(self.test_view(parts.test, self.protocol.test_transform), torch.unique(parts.test), frozen, 1, advance)
-        if not parts.train.numel():
+        if not self._trains(parts):
             return bank
         train = self.test_view(parts.train, self.protocol.train_transform)
         return bank.add(train, torch.unique(parts.train), frozen, views, advance)

@@ -45,28 +45,36 @@ def write_tables(
 
 
 def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
-    """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure whose runs are there."""
+    """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure whose runs are there.
+
+    Of a table of segmentations, ``<table>-<row>-<column>.png``: contact sheets.
+    """
     store = Store(out / "results")
     library = Library(store.scan()[0], profile)
     written = []
     for paper, experiment in find(patterns):
-        stem = out / "figures" / paper.id / experiment.name
-        for suffix, content in _drawn(paper, experiment, library, store).items():
-            written.append(replace_file(stem.with_suffix(f".{suffix}"), content))
+        folder = out / "figures" / paper.id
+        for name, content in _drawn(paper, experiment, library, store).items():
+            written.append(replace_file(folder / name, content))
     return written
 
 
 def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
-    """The files of a figure by suffix; none for a table, or where no run is behind the figure."""
+    """The files of a figure, or of a table of segmentations, by name; none where no run is behind them."""
+    by_suffix: dict[str, bytes] = {}
     if experiment.kind == "curves" and _has_runs(paper, experiment, library):
         from clipbench.report.curves import draw_curves
 
-        return draw_curves(paper, experiment, library, store)
+        by_suffix = draw_curves(paper, experiment, library, store)
     if experiment.kind == "scatter" and _has_runs(paper, experiment, library):
         from clipbench.report.scatter import draw_scatter
 
-        return draw_scatter(paper, experiment, library, store)
-    return {}
+        by_suffix = draw_scatter(paper, experiment, library, store)
+    if experiment.kind == "table" and "dice" in {experiment.metric_of(cell) for cell in experiment.cells()}:
+        from clipbench.report.contact_sheet import draw_sheets
+
+        return {f"{name}.png": png for name, png in draw_sheets(paper, experiment, library, store).items()}
+    return {f"{experiment.name}.{suffix}": content for suffix, content in by_suffix.items()}
 
 
 def replace_file(path: Path, content: bytes) -> Path:

@@ -96,8 +96,9 @@ def _perturb(model: Any, replica: int, source: int) -> None:
             for parameter in (adapter.A, adapter.B, adapter.magnitude):
                 assert parameter is not None
                 parameter[replica] += 0.05 * torch.randn(parameter.shape[1:], generator=draw)
-        own = convolution.copies[replica] if hasattr(convolution, "copies") else convolution
-        for parameter in own.parameters():
+        stacked = hasattr(convolution, "stacked")
+        own = [p[replica] for p in convolution.stacked] if stacked else convolution.parameters()
+        for parameter in own:
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=draw))
 
 
@@ -134,9 +135,10 @@ def _same_gradients(both: Any, alone: Any, replica: int) -> None:
                 assert joint.grad is not None
                 scale = parameter.grad.abs().max().item()
                 assert torch.allclose(joint.grad[replica], parameter.grad[0], rtol=1e-3, atol=1e-5 * scale), name
-    mine, due = both.decoder.transposed_convolution.copies[replica], alone.decoder.transposed_convolution
-    for parameter, single in zip(mine.parameters(), due.parameters(), strict=True):
-        assert torch.allclose(parameter.grad, single.grad, rtol=1e-3, atol=1e-5 * single.grad.abs().max().item())
+    mine, due = both.decoder.transposed_convolution.stacked, alone.decoder.transposed_convolution
+    for parameter, single in zip(mine, (p for p in due.parameters() if p.requires_grad), strict=True):
+        found, scale = parameter.grad[replica].view_as(single.grad), single.grad.abs().max().item()
+        assert torch.allclose(found, single.grad, rtol=1e-3, atol=1e-5 * scale)
 
 
 def test_prompts_encoded_once_with_replicas() -> None:
