@@ -24,7 +24,7 @@ CLAIM_SECONDS = 900.0
 """A claim whose owner has not renewed it for this long is taken over."""
 RENEW_SECONDS = 30.0
 """A claim is renewed at most this often."""
-TORN_SECONDS = 60.0
+TORN_SECONDS = 3.0
 """A claim without content, or a lock on a single step, is what a kill left behind once it is this old."""
 
 
@@ -203,12 +203,7 @@ def _clear(path: Path) -> bool:
 @contextmanager
 def _alone(lock: Path) -> Iterator[bool]:
     """Whether this process alone holds the lock for a step of a few milliseconds; nobody waits."""
-    try:
-        lock.mkdir()
-    except FileExistsError:
-        with suppress(OSError):
-            if time.time() - lock.stat().st_mtime > TORN_SECONDS:
-                lock.rmdir()
+    if not _made(lock) and not (_left_behind(lock) and _made(lock)):
         yield False
         return
     try:
@@ -216,6 +211,22 @@ def _alone(lock: Path) -> Iterator[bool]:
     finally:
         with suppress(OSError):
             lock.rmdir()
+
+
+def _made(lock: Path) -> bool:
+    try:
+        lock.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _left_behind(lock: Path) -> bool:
+    """Remove a lock that is older than any step takes: a kill has left it."""
+    with suppress(OSError):
+        if time.time() - lock.stat().st_mtime > TORN_SECONDS:
+            lock.rmdir()
+    return not lock.exists()
 
 
 def _abandoned(path: Path) -> bool:
