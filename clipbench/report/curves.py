@@ -27,7 +27,7 @@ from clipbench.store import Store
 
 # Low to high rank runs from light to dark (readable in grey); what is no rank stands out in Okabe and Ito's vermilion.
 _RANKED = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
-_OTHER = ("#d55e00", "#009e73", "#cc79a7", "#000000")
+_OTHER = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 _MARKERS = "osD^vPX*"
 _POINTS = 200
 _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cross-entropy)"}
@@ -98,7 +98,7 @@ def _figure(
             _panel(axes, panel, experiment.y or "accuracy", curves, styles)
         for axes in grid.flat[len(experiment.panels) :]:
             axes.set_visible(False)
-        title = f"{experiment.printed} of {paper.short}: {experiment.title.lower()}"
+        title = f"{experiment.printed} of {paper.short}: {experiment.title[0].lower()}{experiment.title[1:]}"
         top.suptitle(f"{title}\n({_standing(about)})" if reasons else title, fontsize=10)
         lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
@@ -114,19 +114,21 @@ def _standing(about: Provenance) -> str:
 
 
 def _styles(experiment: Experiment, source: Experiment) -> dict[str, dict[str, str]]:
-    """Colour, marker and label of each row, the same in every panel."""
+    """Colour, marker and label of each row: rows of one label (a method at several shots) look alike in all panels."""
     names = list(dict.fromkeys(row for panel in experiment.panels for row in panel.rows))
-    ranked = [n for n in names if "rank" in source.row(n).set]
-    others = [n for n in names if n not in ranked]
+    labels = {name: _label(source, name) for name in names}
+    ranked = list(dict.fromkeys(labels[n] for n in names if "rank" in source.row(n).set))
+    others = [label for label in dict.fromkeys(labels.values()) if label not in ranked]
     colours = dict(zip(ranked, _RANKED, strict=False)) | dict(zip(others, _OTHER, strict=False))
+    places = {label: i for i, label in enumerate([*ranked, *others])}
     return {
         name: {
-            "color": colours.get(name, "#888888"),
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "label": _label(source, name),
-            "linestyle": "-" if name in ranked else "--",
+            "color": colours.get(label, "#888888"),
+            "marker": _MARKERS[places[label] % len(_MARKERS)],
+            "label": label,
+            "linestyle": "--" if ranked and label not in ranked else "-",
         }
-        for i, name in enumerate(names)
+        for name, label in labels.items()
     }
 
 
