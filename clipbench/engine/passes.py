@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from clipbench.budget import images_trained
+from clipbench.budget import budget, images_trained
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
@@ -41,6 +41,7 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     parts = _parts(images, splits)
     task = _task(protocol, images, seeds, place)
     setup = task.setup(Decoder(images, task, protocol, place), parts)
+    _check_trained(setup.model, protocol, parts)
     objective = Objective(task.loss, task.method.undecayed(task.model, protocol))
     loop = Loop(setup.model, setup.source, parts, protocol, seeds, place.device, objective, setup.examiner)
     runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
@@ -61,6 +62,16 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     cost = _cost(protocol, state, time.perf_counter() - began, meter, splits[0])
     made = Made(images, task, setup.examiner, environment(place.device), cost, _kept(seen, parts, images))
     return Outcome(*outcome(group, splits, state, made), checkpoint)
+
+
+def _check_trained(model: nn.Module, protocol: Protocol, parts: Parts) -> None:
+    """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing."""
+    steps = budget(protocol, parts.train.shape[1]).steps
+    if steps and not any(p.requires_grad for p in model.parameters()):
+        raise UserError(
+            f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
+            f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
+        )
 
 
 def _task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], place: Workplace) -> AnyTask:
