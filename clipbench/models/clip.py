@@ -13,9 +13,10 @@ from torch import nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
+from clipbench.models.hub import fetching
 from clipbench.models.openai_weights import NUMBERS, check_activation, from_torchscript, is_torchscript
 from clipbench.models.sources import Sources
-from clipbench.models.weight_files import check_file, check_finite, fault, first_line, read_tensors
+from clipbench.models.weight_files import check_file, check_finite, fault, read_tensors
 
 _NO_FILES = Sources()
 
@@ -89,18 +90,8 @@ def _pretrained(open_clip: Any, name: str, tag: str) -> Any:
             f"the weights {tag!r} were trained with QuickGELU, but {name} has plain GELU: its features would be wrong. "
             f"Use --backbone {name}-quickgelu."
         )
-    # The hub's client logs each of its retries; the paragraph below says it once.
-    logging.disable(logging.ERROR)
-    try:
+    with fetching(f"{tag!r} of {name}"):
         return open_clip.create_model(name, pretrained=tag)
-    except (OSError, RuntimeError) as error:
-        raise MissingWeightsError(
-            f"the weights {tag!r} of {name} could not be fetched ({first_line(error)}). They are looked for in the "
-            f"Hugging Face and open_clip caches and then downloaded. Without network, fetch them elsewhere and pass "
-            f"--weights FILE, or add --smoke to see the command work with the embedded model."
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _with_file(open_clip: Any, name: str, path: Path) -> Any:

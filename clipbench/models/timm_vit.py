@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,9 @@ from torch import Tensor, nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY_VIT
 from clipbench.models.backbone import Backbone, weights_digest
+from clipbench.models.hub import fetching
 from clipbench.models.sources import Sources
-from clipbench.models.weight_files import first_line, load_file_into
+from clipbench.models.weight_files import load_file_into
 
 _NO_FILES = Sources()
 _TINY = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}
@@ -75,25 +73,8 @@ def _pretrained(name: str, tag: str) -> Any:
             f"timm has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}. "
             f"--weights FILE takes a local file."
         )
-    try:
-        with _quiet():
-            return timm.create_model(f"{name}.{tag}", pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
-        raise MissingWeightsError(
-            f"the weights {tag!r} of {name} could not be fetched ({first_line(error)}). They are looked for in the "
-            f"Hugging Face cache and then downloaded. Without network, fetch them elsewhere and pass --weights FILE, "
-            f"or add --smoke to see the command work with a tiny model."
-        ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The hub's client logs each of its retries; the paragraph of the caller says it once."""
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)
+    with fetching(f"{tag!r} of {name}"):
+        return timm.create_model(f"{name}.{tag}", pretrained=True, num_classes=0)
 
 
 def _check_name(name: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ from torch import nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, named_normalisation, weights_digest
 from clipbench.models.clipseg.configs import Architecture, architecture
+from clipbench.models.hub import fetching
 from clipbench.models.sources import Sources, weights_file
-from clipbench.models.weight_files import first_line, load_file_into
+from clipbench.models.weight_files import load_file_into
 
 _NO_FILES = Sources()
 _PREFIXES = ("module.", "net.", "model.", "clipseg.")
@@ -120,23 +119,6 @@ def _pretrained(known: Architecture, backbone: str, weights: str) -> nn.Module:
         has = f"the hub's {known.hub} and random ones" if known.hub else "random weights only (--weights random)"
         raise MissingWeightsError(f"{backbone} has {has}, not {weights!r}; --weights FILE takes a local file.")
     transformers = _transformers()
-    try:
-        with _quiet():
-            model: nn.Module = transformers.CLIPSegForImageSegmentation.from_pretrained(weights)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise MissingWeightsError(
-            f"the weights {weights} could not be fetched ({first_line(error)}). They are looked for in the Hugging "
-            f"Face cache and then downloaded. Without network, fetch them elsewhere and pass --weights FILE, or add "
-            f"--smoke to see the command work with a tiny model."
-        ) from error
+    with fetching(weights):
+        model: nn.Module = transformers.CLIPSegForImageSegmentation.from_pretrained(weights)
     return model.float()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The hub's client logs each of its retries; the paragraph of the caller says it once."""
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(logging.NOTSET)

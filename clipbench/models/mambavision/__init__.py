@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import torch
@@ -11,9 +10,10 @@ from torch import Tensor
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY_MAMBA
 from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, weights_digest
+from clipbench.models.hub import fetching
 from clipbench.models.mambavision.network import SIZES, MambaVision, Size
 from clipbench.models.sources import Sources
-from clipbench.models.weight_files import first_line, load_file_into
+from clipbench.models.weight_files import load_file_into
 
 _NO_FILES = Sources()
 _TINY = Size(16, 8, (1, 1, 2, 2), (1, 1, 2, 4), windows=(4, 2), image_size=64)
@@ -80,19 +80,10 @@ def _official(backbone: str, weights: str) -> Path:
             f"--weights FILE takes a local file."
         )
     part = names[weights]
-    logging.disable(logging.ERROR)  # the client logs each of its retries; the paragraph below says it once
-    try:
+    with fetching(f"{weights!r} of {backbone}"):
         found = hf_hub_download(
             f"nvidia/MambaVision-{word[0].upper()}-{part}", f"mambavision_{word}_{part.lower()}.pth.tar"
         )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise MissingWeightsError(
-            f"the weights {weights!r} of {backbone} could not be fetched ({first_line(error)}). They are looked for in "
-            f"the Hugging Face cache and then downloaded. Without network, fetch them elsewhere and pass "
-            f"--weights FILE, or add --smoke to see the command work with a tiny model."
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
     return Path(found)
 
 
