@@ -1,4 +1,4 @@
-"""The command line: ``clipbench list | show | run | compare | audit | claims | assumptions | table | figure``."""
+"""The command line: ``clipbench COMMAND``, from ``list`` to ``doctor``; each command is a module of its own."""
 
 from __future__ import annotations
 
