@@ -26,6 +26,7 @@ RENEW_SECONDS = 30.0
 """A claim is renewed at most this often."""
 TORN_SECONDS = 3.0
 """A claim without content, or a lock on a single step, is what a kill left behind once it is this old."""
+_CLEARING = ".clearing-"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._promote_all()
+        self._sweep()
 
     def has(self, run_id: str) -> bool:
         """Whether a trustworthy record of that run is here."""
@@ -118,6 +120,15 @@ class Store:
             # A reader of a folder that it may not write (somebody else's) leaves the moving to its owner.
             with suppress(PermissionError):
                 self._promote(ready)
+
+    def _sweep(self) -> None:
+        """Remove the claims of the dead: a run whose owner died after writing its record is never claimed again."""
+        for path in _entries(self.root / ".claims"):
+            with suppress(OSError):  # a folder that this process may not write is its owner's to sweep
+                if path.name.startswith(_CLEARING):
+                    _left_behind(path)
+                elif _abandoned(path):
+                    _clear(path)
 
     def _promote(self, ready: Path) -> None:
         """Rename each record into place. Another process may be doing the same; whoever comes second finds it done."""
@@ -194,7 +205,7 @@ class Claim:
 
 def _clear(path: Path) -> bool:
     """Remove an abandoned claim, one process at a time: a second one must not remove the claim of the first."""
-    with _alone(path.with_name(f".clearing-{path.name}")) as alone:
+    with _alone(path.with_name(f"{_CLEARING}{path.name}")) as alone:
         if alone and _abandoned(path):
             path.unlink(missing_ok=True)
         return alone

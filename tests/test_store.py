@@ -370,6 +370,25 @@ def test_a_torn_claim_is_taken_over_when_it_is_old(store: Store, content: str) -
         assert claim is not None
 
 
+def test_opening_the_folder_removes_the_claims_of_the_dead_only(store: Store) -> None:
+    """A kill between the record and the end of its claim: nobody would ever take that run again."""
+    folder = store.root / ".claims"
+    dead, torn = (folder / run_id for run_id in ids(1, 2))
+    with store.claim(ids(3)) as living:
+        assert living is not None
+        (held,) = folder.iterdir()
+        dead.write_text(held.read_text().replace(f'"pid": {os.getpid()}', '"pid": 4194305'))
+        torn.write_text("")
+        lock = folder / f".clearing-{ids(4)[0]}"
+        lock.mkdir()
+        Store(store.root)
+        assert set(folder.iterdir()) == {held, torn, lock}
+        for path in (torn, lock):
+            os.utime(path, (0, 0))
+        Store(store.root)
+        assert set(folder.iterdir()) == {held}
+
+
 def test_a_claim_that_was_taken_over_is_not_let_go_of(store: Store) -> None:
     """The slow owner neither falls over at its next sign of life, nor removes the claim of its successor."""
     path = store.root / ".claims" / ids(1)[0]
