@@ -1,9 +1,9 @@
 """The one training loop. Several seeds (replicas) go through the frozen model together; one seed is the case R = 1.
 
 Each replica has its own images, data order, augmentation and dropout streams, parameters and optimiser state. The
-losses are summed, so that every replica's parameters get the gradient of their own loss alone; AdamW acts element by
-element, so that one optimiser serves all of them without mixing anything. What follows the validation images (plateau
-schedule, early stop, best epoch) or clips a gradient trains one seed at a time.
+losses are summed, so that every replica's parameters get the gradient of their own loss alone; the stepper mixes
+nothing. What follows the validation images (plateau schedule, early stop, best epoch) or clips a gradient trains one
+seed at a time.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Loop:
         self._loss, self._losses = objective.loss, list[Tensor]()
         self._slices = batches(parts.train.shape[1], protocol.batch_size or 32, drop_last=bool(protocol.drop_last))
         self._budget = budget(protocol, parts.train.shape[1])
-        self._stepper = Stepper(model, objective.undecayed, protocol, device)
+        self._stepper = Stepper(model, objective.undecayed, protocol, device, len(self._seeds))
         self._watch = Watch(protocol) if watches(protocol) and self._budget.steps else None
 
     def run(self, state: State, start_epoch: Callable[[int], None], hooks: Hooks) -> State:

@@ -67,10 +67,9 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
 def replicable(protocol: Protocol) -> bool:
     """Whether several seeds may share a pass.
 
-    The method must allow it; fp16's loss scale would couple them, and so would a gradient norm or a validation set.
+    The method must allow it; a gradient norm or a validation set would couple them.
     """
-    apart = protocol.precision == "fp16" or trains_alone(protocol)
-    return not apart and method(protocol.method or "").replicable
+    return not trains_alone(protocol) and method(protocol.method or "").replicable
 
 
 class _Worker:
