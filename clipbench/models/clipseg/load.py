@@ -1,4 +1,4 @@
-"""CLIPSeg models by name, with the hub's, local or random weights."""
+"""CLIPSeg models by name, with the hub's, local or random weights; or a new one on the towers of a CLIP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ import torch
 from torch import nn
 
 from clipbench.errors import MissingWeightsError, UserError
-from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, named_normalisation, weights_digest
+from clipbench.models import family
+from clipbench.models.backbone import (
+    CLIP_MEAN,
+    CLIP_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    named_normalisation,
+    weights_digest,
+)
+from clipbench.models.clip import load_model
 from clipbench.models.clipseg.configs import Architecture, architecture
+from clipbench.models.clipseg.from_clip import architecture_of, fill_towers
 from clipbench.models.hub import fetching
 from clipbench.models.sources import Sources, weights_file
 from clipbench.models.weight_files import load_file_into
@@ -32,10 +42,12 @@ class CLIPSeg:
     name: str
     weights: str
     weights_sha256: str
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
 
     def normalisation(self, reading: str) -> tuple[Sequence[float], Sequence[float]]:
-        """Channel mean and std that the protocol's word asks for; the model's own are ImageNet's, not CLIP's."""
-        return named_normalisation(reading, IMAGENET_MEAN, IMAGENET_STD)
+        """Channel mean and std that the protocol's word asks for; rd64's own are ImageNet's, not CLIP's."""
+        return named_normalisation(reading, self.mean, self.std)
 
     def check_size(self, side: int) -> None:
         """Raise ``UserError`` for images of no whole number of patches: the map would be smaller than the mask."""
@@ -48,9 +60,12 @@ def load_clipseg(backbone: str, weights: str, sources: Sources = _NO_FILES, *, s
     """The model on the CPU in float32.
 
     ``weights`` is the hub's name of the checkpoint (``CIDAS/clipseg-rd64-refined``), ``random`` (drawn from ``seed``),
-    or the digest of ``sources.weights``: a safetensors or torch file, or a Hugging Face folder with one. Raises
+    or the digest of ``sources.weights``: a safetensors or torch file, or a Hugging Face folder with one. Any other
+    ``backbone`` is a CLIP of open_clip's, whose weights go into the towers under a decoder drawn from ``seed``. Raises
     ``UserError`` for unknown names and without transformers, ``MissingWeightsError`` for what cannot be had or read.
     """
+    if family(backbone) != "clipseg":
+        return _on_towers(backbone, weights, sources, seed)
     known = architecture(backbone)
     if sources.weights is not None:
         model = _random(known, seed)
@@ -60,6 +75,25 @@ def load_clipseg(backbone: str, weights: str, sources: Sources = _NO_FILES, *, s
     else:
         model = _pretrained(known, backbone, weights)
     return CLIPSeg(model.eval(), known.image_size, known.patch, backbone, weights, weights_digest(model))
+
+
+def _on_towers(backbone: str, weights: str, sources: Sources, seed: int) -> CLIPSeg:
+    """A CLIPSeg whose decoder knows nothing yet; images have the CLIP's size and normalisation."""
+    clip = load_model(backbone, weights, sources, seed=seed).float()
+    known = architecture_of(clip, backbone)
+    model = _random(known, seed)
+    fill_towers(model, clip, backbone)
+    mean, std = getattr(clip.visual, "image_mean", None), getattr(clip.visual, "image_std", None)
+    return CLIPSeg(
+        model.eval(),
+        known.image_size,
+        known.patch,
+        backbone,
+        weights,
+        weights_digest(model),
+        tuple(mean or CLIP_MEAN),
+        tuple(std or CLIP_STD),
+    )
 
 
 def build(sizes: Mapping[str, Any]) -> nn.Module:
