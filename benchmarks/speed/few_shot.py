@@ -41,6 +41,7 @@ from clipbench.spec import Protocol
 
 BATCH = 32
 """Images per step."""
+_READY = "ready"
 TARGETS = {("ViT-B-32", 10): 1.5, ("ViT-B-32", 100): 2.5, ("ViT-B-32", 1000): 5.0}
 TARGETS |= {("ViT-B-16", 10): 1.2, ("ViT-B-16", 100): 1.6, ("ViT-B-16", 1000): 3.5}
 
@@ -143,6 +144,7 @@ def work(options: argparse.Namespace) -> None:
     kind = {"ours": Ours, "plain": Plain}[options.work]
     side = kind(options, options.classes[0], options.replicas)
     side.step(2)
+    print(_READY, flush=True)
     for _ in sys.stdin:
         print(json.dumps(side.step() | {"peak": side.peak()}), flush=True)
 
@@ -169,6 +171,11 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self.seconds, self.peak = list[float](), 0.0
 
+    def ready(self) -> None:
+        """Wait until the model stands: one side's start would slow the other's first step."""
+        if cast("IO[str]", self.process.stdout).readline().strip() != _READY:
+            raise SystemExit("a side's process ended early; its message stands above")
+
     def step(self) -> None:
         """Take one step and note what it cost."""
         talk, answers = cast("IO[str]", self.process.stdin), cast("IO[str]", self.process.stdout)
@@ -188,6 +195,8 @@ class Worker:
 
 def pair(first: Worker, second: Worker, rounds: int) -> float:
     """Both sides in turn; the median over rounds of second / first."""
+    for worker in (first, second):
+        worker.ready()
     for turn in range(rounds):
         for worker in (first, second) if turn % 2 == 0 else (second, first):
             worker.step()
