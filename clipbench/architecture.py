@@ -75,10 +75,10 @@ class Model:
         return chosen[which]
 
 
-def adapter_parameters(towers: Sequence[Tower], targets: str, rank: int, *, magnitude: bool) -> int:
-    """LoRA adds ``r (in + out)`` per matrix, DoRA one magnitude per output more (CLIP-DoRA sec. 3.3)."""
+def adapter_parameters(towers: Sequence[Tower], targets: str, rank: int, *, magnitude: str | None) -> int:
+    """LoRA adds ``r (in + out)`` per matrix, DoRA a magnitude per ``output`` or ``input`` (CLIP-DoRA sec. 3.3)."""
     matrices = [matrix for tower in towers for matrix in tower.adapted(targets)]
-    return sum(rank * (i + o) + (o if magnitude else 0) for i, o in matrices)
+    return sum(rank * (i + o) + {"output": o, "input": i}.get(magnitude or "", 0) for i, o in matrices)
 
 
 @cache
@@ -158,7 +158,7 @@ def _adapters(protocol: Protocol, model: Model) -> int:
     if protocol.method not in ("lora", "dora"):
         raise UserError(f"no parameter count for the method {protocol.method!r}")
     towers = model.towers(protocol.towers or "vision")
-    magnitude = protocol.method == "dora"
+    magnitude = (protocol.norm_axis or "output") if protocol.method == "dora" else None
     return adapter_parameters(towers, protocol.targets or "qkvo", protocol.rank or 0, magnitude=magnitude)
 
 

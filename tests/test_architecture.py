@@ -57,13 +57,22 @@ def test_vit_against_timm(name: str, shape: tuple[int, int, int]) -> None:
 )
 def test_clip_lora(name: str, targets: str, rank: int, due: int) -> None:
     model = clip(name)
-    assert adapter_parameters([model.vision, model.text], targets, rank, magnitude=False) == due
+    assert adapter_parameters([model.vision, model.text], targets, rank, magnitude=None) == due
 
 
+@pytest.mark.parametrize("axis", ["output", "input"])  # the same number where matrices are square
 @pytest.mark.parametrize(("name", "due"), [("ViT-B-16", 307_200), ("ViT-L-14", 675_840)])
-def test_clip_dora(name: str, due: int) -> None:
+def test_clip_dora(name: str, due: int, axis: str) -> None:
     model = clip(name)
-    assert adapter_parameters([model.vision, model.text], "qkvo", 2, magnitude=True) == due
+    assert adapter_parameters([model.vision, model.text], "qkvo", 2, magnitude=axis) == due
+
+
+def test_a_magnitude_per_input_of_matrices_that_are_not_square() -> None:
+    """fc1 has 4 d outputs and d inputs, fc2 the reverse: together they are the same, qkv+mlp too, fc1 alone not."""
+    tower = clip("ViT-B-16").vision
+    assert tower.adapted("all-linear")
+    out, inp = (adapter_parameters([tower], "all-linear", 1, magnitude=axis) for axis in ("output", "input"))
+    assert out == inp == adapter_parameters([tower], "all-linear", 1, magnitude=None) + 12 * (4 + 4 + 1) * 768
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,13 @@ from tests.factory import records, table
 
 WHERE = ("lora-clip/table1", "lora-r8", "ucm-80")
 ONLY = ["column=ucm-80", "row=lora-r8"]
+MAMBA = ["column=ucm-80", "row=mamba-b"]
+MISSING = {
+    "mamba-batch-norm=batch": "the batch norms stay frozen: the seeds of a pass share one backbone, whose running "
+    "averages would mix them",
+    "mamba-drop-path=pretraining": "our MambaVision has no stochastic depth",
+}
+"""Readings of Table II's backbone that nothing runs, and why."""
 
 
 @pytest.mark.parametrize("kind", ["text", "md", "json"])
@@ -38,7 +45,13 @@ def test_the_ledger_of_one_experiment(capsys: pytest.CaptureFixture[str]) -> Non
     entries = {a["id"]: a for a in json.loads(capsys.readouterr().out)["lora-clip"]}
     assert "mamba-targets" not in entries
     assert [r["name"] for r in entries["scaling"]["readings"] if r["default"]] == ["alpha-over-r"]
-    assert [r["name"] for r in entries["adapter-init"]["readings"] if r["missing"]] == ["normal"]
+    assert [r["name"] for r in entries["adapter-init"]["readings"]] == ["kaiming", "normal"]
+
+
+def test_the_ledger_says_what_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["assumptions", "table2", "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["lora-clip"]
+    assert {f"{a['id']}={r['name']}" for a in entries for r in a["readings"] if r["missing"]} == set(MISSING)
 
 
 @pytest.mark.parametrize("profile", ["full", "smoke"])
@@ -57,15 +70,20 @@ def test_every_reading_once_around_the_default(profile: str) -> None:
     }  # fmt: skip
     assert {assume[0] for assume in made if assume} == due
     assert len(plan.runs) == len(due) + 1
-    skipped = [g.reason for g in plan.gaps if "adapter-init=normal" in g.reason]
-    assert skipped == ["the reading adapter-init=normal is skipped: the adapters draw A Kaiming-uniform only"]
+    assert not [g for g in plan.gaps if "is skipped" in g.reason]
+
+
+def test_a_reading_that_nothing_runs_is_skipped_by_name() -> None:
+    plan = plan_readings(["table2"], Overrides("smoke"), MAMBA, [1])
+    skipped = {g.reason for g in plan.gaps if "is skipped" in g.reason}
+    assert skipped == {f"the reading {name} is skipped: {why}" for name, why in MISSING.items()}
 
 
 def test_the_command_plans_it_and_names_what_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["run", "table1", "--smoke", "--only", ",".join(ONLY), "--dry-run", "--out", str(tmp_path)]
+    options = ["run", "table2", "--smoke", "--only", ",".join(MAMBA), "--dry-run", "--out", str(tmp_path)]
     assert main([*options, "--assume", "all"]) == 0
     text = capsys.readouterr().out
-    assert "adapter-init=normal is skipped" in text
+    assert "mamba-drop-path=pretraining is skipped" in text
     assert main([*options, "--assume", "all,scaling=alpha"]) == 2
     assert "one at a time" in capsys.readouterr().err
 
@@ -93,7 +111,14 @@ def test_shifts_by_hand() -> None:
     assert [(c.row, c.column, c.seeds) for c in alpha.cells] == [("lora-r8", "ucm-80", 3)]
     undone = {s.variant.name: s.why for s in result.shifts if s.sample is None}
     assert undone["head-bias=no"] == "not run"
-    assert undone["adapter-init=normal"].startswith("cannot run yet")
+
+
+def test_what_cannot_run_shifts_nothing() -> None:
+    found = [*made(), *records(("lora-clip/table2", "mamba-b", "ucm-80"), [91.0, 91.2, 90.9])]
+    result = sensitivity(*table("lora-clip/table2"), found)
+    assert result is not None
+    undone = {s.variant.name: s.why for s in result.shifts if s.sample is None}
+    assert {name: undone[name] for name in MISSING} == {n: f"cannot run yet: {why}" for n, why in MISSING.items()}
 
 
 def test_gains_are_the_claims_of_the_paper() -> None:

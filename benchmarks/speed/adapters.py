@@ -189,7 +189,7 @@ def temporary_mebibytes(model: nn.Module, step: Callable[[nn.Module], None]) -> 
 
 
 def checks(seconds: dict[str, list[float]], rank: int) -> list[list[str]]:
-    """Issue 3's targets: what is compared, what was measured, what was asked."""
+    """The targets: what is compared, what was measured, what was asked."""
     lora_limit = 1.15 + extra_flops(rank)
     rows = [
         ("LoRA, ours", "frozen", lora_limit, f"at most 1.15 + {extra_flops(rank):.3f} (the extra products)"),

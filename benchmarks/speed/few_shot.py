@@ -34,6 +34,7 @@ from torch.nn.functional import cross_entropy
 
 from clipbench.data.images import ImageSet
 from clipbench.engine.device import make_deterministic
+from clipbench.engine.heap import keep_freed_memory
 from clipbench.engine.image_text import ImageTextTask
 from clipbench.methods import method
 from clipbench.models.sources import Sources
@@ -141,9 +142,10 @@ def work(options: argparse.Namespace) -> None:
     logging.disable(logging.WARNING)  # random weights are meant here
     torch.set_num_threads(options.threads)
     make_deterministic()
+    keep_freed_memory()  # for both sides: what is compared is arithmetic
     kind = {"ours": Ours, "plain": Plain}[options.work]
     side = kind(options, options.classes[0], options.replicas)
-    side.step(2)
+    side.step()  # the first one also asks the system for its memory
     print(_READY, flush=True)
     for _ in sys.stdin:
         print(json.dumps(side.step() | {"peak": side.peak()}), flush=True)

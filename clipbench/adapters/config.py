@@ -14,6 +14,8 @@ Kind = Literal["lora", "dora"]
 Scaling = Literal["alpha/r", "alpha/sqrt(r)", "alpha"]
 Towers = Literal["vision", "text", "both", "all"]
 DoraDropout = Literal["official", "branch"]
+NormAxis = Literal["output", "input"]
+Init = Literal["kaiming-uniform-sqrt5", "normal-over-r"]
 
 ATTENTION_TARGETS = ("q", "k", "v", "o")
 TARGETS = (*ATTENTION_TARGETS, "fc1", "fc2", "in_proj", "out_proj")
@@ -40,7 +42,7 @@ class AdapterConfig:
     """Kind, size and place of the adapters.
 
     Attributes:
-        kind: ``lora`` (W + s B A) or ``dora`` (m (W + s B A) / |W + s B A|, one magnitude per output row).
+        kind: ``lora`` (W + s B A) or ``dora`` (m (W + s B A) / |W + s B A|, see `norm_axis`).
         rank: Inner width r of the low-rank product.
         alpha: Numerator of the scale s.
         scaling: Which reading of alpha gives s: ``alpha/r``, ``alpha/sqrt(r)`` (CLIP-LoRA's code) or ``alpha``.
@@ -52,10 +54,14 @@ class AdapterConfig:
         dropout: Probability in [0, 1) of dropping an input element of the branch; every matrix draws its own mask.
         replicas: R, the number of adapters trained side by side over the one frozen model.
         detach_norm: DoRA's norm is a constant for the gradient (CLIP-DoRA section 3.3; the official ``dora_simple``).
+        init: How A is drawn; B is zero. ``kaiming-uniform-sqrt5`` as in LoRA's reference code and peft, or
+            ``normal-over-r``, a standard deviation of 1/r.
         init_seeds: One seed per replica for the draw of A; None draws the seeds from torch's default generator.
         patterns: Regular expressions; every ``nn.Linear`` whose whole name matches one is adapted, whatever the layout.
         dora_dropout: ``official`` also drops the input of (m/norm - 1) W x, as NVlabs/DoRA and peft do; ``branch``
             drops the low-rank input only, as CLIP-LoRA does, and saves the second frozen product.
+        norm_axis: DoRA's magnitudes and norms are those of the ``output`` rows of W (DoRA's own code, peft), or of its
+            ``input`` columns (the notation of CLIP-DoRA section 3.3; q, k and v then take a frozen product each).
     """
 
     kind: Kind = "lora"
@@ -71,6 +77,8 @@ class AdapterConfig:
     init_seeds: Sequence[int] | None = None
     patterns: Sequence[str] = ()
     dora_dropout: DoraDropout = "official"
+    norm_axis: NormAxis = "output"
+    init: Init = "kaiming-uniform-sqrt5"
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -78,6 +86,8 @@ class AdapterConfig:
         _require_choice("scaling", self.scaling, get_args(Scaling))
         _require_choice("towers", self.towers, tuple(TOWERS))
         _require_choice("dora_dropout", self.dora_dropout, get_args(DoraDropout))
+        _require_choice("norm_axis", self.norm_axis, get_args(NormAxis))
+        _require_choice("init", self.init, get_args(Init))
         _require_count("rank", self.rank)
         _require_count("replicas", self.replicas)
         self._require_numbers()

@@ -23,7 +23,7 @@ from clipbench.adapters.merging import choose_replica
 from clipbench.errors import UserError
 
 FORMAT = "clipbench-adapter/1"
-_MUST_AGREE = ("kind", "rank", "alpha", "scaling", "targets", "towers", "layers", "patterns")
+_MUST_AGREE = ("kind", "rank", "alpha", "scaling", "targets", "towers", "layers", "patterns", "norm_axis")
 
 
 def save(model: nn.Module, path: str | Path, replica: int | None = None) -> Path:

@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.dropout import new_stream, replica_mask
+from clipbench.adapters.input_axis import input_axis_product
 from clipbench.adapters.lowrank import LowRank
 from clipbench.adapters.product import DroppedDoraProduct, LowRankProduct
 from clipbench.errors import UserError
@@ -70,8 +71,13 @@ class Host(nn.Module):
         config, rows = self.config, tuple(blocks.values())
         factors = [self.branch(n).A.to(x.dtype) for n in blocks]
         factors += [self.branch(n).B.mT.to(x.dtype).contiguous() for n in blocks]
-        gain = self._gain(weight, blocks) if config.kind == "dora" else None
         keep, masks = self._masks(x, blocks)
+        if config.kind == "dora" and config.norm_axis == "input":
+            gains = [self.branch(name).gain(self.frozen_weight[slice(*self.blocks[name])]) for name in blocks]
+            parts = list(zip(gains, factors[: len(blocks)], factors[len(blocks) :], strict=True))
+            dropped, official = [x * mask / keep for mask in masks], config.dora_dropout == "official"
+            return input_axis_product(rows, config.scale, x, weight, bias, parts, dropped, official=official)
+        gain = self._gain(weight, blocks) if config.kind == "dora" else None
         if masks and gain is not None and config.dora_dropout == "official":
             return _run(DroppedDoraProduct, rows, config.scale, keep, x, weight, bias, gain, *factors, *masks)
         return _run(LowRankProduct, rows, config.scale / keep, x, weight, bias, gain, *factors, *masks)

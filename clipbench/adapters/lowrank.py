@@ -20,10 +20,11 @@ class LowRank(nn.Module):
     """Factors, magnitude and dropout stream of R adapters on one frozen matrix `[out, in]`.
 
     Attributes:
-        A: `[R, r, in]`, Kaiming-uniform with a = sqrt(5): U(-1/sqrt(in), 1/sqrt(in)).
+        A: `[R, r, in]`, Kaiming-uniform with a = sqrt(5), which is U(-1/sqrt(in), 1/sqrt(in)); or normal.
         B: `[R, out, r]`, zeros.
-        magnitude: `[R, out]`, DoRA only; starts as the norms of the rows of the frozen matrix.
-        weight_sq: `[out]`, DoRA only; squared norms of the rows. Not saved: it follows from the frozen matrix.
+        magnitude: `[R, out]`, DoRA only; starts as the norms of the rows of the frozen matrix. With ``norm_axis`` input
+            it is `[R, in]`, the norms of the columns.
+        weight_sq: `[out]` or `[in]`, DoRA only; those norms squared. Not saved: it follows from the frozen matrix.
     """
 
     A: nn.Parameter
@@ -40,7 +41,7 @@ class LowRank(nn.Module):
         self.B = nn.Parameter(weight.new_zeros(config.replicas, out_features, config.rank, dtype=wide))
         self.magnitude = None
         if config.kind == "dora":
-            self.register_buffer("weight_sq", squared_norms(weight), persistent=False)
+            self.register_buffer("weight_sq", squared_norms(self._along_norm(weight)), persistent=False)
             self.magnitude = nn.Parameter(self._norm(weight).detach().clone())
 
     @torch.no_grad()
@@ -49,30 +50,35 @@ class LowRank(nn.Module):
         self.B.zero_()
         for part, generator in zip(self.A, generators, strict=True):
             fresh = torch.empty(part.shape)
-            nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=generator)
+            if self.config.init == "normal-over-r":
+                nn.init.normal_(fresh, std=1.0 / self.config.rank, generator=generator)
+            else:
+                nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=generator)
             part.copy_(fresh)
 
     def refresh(self, weight: Tensor) -> None:
         """Recompute what is cached about the frozen matrix `[out, in]`, after it was cast or loaded."""
         if self.config.kind == "dora":
-            self.weight_sq = squared_norms(weight)
+            self.weight_sq = squared_norms(self._along_norm(weight))
 
     def gain(self, weight: Tensor) -> Tensor:
-        """DoRA's ``m / |W + s B A|`` per output row, `[R, out]`, in fp32 or wider."""
+        """DoRA's ``m / |W + s B A|`` per output row, `[R, out]`, or input column, `[R, in]`, in fp32 or wider."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.detach_norm):
             norm = self._norm(weight)
         return cast(Tensor, self.magnitude).to(norm.dtype) / norm
 
     def _norm(self, weight: Tensor) -> Tensor:
-        """``|W + s B A|`` per output row, `[R, out]`, from r-sized products alone.
+        """``|W + s B A|`` per output row, `[R, out]`, or input column, `[R, in]`, from r-sized products alone.
 
         |w + s b A|^2 = |w|^2 + 2 s b.(A w) + s^2 b (A A^T) b^T. Below eps |w|^2 the sum is nothing but rounding, and
-        may be negative: there the norm is held at its resolution.
+        may be negative: there the norm is held at its resolution. Columns are the rows of W^T + s A^T B^T.
         """
         s, wide = self.config.scale, self.weight_sq.dtype
         with _without_autocast(weight.device.type):
             A, B = self.A.to(wide), self.B.to(wide)
-            cross = _project(weight, A)
+            if self._of_inputs:
+                A, B = B.mT, A.mT
+            cross = _project(self._along_norm(weight), A)
             squared = self.weight_sq + s * (B * (2.0 * cross + s * (B @ (A @ A.mT)))).sum(-1)
             info = torch.finfo(wide)
             return squared.maximum((info.eps * self.weight_sq).clamp_min(info.tiny)).sqrt()
@@ -82,9 +88,18 @@ class LowRank(nn.Module):
         """The matrix `[out, in]` that replica `replica` stands for, in the type of `weight`; summed in fp64."""
         dense = weight.double() + self.config.scale * (self.B[replica].double() @ self.A[replica].double())
         if self.magnitude is not None:
-            norm = torch.linalg.vector_norm(dense, dim=1).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
-            dense *= (self.magnitude[replica].double() / norm)[:, None]
+            along = self._along_norm(dense)
+            norm = torch.linalg.vector_norm(along, dim=1).clamp_min(torch.finfo(torch.float32).tiny ** 0.5)
+            along *= (self.magnitude[replica].double() / norm)[:, None]
         return dense.to(weight.dtype)
+
+    @property
+    def _of_inputs(self) -> bool:
+        return self.config.norm_axis == "input"
+
+    def _along_norm(self, weight: Tensor) -> Tensor:
+        """A view of the matrix `[out, in]` whose rows are what a norm is taken of."""
+        return weight.mT if self._of_inputs else weight
 
     def extra_repr(self) -> str:
         """What `print` shows."""

@@ -12,6 +12,7 @@ import torch
 
 from clipbench.cost import images_seen
 from clipbench.engine.device import make_deterministic
+from clipbench.engine.heap import keep_freed_memory
 from clipbench.engine.outcome import Diverged, Outcome
 from clipbench.engine.passes import run_pass
 from clipbench.engine.place import Workplace
@@ -50,6 +51,7 @@ def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> S
     Raises ``UserError`` at once for faults that every pass would meet (a results folder that cannot be written).
     """
     make_deterministic()
+    keep_freed_memory()
     began, summary = time.monotonic(), Summary()
     summary.there = [] if options.force else [p.run.id for p in plan.runs if store.has(p.run.id)]
     todo = [p for p in plan.runs if p.run.id not in summary.there]

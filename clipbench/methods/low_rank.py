@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, cast
 from torch import nn
 
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
-from clipbench.adapters.config import DoraDropout, Scaling, Towers
+from clipbench.adapters.config import DoraDropout, Init, NormAxis, Scaling, Towers
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.models.clipseg.training import train_beside
@@ -39,6 +39,8 @@ class LoRA(Method):
             dropout=protocol.adapter_dropout or 0.0,
             detach_norm=protocol.detach_norm is not False,
             dora_dropout=cast("DoraDropout", protocol.dora_dropout or "official"),
+            norm_axis=cast("NormAxis", protocol.norm_axis or "output"),
+            init=cast("Init", protocol.adapter_init or "kaiming-uniform-sqrt5"),
             replicas=len(seeds),
             init_seeds=tuple(seeds),
         )
@@ -51,7 +53,7 @@ class LoRA(Method):
 
 
 class DoRA(LoRA):
-    """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row."""
+    """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row or, in another reading, per input column."""
 
     reads: ClassVar[tuple[str, ...]] = (*_LOW_RANK, *_DORA)
     kind: ClassVar[Literal["lora", "dora"]] = "dora"

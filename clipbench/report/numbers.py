@@ -48,7 +48,7 @@ def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
         ],
         "Collapsed: ": [m.collapsed for m in measured if m.collapsed],
     }
-    notes = [f"{what}{'; '.join(dict.fromkeys(reasons))}." for what, reasons in said.items() if reasons]
+    notes = [_sentence(f"{what}{'; '.join(dict.fromkeys(reasons))}") for what, reasons in said.items() if reasons]
     if any(MARKS["quoted"] in measured_text(c) for c in cells):
         notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
     if any(m.by_domain for m in measured):
@@ -59,8 +59,13 @@ def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
 def _cautions(experiment: Experiment) -> list[str]:
     """What the registry says of printed numbers, with the rows and columns that it speaks of."""
     return [
-        f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {caution.says}."
+        _sentence(f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {caution.says}")
         for caution in experiment.cautions
         for rows in [[experiment.row(name).printed for name in caution.rows]]
         for columns in [[experiment.column(name).printed for name in caution.columns]]
     ]
+
+
+def _sentence(text: str) -> str:
+    """With one full stop, whether the reason came with its own or not."""
+    return f"{text.rstrip('.')}."

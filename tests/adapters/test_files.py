@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_the_same_weights_with_another_activation_are_refused(tiny: Callable[[],
         block.mlp.gelu = nn.GELU()
     with pytest.raises(UserError, match="GELU for QuickGELU"):
         load(other, saved[1])
+
+
+def test_the_other_axis_is_refused(tiny: Callable[[], Any], saved: tuple[Any, Path], tmp_path: Path) -> None:
+    """Where matrices are square, the shapes would not tell."""
+    model = adapt(tiny(), replace(CONFIG, norm_axis="input"))
+    with pytest.raises(UserError, match="norm_axis is 'output' in the file, 'input' in the model"):
+        load(model, saved[1])
+    x, path = images(1), save(perturb(model), tmp_path / "columns", replica=0)
+    fresh = load(tiny(), path)
+    assert torch.equal(merge(fresh).encode_image(x), merge(model, replica=0).encode_image(x))  # type: ignore[operator]
 
 
 def test_another_rank_is_refused(tiny: Callable[[], Any], saved: tuple[Any, Path]) -> None:

@@ -38,17 +38,21 @@ def _dense(branch: LowRank, weight: Tensor, r: int) -> Tensor:
     st.integers(1, 3),
     st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
     st.integers(0, 10**6),
+    st.sampled_from(["output", "input"]),
 )
 def test_the_factored_norm_is_the_dense_norm(
-    o: int, i: int, rank: int, replicas: int, dtype: torch.dtype, seed: int
+    o: int, i: int, rank: int, replicas: int, dtype: torch.dtype, seed: int, axis: Any
 ) -> None:
     weight = torch.randn(o, i, generator=torch.Generator().manual_seed(seed)).to(dtype)
-    branch = _branch(weight, rank, replicas, seed, 0.3)
-    dense = torch.stack([_dense(branch, weight, r).norm(dim=1) for r in range(replicas)])
+    branch = _branch(weight, rank, replicas, seed, 0.3, norm_axis=axis)
+    summed = 1 if axis == "output" else 0
+    dense = torch.stack([_dense(branch, weight, r).norm(dim=summed) for r in range(replicas)])
     # Where W + sBA nearly cancels, the sum of squares keeps an error of eps |w|^2: no formula of this form does better.
     error = (branch._norm(weight).double().square() - dense.square()).abs()
-    update = branch.B.double().norm(dim=2) * branch.A.double().norm(dim=(1, 2))[:, None]
-    scale = (weight.double().norm(dim=1) + branch.config.scale * update).square()
+    A, B = branch.A.double(), branch.B.double()
+    rows = B.norm(dim=2) * A.norm(dim=(1, 2))[:, None]
+    update = rows if axis == "output" else A.norm(dim=1) * B.norm(dim=(1, 2))[:, None]
+    scale = (weight.double().norm(dim=summed) + branch.config.scale * update).square()
     assert (error / scale).max() < (1e-13 if dtype == torch.float64 else 2e-6)
 
 
@@ -73,9 +77,12 @@ def test_a_row_that_cancels_exactly_stays_finite() -> None:
     assert branch.merged(weight, 0).isfinite().all()
 
 
-def test_at_the_start_the_gain_is_one_to_the_bit() -> None:
+@pytest.mark.parametrize("axis", ["output", "input"])
+def test_at_the_start_the_gain_is_one_to_the_bit(axis: Any) -> None:
     weight = torch.randn(7, 5)
-    assert (LowRank(weight, AdapterConfig(kind="dora")).gain(weight) == 1.0).all()
+    branch = LowRank(weight, AdapterConfig(kind="dora", norm_axis=axis))
+    assert branch.gain(weight).shape == (1, 7 if axis == "output" else 5)
+    assert (branch.gain(weight) == 1.0).all()
 
 
 @pytest.mark.parametrize("detach", [True, False])

@@ -58,7 +58,14 @@ def test_three_replicas_of_vit_b32_are_three_models(vit_b32: Any, kind: Any) -> 
 @KINDS
 @pytest.mark.parametrize(
     "options",
-    [{}, {"detach_norm": False}, {"targets": "qv"}, {"targets": "all-linear"}, {"targets": "o", "layers": (1, 2)}],
+    [
+        {},
+        {"detach_norm": False},
+        {"norm_axis": "input"},
+        {"targets": "qv"},
+        {"targets": "all-linear"},
+        {"targets": "o", "layers": (1, 2)},
+    ],
     ids=str,
 )
 def test_three_replicas_of_a_small_model(tiny: Callable[[], Any], kind: Any, options: dict[str, Any]) -> None:
@@ -150,6 +157,22 @@ def test_remove_gives_the_plain_model_back(tiny: Callable[[], Any]) -> None:
     assert all(torch.equal(p, model.get_parameter(n)) for n, p in plain.named_parameters())
     assert len(list(model.parameters())) == len(list(plain.parameters()))
     adapt(model, AdapterConfig(kind="lora"))
+
+
+def test_the_two_draws_of_a(tiny: Callable[[], Any]) -> None:
+    """Replica by replica from its seed: PyTorch's own initialiser, or a normal of standard deviation 1/r."""
+    for init, bound in (("kaiming-uniform-sqrt5", None), ("normal-over-r", 1 / 3)):
+        config = AdapterConfig(rank=3, replicas=2, init_seeds=(3, 9), init=init)  # type: ignore[arg-type]
+        first = next(iter(adapted_modules(adapt(tiny(), config)).values()))
+        for drawn, seed in zip(first.A, (3, 9), strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            limit = first.A.shape[2] ** -0.5
+            plain = torch.empty(drawn.shape)
+            plain.uniform_(-limit, limit, generator=generator) if bound is None else plain.normal_(
+                0.0, bound, generator=generator
+            )
+            torch.testing.assert_close(drawn.detach(), plain, rtol=1e-6, atol=0)
+        assert not first.B.any()
 
 
 def test_a_tower_alone_and_the_same_tower_in_the_model_draw_alike(tiny: Callable[[], Any]) -> None:

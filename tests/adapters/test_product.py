@@ -48,8 +48,13 @@ def _block(host: AdaptedLinear, name: str, r: int, block: Tensor, x: Tensor, dro
     update = config.scale * branch.B[r] @ branch.A[r]
     if branch.magnitude is None:
         return x @ block.mT + dropped @ update.mT
-    norm = (block + update).norm(dim=1)
+    by_input = config.norm_axis == "input"
+    norm = (block + update).norm(dim=0 if by_input else 1)
     gain = branch.magnitude[r] / (norm.detach() if config.detach_norm else norm)
+    if by_input and config.dora_dropout == "branch":
+        return x @ (block * gain).mT + dropped @ (update * gain).mT
+    if by_input:
+        return x @ block.mT + dropped @ (block * (gain - 1) + update * gain).mT
     if config.dora_dropout == "branch":
         return gain * (x @ block.mT + dropped @ update.mT)
     return x @ block.mT + (gain - 1) * (dropped @ block.mT) + gain * (dropped @ update.mT)
@@ -77,6 +82,22 @@ def test_values_and_gradients_are_those_of_the_definition(
     _compare(_host(kind=kind, replicas=replicas, bias=bias, detach_norm=detach_norm))
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("detach_norm", [True, False])
+def test_a_magnitude_per_input_too(replicas: int, bias: bool, detach_norm: bool) -> None:
+    _compare(_host(kind="dora", norm_axis="input", replicas=replicas, bias=bias, detach_norm=detach_norm))
+
+
+@pytest.mark.parametrize("dora_dropout", ["official", "branch"])
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_dropout_with_a_magnitude_per_input(monkeypatch: Any, dora_dropout: Any, replicas: int) -> None:
+    host = _host(kind="dora", norm_axis="input", replicas=replicas, dropout=0.25, dora_dropout=dora_dropout).train()
+    masks = {name: torch.randint(0, 2, (replicas, 6, 5), dtype=torch.uint8) for name in BLOCKS}
+    monkeypatch.setattr(host, "_masks", lambda _, blocks: (0.75, [masks[name] for name in blocks]))
+    _compare(host, {name: mask.double() / 0.75 for name, mask in masks.items()})
+
+
 @pytest.mark.parametrize(("kind", "dora_dropout"), [("lora", "official"), ("dora", "official"), ("dora", "branch")])
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_dropout_is_that_of_the_definition(monkeypatch: Any, kind: Any, dora_dropout: Any, replicas: int) -> None:
@@ -94,11 +115,14 @@ def test_dropout_is_that_of_the_definition(monkeypatch: Any, kind: Any, dora_dro
     st.integers(1, 12),
     st.integers(1, 12),
     st.integers(1, 4),
+    st.sampled_from(["output", "input"]),
 )
-def test_any_shape_equals_the_merged_matrix(kind: Any, replicas: int, rows: int, i: int, o: int, rank: int) -> None:
+def test_any_shape_equals_the_merged_matrix(
+    kind: Any, replicas: int, rows: int, i: int, o: int, rank: int, norm_axis: Any
+) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(i, o, dtype=torch.float64).requires_grad_(False)
-    config = AdapterConfig(kind, rank=rank, replicas=replicas)
+    config = AdapterConfig(kind, rank=rank, replicas=replicas, norm_axis=norm_axis)
     host = perturb(AdaptedLinear(layer, {"linear": (0, o)}, config))
     x = torch.randn(replicas * rows, 2, i, dtype=torch.float64)
     merged = [host.branch("linear").merged(layer.weight, r) for r in range(replicas)]
@@ -126,11 +150,12 @@ class _DenseTrap(TorchDispatchMode):
         return tensor.numel() >= self.weight.numel() and not own and self.tokens not in tensor.shape
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora"])
+@pytest.mark.parametrize(("kind", "axis"), [("lora", "output"), ("dora", "output"), ("dora", "input")])
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
-def test_no_dense_matrix_is_made(kind: Any, dropout: float) -> None:
+def test_no_dense_matrix_is_made(kind: Any, axis: Any, dropout: float) -> None:
     layer = nn.Linear(64, 64).requires_grad_(False)
-    host = AdaptedLinear(layer, {"o": (0, 64)}, AdapterConfig(kind, rank=2, dropout=dropout, detach_norm=False)).train()
+    config = AdapterConfig(kind, rank=2, dropout=dropout, detach_norm=False, norm_axis=axis)
+    host = AdaptedLinear(layer, {"o": (0, 64)}, config).train()
     x = torch.randn(1, 7, 64, requires_grad=True)
     with _DenseTrap(layer.weight, 7) as trap:
         host(x).square().sum().backward()

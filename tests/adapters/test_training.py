@@ -14,6 +14,7 @@ from clipbench.adapters import AdapterConfig, adapt, adapted_modules, save, set_
 from tests.adapters.models import adapter_parameters, gradients, images, perturb, relative, tokens
 
 KINDS = pytest.mark.parametrize("kind", ["lora", "dora"])
+BY_INPUT = ("dora", {"norm_axis": "input"})
 
 
 def _step(model: Any, x: Tensor, t: Tensor) -> Tensor:
@@ -22,14 +23,17 @@ def _step(model: Any, x: Tensor, t: Tensor) -> Tensor:
     return features.detach()
 
 
-@KINDS
+@pytest.mark.parametrize(("kind", "options"), [("lora", {}), ("dora", {}), BY_INPUT])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
-def test_autocast_stays_near_fp32(tiny: Callable[[], Any], kind: Any, dtype: torch.dtype, dropout: float) -> None:
+def test_autocast_stays_near_fp32(
+    tiny: Callable[[], Any], kind: Any, options: Any, dtype: torch.dtype, dropout: float
+) -> None:
     x, results = images(4), []
     for enabled in (False, True):
         torch.manual_seed(0)
-        model = perturb(adapt(tiny(), AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), dropout=dropout))).train()
+        config = AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), dropout=dropout, **options)
+        model = perturb(adapt(tiny(), config)).train()
         set_dropout_seeds(model, (1, 2))
         with torch.autocast("cpu", dtype, enabled=enabled):
             features = model.encode_image(x, normalize=True)
@@ -62,10 +66,10 @@ def test_gradient_checkpointing_gives_the_same_gradients(tiny: Callable[[], Any]
     assert all(relative(a, b) < 1e-6 for a, b in zip(results[0][1], results[1][1], strict=True))
 
 
-@pytest.mark.parametrize(("kind", "dropout"), [("lora", 0.0), ("dora", 0.0), ("dora", 0.25)])
-def test_compiles_without_a_graph_break(tiny: Callable[[], Any], kind: Any, dropout: float) -> None:
+@pytest.mark.parametrize(("kind", "options"), [("lora", {}), ("dora", {}), ("dora", {"dropout": 0.25}), BY_INPUT])
+def test_compiles_without_a_graph_break(tiny: Callable[[], Any], kind: Any, options: Any) -> None:
     torch._dynamo.reset()
-    config = AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), layers=(0, 1), dropout=dropout)
+    config = AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), layers=(0, 1), **options)
     plain, model = (perturb(adapt(tiny().visual, config)).train() for _ in range(2))
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     for m in (plain, model):

@@ -22,7 +22,6 @@ from clipbench.store import Store
         (["--assume", "scaling"], "--assume takes assumption=reading"),
         (["--assume", "scaling=beta"], "has no reading 'beta'; it knows alpha-over-r, alpha, alpha-over-sqrt-r"),
         (["--assume", "mood=good"], "rests on no assumption 'mood'"),
-        (["--assume", "adapter-init=normal"], "cannot run yet"),
         (["--limit", "0"], "limit = 0"),
         (["--epochs", "0"], "epochs = 0"),
         (["--backbone", "ViT-B-61"], "no backbone is called 'ViT-B-61'"),
@@ -43,6 +42,13 @@ def test_wrong_use_is_one_paragraph_and_exit_code_two(
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "results").exists() or not Store(tmp_path / "results").scan()[0]
+
+
+def test_a_reading_that_nothing_runs_is_refused(capsys: Captured, tmp_path: Path) -> None:
+    words = ("--smoke", "--only", "row=mamba-b", "--assume", "mamba-drop-path=pretraining", "--out", tmp_path)
+    code, out, err = call(capsys, "run", "table2", *words)
+    assert (code, out) == (2, "")
+    assert "mamba-drop-path=pretraining cannot run yet: our MambaVision has no stochastic depth" in err
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,14 @@ class Dense:
     B: Tensor
     m: Tensor | None
     scale: float
+    axis: int = 1
 
     def value(self) -> Tensor:
-        """``W + s B A``, or DoRA's ``m (W + s B A) / |W + s B A|`` with a norm that gets no gradient."""
+        """``W + s B A``, or DoRA's ``m (W + s B A) / |W + s B A|`` with a norm along ``axis`` that gets no gradient."""
         dense = self.frozen + self.scale * self.B @ self.A
         if self.m is None:
             return dense
-        return self.m[:, None] * dense / dense.norm(dim=1, keepdim=True).detach()
+        return self.m.unsqueeze(self.axis) * dense / dense.norm(dim=self.axis, keepdim=True).detach()
 
 
 class PlainRun:
@@ -162,9 +163,9 @@ class PlainRun:
 
 
 def _matrices(model: Any, protocol: Protocol, seed: int) -> list[Dense]:
-    """The adapted matrices of both towers; A as clipbench draws it, B zero, m the norms of the rows."""
+    """The adapted matrices of both towers; A as clipbench draws it, B zero, m the norms of the rows or columns."""
     drawn = AdapterConfig("lora", 2, targets=protocol.targets or "", init_seeds=(stream_seed(seed, "adapter"),))
-    found = []
+    found, axis = [], 0 if protocol.norm_axis == "input" else 1
     for name, adapter in adapted_modules(adapt(load_tiny(), drawn)).items():
         attention, _, target = name.rpartition(".")
         width = adapter.A.shape[2]
@@ -172,9 +173,9 @@ def _matrices(model: Any, protocol: Protocol, seed: int) -> list[Dense]:
         weight = f"{attention}.out_proj.weight" if target == "o" else f"{attention}.in_proj_weight"
         rows = slice(start, start + width)
         frozen = model.get_parameter(weight)[rows].clone()
-        m = frozen.norm(dim=1).requires_grad_() if protocol.method == "dora" else None
+        m = frozen.norm(dim=axis).requires_grad_() if protocol.method == "dora" else None
         a, b = adapter.A[0].detach().clone().requires_grad_(), torch.zeros(width, 2, requires_grad=True)
-        found.append(Dense(weight, rows, frozen, a, b, m, scale_of(protocol)))
+        found.append(Dense(weight, rows, frozen, a, b, m, scale_of(protocol), axis))
     return found
 
 

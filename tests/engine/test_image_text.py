@@ -52,6 +52,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora, 4 shots": ("clip-lora-4shot", {"steps_per_shot": 3}),
     "lora, alpha/r": ("clip-lora-1shot", {"scaling": "alpha/r"}),
     "dora": ("clip-dora-1shot", {}),
+    "dora, a magnitude per input": ("clip-dora-1shot", {"norm_axis": "input"}),
     "dora, magnitudes spared": ("clip-dora-1shot", {"decay_magnitude": False, "weight_decay": 5.0}),
     "dora, magnitudes decayed": ("clip-dora-1shot", {"decay_magnitude": True, "weight_decay": 5.0}),
 }
