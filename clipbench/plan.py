@@ -18,7 +18,7 @@ from clipbench.spec.resolve import check_assumed, seeds_of
 
 @dataclass(frozen=True)
 class Planned:
-    """One run that an experiment asks for, with the first cell that asked for it."""
+    """One run that an experiment asks for, with the first cell that asked for it (of the table's own metric, if any)."""
 
     run: Run
     experiment: Experiment
@@ -100,10 +100,16 @@ def make_plan(
                 alone = replace(resolved, protocol=protocol)
                 for seed in seeds or seeds_of(paper, experiment, overrides):
                     run = Run(protocol, seed)
-                    runs.setdefault(run.id, Planned(run, experiment, cell, alone, overrides))
+                    if run.id not in runs or _counts_more(experiment, cell, runs[run.id].cell):
+                        runs[run.id] = Planned(run, experiment, cell, alone, overrides)
     if filters and not matched:
         raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns, extend)}")
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
+
+
+def _counts_more(experiment: Experiment, cell: Cell, than: Cell) -> bool:
+    """Whether a cell says better what a run is for: its Dice, not the parameters that the same run counts."""
+    return experiment.metric_of(cell) == experiment.metric != experiment.metric_of(than)
 
 
 def runnable_cells(experiment: Experiment) -> list[Cell]:
