@@ -18,7 +18,7 @@ from clipbench.spec.resolve import check_assumed, seeds_of
 
 @dataclass(frozen=True)
 class Planned:
-    """One run that an experiment asks for, with the first cell that asked for it (of the table's own metric, if any)."""
+    """One run of an experiment, with the first cell that asked for it, of the table's own metric where there is one."""
 
     run: Run
     experiment: Experiment

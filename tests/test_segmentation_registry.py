@@ -8,6 +8,7 @@ import pytest
 
 from clipbench.architecture import trainable_and_total
 from clipbench.capabilities import why_not
+from clipbench.plan import make_plan
 from clipbench.readings import variants
 from clipbench.spec import Cell, Overrides, resolve
 from tests.factory import table
@@ -29,7 +30,7 @@ def test_every_cell_runs() -> None:
     assert [_gap(cell) for cell in CELLS] == [None] * 12
 
 
-def test_every_reading_runs_but_two() -> None:
+def test_every_reading_runs_but_one() -> None:
     kvasir = _cell("kvasir", "clip-dora")
     gaps = {
         v.name: v.reading.missing or _gap(kvasir, {v.assumption.id: v.reading.name}) for v in variants(PAPER, TABLE4)
@@ -67,3 +68,12 @@ def test_words_of_another_task() -> None:
     for fields in ({"loss": "dice"}, {"prompt_type": "p1"}, {"encoder_gradient": True}):
         assert why_not(resolve(*fewshot, cell, Overrides(fields=fields)))
     assert "none of the task" in (_gap(_cell("kvasir", "full"), loss="cross-entropy") or "")
+
+
+def test_a_run_is_named_by_its_dice() -> None:
+    """The run of Kvasir also counts the parameters, two rows above; asked for those alone, it is theirs."""
+    rows = {p.cell.row.id for p in make_plan(["segmentation"], Overrides("smoke")).runs}
+    assert rows == {"kvasir", "busi"}
+    alone = make_plan(["segmentation"], Overrides("smoke"), ["row=parameters|share"]).runs
+    assert {p.cell.row.id for p in alone} == {"parameters"}
+    assert {p.run.id for p in alone} < {p.run.id for p in make_plan(["segmentation"], Overrides("smoke")).runs}
