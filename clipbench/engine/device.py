@@ -55,6 +55,9 @@ def make_deterministic() -> None:
     """Same seed, same device, same numbers: deterministic kernels, and float32 that is float32."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # With those on, PyTorch writes NaN into all memory that it hands out, to find code that reads what nobody wrote:
+    # thousands of kernels a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

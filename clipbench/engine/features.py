@@ -17,6 +17,7 @@ from torch import Tensor
 
 from clipbench.data.cache import cache_dir
 from clipbench.engine.views import EpochPlan, Images, flipped_batches
+from clipbench.models.transfer import sent
 from clipbench.spec import Protocol
 
 _BATCH = 128
@@ -64,7 +65,7 @@ class FeatureBank:
     def batch(self, index: Tensor, view: Tensor | None = None) -> Tensor:
         """Features ``[B, D]`` of ``index`` ``[B]``, each in its view ``[B]`` (None: as they are)."""
         row = self._place[index, torch.zeros_like(index) if view is None else view]
-        return self._features[row.to(self._features.device)]
+        return self._features[sent(row, self._features.device)]
 
 
 def _kept(images: Images, used: Tensor, frozen: Frozen, view: int, advance: Callable[[int], None]) -> Tensor:

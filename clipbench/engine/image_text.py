@@ -13,6 +13,7 @@ from clipbench.engine.prompts import prompts_of
 from clipbench.engine.task import Task
 from clipbench.models.dual import load_dual
 from clipbench.models.sources import Sources
+from clipbench.models.transfer import sent
 from clipbench.spec import Protocol
 
 
@@ -81,4 +82,4 @@ class ImageTextTask(Task):
 def _placed(scores: Tensor, columns: Tensor, width: int) -> Tensor:
     """Scores ``[R, B, P]`` of the prompts in their classes' columns of logits ``[R, B, width]``."""
     empty = scores.new_full((*scores.shape[:2], width), -torch.inf)
-    return empty.index_copy(2, columns.to(scores.device), scores)
+    return empty.index_copy(2, sent(columns, scores.device), scores)

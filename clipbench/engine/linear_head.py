@@ -13,6 +13,7 @@ from clipbench.engine.streams import stream
 from clipbench.engine.task import Task
 from clipbench.models.load import load_backbone
 from clipbench.models.sources import Sources
+from clipbench.models.transfer import sent
 from clipbench.spec import Protocol
 
 
@@ -46,7 +47,7 @@ class LinearHead(nn.Module):
         if not self.training or self._dropout == 0.0:
             return grouped
         kept = [torch.rand(grouped.shape[1:], generator=g) >= self._dropout for g in self._generators]
-        return grouped * torch.stack(kept).to(grouped.device) / (1.0 - self._dropout)
+        return grouped * sent(torch.stack(kept), grouped.device) / (1.0 - self._dropout)
 
 
 class LinearHeadTask(Task):

@@ -25,6 +25,7 @@ from clipbench.engine.stepper import Stepper
 from clipbench.engine.views import EpochPlan, batches, epoch_order
 from clipbench.engine.watch import Watch, trains_alone, watches
 from clipbench.errors import UserError
+from clipbench.models.transfer import sent
 from clipbench.record import Epoch
 from clipbench.spec import Protocol
 
@@ -185,7 +186,7 @@ class Loop:
         self._model.train()
         for step, part in enumerate(plan.parts, start=plan.epoch * len(self._slices)):
             index = plan.order[:, part]
-            losses = self._loss(self._logits(next(inputs)), self._examiner.truth(index).to(self._device))
+            losses = self._loss(self._logits(next(inputs)), sent(self._examiner.truth(index), self._device))
             self._stepper.step(losses, self._rate(step))
             self._losses.append(losses.detach())
             hooks.advance(index.numel())
@@ -270,7 +271,7 @@ class Loop:
             logits = self._logits(self._examiner.inputs(some, part, epoch))
             predictions.append(self._examiner.predicted(logits))
             if part == "val":
-                truth = self._examiner.truth(some).to(self._device)
+                truth = sent(self._examiner.truth(some), self._device)
                 losses += self._loss(logits, truth).cpu() * (some.shape[1] / index.shape[1])
             # Validation images are not part of the count, but they keep the claim alive.
             hooks.advance(some.numel() if part == "test" else 0)

@@ -16,6 +16,7 @@ from clipbench.engine.examiner import Results, npz
 from clipbench.engine.segmentation_metric import Overlap, joined, overlap, predicted
 from clipbench.engine.segmentation_prompts import PromptBank
 from clipbench.engine.views import EpochPlan, Images, resident, rows_of
+from clipbench.models.transfer import sent
 from clipbench.sheet import ROWS, SHEET, SIDE, Sheet, spread
 from clipbench.spec import Protocol
 
@@ -71,7 +72,7 @@ class SegmentationData:
 
     def truth(self, index: Tensor) -> Tensor:
         """Masks ``[R, B, S, S]`` (bool)."""
-        row = self._row[index].to(self._masks.device)
+        row = sent(self._row[index], self._masks.device)
         return self._masks[row].bool()
 
     def predicted(self, logits: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class SegmentationData:
     def _prompted(self, index: Tensor, chosen: Tensor) -> Prompted:
         ids, mask = self._prompts.tokens(chosen.gather(1, index).flatten())
         images = self._images.batch(index.flatten())
-        return Prompted(images, ids.to(images.device), mask.to(images.device))
+        return Prompted(images, sent(ids, images.device), sent(mask, images.device))
 
     def _overlap(self, predictions: Tensor, index: Tensor) -> Overlap:
         """Scores of packed predictions ``[t, S*S/8]`` for images ``[t]``."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clipbench.engine.streams import stream
+from clipbench.models.transfer import sent
 from clipbench.spec import Protocol
 
 _RESIDENT_SHARE = 0.25
@@ -55,10 +56,10 @@ class Images:
     def batch(self, index: Tensor, view: Tensor | None = None) -> Tensor:
         """Normalised images ``[B, 3, S, S]`` of ``index`` ``[B]``, each in its view ``[B]`` (None: as they are)."""
         row = index if self._row is None else self._row[index]
-        images = self.normalised(self._pixels[row.to(self._pixels.device)])
+        images = self.normalised(self._pixels[sent(row, self._pixels.device)])
         if view is None:
             return images
-        bits = view.to(self.device).view(-1, 1, 1, 1)
+        bits = sent(view, self.device).view(-1, 1, 1, 1)
         images = torch.where((bits & 1).bool(), images.flip(-1), images)
         return torch.where((bits & 2).bool(), images.flip(-2), images)
 
@@ -69,13 +70,7 @@ class Images:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels ``[B, 3, S, S]`` (uint8, anywhere) as the network takes them, on the device."""
-        if pixels.device != self.device:
-            pixels = (
-                pixels.pin_memory().to(self.device, non_blocking=True)
-                if self.device.type == "cuda"
-                else pixels.to(self.device)
-            )
-        return (pixels.float() - self._mean) / self._std
+        return (sent(pixels, self.device).float() - self._mean) / self._std
 
     def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised images ``[R*B, 3, S, S]`` of every batch of the epochs, flipped as each epoch has it."""

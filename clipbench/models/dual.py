@@ -21,6 +21,7 @@ from clipbench.models.clip import load_model
 from clipbench.models.last_block import encode_one
 from clipbench.models.prompt_groups import PromptGroup, grouped
 from clipbench.models.sources import Sources
+from clipbench.models.transfer import sent
 
 _NO_FILES = Sources()
 _TEXT_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
@@ -80,7 +81,7 @@ class DualEncoder:
         device = cast("Tensor", self.text.positional_embedding).device
         parts = []
         for tokens, ends, again in _pieces(groups):
-            embedded, at = self.embed(tokens.to(device)).repeat(replicas, 1, 1), ends.to(device).repeat(replicas)
+            embedded, at = self.embed(sent(tokens, device)).repeat(replicas, 1, 1), sent(ends, device).repeat(replicas)
             features: Tensor = (
                 checkpoint(self.encode_embedded, embedded, at, use_reentrant=False)
                 if again and torch.is_grad_enabled()
@@ -88,7 +89,7 @@ class DualEncoder:
             )
             parts.append(features.view(replicas, len(tokens), -1))
         order = torch.cat([group.classes for group in groups])
-        return torch.cat(parts, dim=1)[:, torch.argsort(order).to(device)]
+        return torch.cat(parts, dim=1)[:, sent(torch.argsort(order), device)]
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Token and position embeddings ``[C, L, D]`` of tokens ``[C, L]``: what prompt learners replace a part of."""
