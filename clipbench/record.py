@@ -106,7 +106,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256.
+    """One finished run. ``files`` maps each file beside ``record.json`` to its SHA-256 (the store adds its own).
 
     They are ``predictions.npz`` (``labels`` and ``predictions`` of the test images; of a segmentation ``size``, and
     per image the ``masks`` and ``predictions`` as packed bits of ``size x size`` pixels); ``losses.npz`` (``losses``,

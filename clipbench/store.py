@@ -27,6 +27,8 @@ RENEW_SECONDS = 30.0
 TORN_SECONDS = 3.0
 """A claim without content, or a lock on a single step, is what a kill left behind once it is this old."""
 _CLEARING = ".clearing-"
+_SEAL = "sha256"
+"""The key of ``record.json`` that holds the digest of all others; records of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +291,8 @@ def _write(folder: Path, draft: Draft) -> None:
         _durable(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in draft.files.items()}
     record = replace(draft.record, files=digests)
-    _durable(folder / "record.json", (json.dumps(record.to_json(), indent=1) + "\n").encode())
+    values = record.to_json()
+    _durable(folder / "record.json", (json.dumps(values | {_SEAL: _seal(values)}, indent=1) + "\n").encode())
 
 
 def _rescue(drafts: Sequence[Draft], root: Path) -> str:
@@ -320,7 +323,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> Record | Fault:
     try:
-        record = Record.from_json(json.loads((path / "record.json").read_text(encoding="utf-8")))
+        values = json.loads((path / "record.json").read_text(encoding="utf-8"))
+        seal = values.pop(_SEAL, None)
+        record = Record.from_json(values)
         altered = [name for name, digest in record.files.items() if _digest(path / name) != digest]
     except FileNotFoundError:
         return Fault(path, "it holds no record.json")
@@ -328,9 +333,16 @@ def _read(path: Path) -> Record | Fault:
         return Fault(path, f"its record.json cannot be used: {error}")
     if record.id != path.name:
         return Fault(path, f"it holds the record of {record.id}")
+    if seal not in (None, _seal(values)):
+        return Fault(path, f"its record.json is not the one that was written (its {_SEAL} is of other content)")
     if altered:
         return Fault(path, f"its file {altered[0]} is missing or not the one that was written")
     return record
+
+
+def _seal(values: Mapping[str, Any]) -> str:
+    """SHA-256 of what ``record.json`` holds beside it, whatever the order and the spaces."""
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(values)), sort_keys=True).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

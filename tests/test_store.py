@@ -60,6 +60,22 @@ def test_a_record_comes_back_as_it_was(store: Store) -> None:
     assert sorted(p.name for p in store.root.iterdir()) == sorted(ids(1, 2))
 
 
+def test_a_record_of_an_earlier_version_has_no_digest_and_is_read(store: Store) -> None:
+    store.publish(drafts(1))
+    path = store.root / ids(1)[0] / "record.json"
+    content = json.loads(path.read_text())
+    del content["sha256"]
+    path.write_text(json.dumps(content))
+    assert store.has(ids(1)[0])
+
+
+def test_other_spaces_and_another_order_are_no_damage(store: Store) -> None:
+    store.publish(drafts(1))
+    path = store.root / ids(1)[0] / "record.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert store.has(ids(1)[0])
+
+
 def test_records_are_sorted_by_the_time_they_were_finished(store: Store) -> None:
     store.publish(drafts(5, 3, 4))
     assert [r.seed for r in store.scan()[0]] == [3, 4, 5]
@@ -101,6 +117,8 @@ def change(path: Path, **values: Any) -> None:
         (lambda d: change(d / "record.json", protocol={"lr": "fast"}), "lr = 'fast'"),
         (lambda d: change(d / "record.json", metrics={"accuracy": "high"}), "accuracy"),
         (lambda d: change(d / "record.json", metrics={"accuracy": float("nan")}), "accuracy"),
+        (lambda d: change(d / "record.json", metrics={"accuracy": 99.99}), "not the one that was written"),
+        (lambda d: change(d / "record.json", finished="2030-01-01T00:00:00+00:00"), "not the one that was written"),
     ],
 )
 def test_a_damaged_record_is_reported_never_used_and_stays(store: Store, damage: Any, said: str) -> None:
