@@ -158,7 +158,7 @@ def _compare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--assumptions", action="store_true", help="how far each reading of an assumption moves the numbers")
     p.add_argument("--format", choices=("text", "md", "csv", "json", "html"), default="text")
     p.add_argument("--margin", type=_margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)")
-    p.add_argument("--profile", choices=("full", "smoke"), help="look at these records only")
+    _profile(p, "look at these records only")
     p.add_argument("--strict", action="store_true", help="exit with 1 if any cell deviates")
     _by_domain(p)
     _extension(p)
@@ -182,7 +182,7 @@ def _with_columns() -> dict[str, Any]:
 def _claims(p: argparse.ArgumentParser) -> None:
     p.add_argument("papers", nargs="*", metavar="PAPER", help="lora-clip, clip-dora (default: all)")
     p.add_argument("--measured", action="store_true", help="on our records too, with uncertainty and the seeds needed")
-    p.add_argument("--profile", choices=("full", "smoke"), help="with --measured: use these records only")
+    _profile(p, "with --measured: use these records only")
     _out(p)
     p.add_argument("--format", choices=("text", "md", "json"), default="text")
 
@@ -197,13 +197,18 @@ def _table(p: argparse.ArgumentParser) -> None:
     _out(p)
     _by_domain(p)
     _extension(p)
-    p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
+    _profile(p, "use these records only")
 
 
 def _figure(p: argparse.ArgumentParser) -> None:
     _names(p, "figures (default: every one with measured runs)", many=True)
     _out(p)
-    p.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
+    _profile(p, "use these records only")
+
+
+def _profile(p: argparse.ArgumentParser, which: str) -> None:
+    p.add_argument("--profile", choices=("full", "smoke"), help=which)
+    p.add_argument("--smoke", dest="profile", action="store_const", const="smoke", help="the same as --profile smoke")
 
 
 def _by_domain(p: argparse.ArgumentParser) -> None:

@@ -44,6 +44,16 @@ def test_a_collapsed_run_is_found_among_those_that_learned() -> None:
     assert [r.seed for r in collapsed(runs([10.0, 10.2, 70.1]))] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("scores", "classes", "images"), [([50, 99, 99], 2, 1000), ([33, 100, 100], 3, 60), ([25, 90, 90], 4, 40)]
+)
+def test_a_collapse_among_few_classes_is_found(scores: list[float], classes: int, images: int) -> None:
+    """Twice the most that guessing gives would be more than all right."""
+    assert [r.seed for r in collapsed(runs(scores, classes, images))] == [1]
+    assert collapsed(runs([scores[0]] * 3, classes, images)) == []
+    assert collapsed(runs([scores[0], guessing(classes, images) + 1.0], classes, images)) == []
+
+
 def test_an_untrained_model_does_not_collapse() -> None:
     (untrained,) = runs([10.0])
     line = replace(untrained.history[-1], train_loss=None)

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import listed, places
+from clipbench.data.layouts.found import listed
+from clipbench.data.layouts.places import places
 
 _INSIDE = (".", "anns", "splits", "images")
 """Where lists lie inside a data set's folder."""
@@ -19,6 +20,7 @@ def split_files(entry: Entry, data_root: Path) -> list[Path]:
     if entry.acquisition is None:
         return []
     folders = [*places(entry, data_root, _INSIDE), *(data_root / name for name in entry.reading.get("annotations", ()))]
+    folders += [data_root / name for name in _INSIDE]  # a reader has found the data set, so the root may be it
     found = (next((f / name for f in folders if (f / name).is_file()), None) for name in entry.acquisition.split_files)
     return [path for path in found if path is not None]
 

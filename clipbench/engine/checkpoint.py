@@ -10,12 +10,24 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from clipbench.engine.loop import Loop, State
 from clipbench.record import Epoch
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of this package's source files: a commit says nothing of an installed copy, or of changes to come."""
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)} {len(path.read_bytes())} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class Checkpoint:

@@ -15,8 +15,8 @@ from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
 from clipbench.drawn import FEATURES, features_drawn
-from clipbench.engine.checkpoint import Checkpoint
-from clipbench.engine.device import Meter, autocast, commit, environment
+from clipbench.engine.checkpoint import Checkpoint, code_digest
+from clipbench.engine.device import Meter, autocast, environment
 from clipbench.engine.features import FeatureBank
 from clipbench.engine.kept_features import features_of, packed
 from clipbench.engine.loop import Hooks, Loop, Objective, Parts, Source, State
@@ -45,7 +45,7 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
     objective = Objective(task.loss, task.method.undecayed(task.model, protocol))
     loop = Loop(setup.model, setup.source, parts, protocol, seeds, place.device, objective, setup.examiner)
     runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
-    identity = [*runs, task.encoder.weights_sha256, commit(), str(place.device)]
+    identity = [*runs, task.encoder.weights_sha256, code_digest(), str(place.device)]
     checkpoint = Checkpoint(place.checkpoints, identity, place.checkpoint_seconds)
     look = _Features(task, setup.source, parts, protocol, place) if features_drawn(group[0]) else None
     seen = [look.now()] if look else []
@@ -65,12 +65,20 @@ def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
 
 
 def _check_trained(model: nn.Module, protocol: Protocol, parts: Parts) -> None:
-    """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing."""
-    steps = budget(protocol, parts.train.shape[1]).steps
+    """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing, or trains seeds as one."""
+    steps, replicas = budget(protocol, parts.train.shape[1]).steps, len(parts.train)
     if steps and not any(p.requires_grad for p in model.parameters()):
         raise UserError(
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
             f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
+        )
+    trained = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    shared = [name for name, shape in trained.items() if replicas > 1 and shape[:1] != (replicas,)]
+    if shared:
+        raise UserError(
+            f"the method {protocol.method} trains {shared[0]} of shape {trained[shared[0]]} with {replicas} seeds in "
+            f"one pass, and they would share it: the first axis of all that is trained must be the seed. Give it that "
+            f"axis, or leave replicable = False in the class."
         )
 
 

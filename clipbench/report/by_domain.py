@@ -58,18 +58,26 @@ def _values(numbers: Mapping[int, float]) -> dict[str, Any]:
 
 def markdown(cells: Sequence[Comparison]) -> str:
     """One table per column of the printed table: methods down, held-out domains across, their mean last."""
+    return "".join(_section(name, lines) for name, lines in domain_lines(cells).items())
+
+
+def domain_lines(cells: Sequence[Comparison]) -> dict[str, list[list[str]]]:
+    """Heads and lines of these tables, by the printed column."""
     columns: dict[str, list[Comparison]] = {}
     for cell in cells:
         if domain_sides(cell):
             columns.setdefault(cell.cell.column.printed, []).append(cell)
-    return "".join(_section(name, group) for name, group in columns.items())
+    return {name: _lines(group) for name, group in columns.items()}
 
 
-def _section(name: str, cells: Sequence[Comparison]) -> str:
+def _lines(cells: Sequence[Comparison]) -> list[list[str]]:
     domains = list(dict.fromkeys(d for c in cells for d in domain_sides(c)))
-    rows = [line for cell in cells for line in _rows(cell, domains)]
-    lines = ["| " + " | ".join(line) + " |" for line in [["", *domains, "mean"], *rows]]
-    lines.insert(1, "|" + " --- |" * (len(domains) + 2))
+    return [["", *domains, "mean"], *(line for cell in cells for line in _rows(cell, domains))]
+
+
+def _section(name: str, rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(line) + " |" for line in rows]
+    lines.insert(1, "|" + " --- |" * len(rows[0]))
     return f"\n## {name} by held-out domain\n\n" + "\n".join(lines) + "\n"
 
 

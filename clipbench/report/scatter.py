@@ -35,7 +35,7 @@ Floats = NDArray[np.float32]
 # Okabe and Ito's colours, told apart by the colour-blind too; with the markers, 48 classes have each a sign of its own.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#b8a800")
 _MARKERS = "os^DvP"
-_SEED, _PERPLEXITY, _NEIGHBOURS = 0, 30.0, 10
+_SEED, _PERPLEXITY, _NEIGHBOURS, _FEWEST = 0, 30.0, 10, 5
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,14 @@ def embedded(features: Floats) -> Floats:
 
 
 def silhouette(features: Floats, labels: NDArray[np.int64]) -> float:
-    """Mean silhouette over the images, -1 to 1, with Euclidean distances between features ``[T, D]``."""
+    """Mean silhouette over the images, -1 to 1, with Euclidean distances between features ``[T, D]``.
+
+    NaN where it is not defined: one class only, or no two images of any.
+    """
     from sklearn.metrics import silhouette_score
 
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return float("nan")
     return float(silhouette_score(features, labels))
 
 
@@ -107,6 +112,8 @@ def _cloud(paper: Paper, experiment: Experiment, panel: Panel, library: Library,
         features = file.get_tensor(panel.feature or "after").astype(np.float32)
         labels = file.get_tensor("labels").astype(np.int64)
         classes = json.loads(file.metadata()["classes"])
+    if len(features) < _FEWEST:
+        return f"{len(features)} test images:\ntoo few for a map"
     scores = silhouette(features, labels), neighbour_accuracy(features, labels)
     return Cloud(kept, embedded(features), labels, classes, *scores)
 
@@ -161,9 +168,8 @@ def _panel(axes: Axes, title: str, cloud: Cloud | str) -> None:
     for label in np.unique(cloud.labels):
         x, y = cloud.points[cloud.labels == label].T
         axes.plot(x, y, linestyle="none", markersize=4.0, **_sign(int(label)))
-    axes.set_xlabel(
-        f"silhouette {cloud.silhouette:.3f}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8
-    )
+    apart = "not defined" if math.isnan(cloud.silhouette) else f"{cloud.silhouette:.3f}"
+    axes.set_xlabel(f"silhouette {apart}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8)
 
 
 def _legend(names: Sequence[str]) -> list[Line2D]:

@@ -13,7 +13,7 @@ from clipbench.compare import Comparison
 from clipbench.published import Published
 from clipbench.record import Record
 from clipbench.report.by_domain import as_values as domain_values
-from clipbench.report.by_domain import domain_sides
+from clipbench.report.by_domain import domain_lines, domain_sides
 from clipbench.report.by_domain import markdown as domain_tables
 from clipbench.report.numbers import footnotes, measured_text
 from clipbench.report.provenance import Provenance, provenance_of
@@ -160,8 +160,8 @@ def _runs(records: Sequence[Record]) -> dict[str, list[str]]:
     return {str(seed): [r.id for r in records if r.seed == seed] for seed in seeds}
 
 
-def latex(table: Table) -> str:
-    """A booktabs table; needs ``\\usepackage{booktabs}``."""
+def latex(table: Table, *, by_domain: bool = False) -> str:
+    """A booktabs table, and one per column of held-out domains, if asked for; needs ``\\usepackage{booktabs}``."""
     e = table.experiment
     body, group = [], None
     for row, kind, values in table.lines():
@@ -174,13 +174,30 @@ def latex(table: Table) -> str:
     caption = f"{e.title} ({e.printed} of {table.paper.short})."
     caption = " ".join([caption, *footnotes(table.experiment, table.cells)])
     head = " & ".join(["", "", *(_tex(c.printed) for c in e.columns)]) + r" \\"
+    more = "".join(
+        _booktabs(f"{name} by held-out domain.", "l", _tex_line(lines[0]), [_tex_line(line) for line in lines[1:]])
+        for name, lines in (domain_lines(table.cells) if by_domain else {}).items()
+    )
     return (
         f"% {e.id}, written by clipbench; needs \\usepackage{{booktabs}}\n{about}\n"
+        + _booktabs(caption, "ll", head, body)
+        + more
+    )
+
+
+def _booktabs(caption: str, labels: str, head: str, body: Sequence[str]) -> str:
+    """One table; every column but the ``labels`` is right-aligned."""
+    numbers = "r" * (head.count(" & ") + 1 - len(labels))
+    return (
         f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(caption)}}}\n"
-        f"\\begin{{tabular}}{{ll{'r' * len(e.columns)}}}\n\\toprule\n{head}\n\\midrule\n"
+        f"\\begin{{tabular}}{{{labels}{numbers}}}\n\\toprule\n{head}\n\\midrule\n"
         + "\n".join(body)
         + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
+
+
+def _tex_line(values: Sequence[str]) -> str:
+    return " & ".join(_tex(value) for value in values) + r" \\"
 
 
 def _md(text: str) -> str:

@@ -36,7 +36,7 @@ def write_tables(
         contents = (
             t.markdown(table, by_domain=by_domain),
             t.csv(table, by_domain=by_domain),
-            t.latex(table),
+            t.latex(table, by_domain=by_domain),
             t.to_json(table),
         )
         for suffix, content in zip(_FORMATS, contents, strict=True):

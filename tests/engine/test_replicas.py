@@ -11,10 +11,13 @@ import pytest
 import torch
 from passes_for_tests import curve, place, planned, predictions
 
+from clipbench.engine import checkpoint
+from clipbench.engine.checkpoint import code_digest
 from clipbench.engine.linear_head import LinearHead
 from clipbench.engine.loop import Hooks, Loop, Objective, Parts, State
 from clipbench.engine.passes import run_pass
 from clipbench.engine.views import EpochPlan, flipped_batches
+from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.methods.linear_probe import LinearProbe
 from clipbench.spec import Protocol
@@ -106,3 +109,36 @@ def test_a_seed_that_goes_astray_takes_no_other_with_it() -> None:
         for ours, theirs in ((lines[0], expected[0]), (lines[2], expected[1])):
             assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-6)
             assert ours.accuracy == theirs.accuracy
+
+
+class _Shared(Method):
+    """Says that seeds may share a pass, but trains one vector for all of them."""
+
+    replicable = True
+
+    def attach(self, model: Any, protocol: Protocol, seeds: Sequence[int]) -> None:
+        super().attach(model, protocol, seeds)
+        self.vector = torch.nn.Parameter(torch.zeros(7))
+
+    def logits(self, task: Any, features: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = task.classify(features) + 0.0 * self.vector.sum()
+        return logits
+
+
+def test_what_seeds_would_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipbench.engine.passes.method", lambda _: _Shared())
+    with pytest.raises(UserError, match=r"trains method.vector of shape \(7,\) with 2 seeds in one pass"):
+        run_pass(planned("lora-r4", (1, 2)), place(tmp_path))
+    assert run_pass(planned("lora-r4", (1,)), place(tmp_path)).drafts
+
+
+def test_a_checkpoint_belongs_to_the_very_code_that_wrote_it() -> None:
+    """An installed copy has no commit, and every uncommitted change has the same."""
+    digest = code_digest()
+    assert len(digest) == 64
+    root = Path(checkpoint.__file__).parents[1]
+    read = Path.read_bytes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda p: read(p) + (b"#" if p == root / "budget.py" else b""))
+        assert code_digest.__wrapped__() != digest
+    assert code_digest.__wrapped__() == digest

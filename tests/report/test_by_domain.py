@@ -57,6 +57,20 @@ def section(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
 
 
+def test_latex_has_a_table_per_column_of_domains_on_request_only() -> None:
+    plain, full = t.latex(built(RECORDS)), t.latex(built(RECORDS), by_domain=True)
+    assert full.startswith(plain)
+    more = full.removeprefix(plain)
+    assert more.count("\\begin{table}") == more.count("\\end{table}") == 1
+    assert r"\caption{D-DG by held-out domain.}" in more
+    assert r" & mnist & mnist\_m & svhn & syn & mean \\" in more
+    assert r"\begin{tabular}{lrrrrr}" in more
+    lines = [line for line in more.splitlines() if line.startswith("CLIP-DoRA")]
+    means = ("80.20", "82.20", "84.20", "86.20", "83.20")
+    spread = r" $\pm$ 0.10 (3)"
+    assert lines == ["CLIP-DoRA & " + " & ".join(mean + spread for mean in means) + r" \\"]
+
+
 def test_markdown_has_a_column_per_domain_on_request_only() -> None:
     assert "by held-out domain" not in t.markdown(built(RECORDS))
     head, _, zero, dora = section(t.markdown(built(RECORDS), by_domain=True))

@@ -33,9 +33,10 @@ def features(spread: float, images: int = 6, width: int = 12, seed: int = 0) -> 
     return centres[labels] + spread * torch.randn(len(labels), width, generator=generator), labels
 
 
-def draft(seed: int = 1, profile: str = "smoke") -> Draft:
-    before, labels = features(1.0)
-    after, _ = features(0.2)
+def draft(seed: int = 1, profile: str = "smoke", images: int = 6, shown: int | None = None) -> Draft:
+    """``images`` of each class; the first ``shown`` of all."""
+    before, labels = (part[:shown] for part in features(1.0, images))
+    after = features(0.2, images)[0][:shown]
     made = record(WHERE, seed, overrides=Overrides(profile=profile))
     return Draft(made, {FEATURES: packed(before.half(), after.half(), labels, CLASSES)})
 
@@ -80,6 +81,15 @@ def test_a_run_without_features_is_asked_for_again(tmp_path: Path) -> None:
     found = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)
     assert found["svg"].decode().count("--force") == 2
     assert found["csv"] == b""
+
+
+@pytest.mark.parametrize(("images", "shown", "said"), [(1, 31, "silhouette not defined"), (6, 4, "too few for a map")])
+def test_too_few_images_for_a_score_or_a_map(images: int, shown: int, said: str, tmp_path: Path) -> None:
+    """One image a class, as ``--limit 1`` leaves: no silhouette; hardly any image: no map."""
+    store = Store(tmp_path / "results")
+    store.publish([draft(images=images, shown=shown)])
+    found = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)
+    assert found["svg"].decode().count(said) == 2
 
 
 def test_every_class_has_a_sign_of_its_own() -> None:

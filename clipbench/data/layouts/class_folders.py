@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, listed, missing
-from clipbench.data.layouts.listing import folders_in, images_in, key
+from clipbench.data.layouts.found import Found, listed
+from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
+from clipbench.data.layouts.places import missing, places
 
 
 def read(entry: Entry, data_root: Path) -> Found:
@@ -22,18 +23,21 @@ def read(entry: Entry, data_root: Path) -> Found:
 
 def locate(entry: Entry, data_root: Path) -> Path:
     """The folder that holds the class folders. Raises ``UserError`` that says where it looked and how to get them."""
-    for folder in [*(data_root / name for name in entry.folders), data_root]:
+    for folder in places(entry, data_root):
         # Half of the classes make it this data set (some names are common to several); what is missing is said later.
-        if folder.is_dir() and 2 * len(_class_folders(folder, entry)) >= len(entry.classes):
+        if 2 * len(_class_folders(folder, entry)) >= len(entry.classes):
             return folder
+    if data_root.is_dir() and same_names(folders_in(data_root), entry.classes):
+        return data_root
     raise missing(entry, data_root, f"class folders ({listed(list(entry.classes), 3)})")
 
 
 def _class_folders(root: Path, entry: Entry) -> dict[str, str]:
-    """The folder of each class that has one, however it is spelled."""
+    """The folder of each class that has one, however it is spelled; of several the one of the exact name."""
     by_key = {key(name): name for name in entry.classes}
     found: dict[str, str] = {}
     for folder in folders_in(root):
-        if name := by_key.get(key(folder)):
-            found.setdefault(name, folder)
+        name = by_key.get(key(folder))
+        if name and (folder == name or name not in found):
+            found[name] = folder
     return found

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, first_file, missing, places
+from clipbench.data.layouts.found import Found, first_file
 from clipbench.data.layouts.listing import Listing
+from clipbench.data.layouts.places import missing, places
 from clipbench.data.layouts.rebuild import SENTENCE, Lists, rebuilt_lists
 from clipbench.errors import UserError
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import Listing, lines_of
+from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 _PARTS = ("train", "test")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import folders_in, images_in, key
+from clipbench.data.layouts.places import missing, places
 
 
 def domain_folders(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> dict[str, Path]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.coop_split import found_of
-from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import lines_of
+from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 _LISTS = {part: f"images_variant_{part}.txt" for part in ("train", "val", "test")}

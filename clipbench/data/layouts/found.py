@@ -1,13 +1,10 @@
-"""What a reader hands back, and how it says that there is nothing to read."""
+"""What a reader hands back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from clipbench.data.catalogue import Entry
-from clipbench.errors import UserError
 
 
 @dataclass
@@ -46,25 +43,9 @@ class Found:
         self.absent_parts.append(part)
 
 
-def places(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> list[Path]:
-    """Existing folders where the data set may lie: its known names below the data root, then the data root itself."""
-    named = [data_root / name for name in (*entry.folders, ".")]
-    return list(dict.fromkeys(folder / sub for folder in named for sub in inside if (folder / sub).is_dir()))
-
-
 def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
     """The first of those files that is in one of those folders, folder by folder."""
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
-
-
-def missing(entry: Entry, data_root: Path, what: str) -> UserError:
-    """The paragraph for a data set that is not there: what was looked for, where, and how to get it."""
-    looked = ", ".join(str(data_root / name) for name in entry.folders)
-    return UserError(
-        f"the data set {entry.name} is missing: no {what} in {looked}. {entry.how} Home page: {entry.home}. "
-        f"Then name the folder above it with --data DIR or CLIPBENCH_DATA. "
-        f"To see the command work on tiny generated images instead, add --smoke."
-    )
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

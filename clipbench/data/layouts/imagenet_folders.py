@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, first_file, missing, places
+from clipbench.data.layouts.found import Found, first_file
 from clipbench.data.layouts.listing import image_names, lines_of
+from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 _NAMES = "classnames.txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from clipbench.errors import UserError
@@ -44,6 +45,11 @@ def natural(name: str) -> tuple[list[int], str]:
 def key(name: str) -> str:
     """``Dense Residential`` and ``denseresidential`` are one name, as are ``real_world`` and ``Real World``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def same_names(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether both are the same names, none missing and none besides, in whatever order and spelling."""
+    return {key(name) for name in some} == {key(name) for name in others}
 
 
 class Listing:

@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, missing, places
+from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import images_in
+from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 _PARTS = ("train", "val", "test")
@@ -26,8 +27,9 @@ def read(entry: Entry, data_root: Path) -> Found:
     """The images in the order of the annotation files, each with its masks and prompts.
 
     ``entry.reading`` names folders that may hold the ``annotations``, the ``sources`` (folders of ``images`` and of
-    ``masks`` that belong together), and the ``rename`` from medvlsm's file names to the archive's. Raises ``UserError``
-    where annotations or images are missing.
+    ``masks`` that belong together), the ``rename`` from medvlsm's file names to the archive's, and the form of its
+    images' names (``own_images``), where that is like no other data set's: a data root of another name is taken for it
+    only by that. Raises ``UserError`` where annotations or images are missing.
     """
     reading = entry.reading
     annotations = _annotations(entry, data_root)
@@ -50,10 +52,23 @@ def _annotations(entry: Entry, data_root: Path) -> dict[str, list[dict[str, Any]
     """The three files' entries. Raises ``UserError`` where one is missing or of another form."""
     names = entry.reading["annotations"]
     folders = [*places(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
-    folder = next((f for f in folders if all((f / f"{part}.json").is_file() for part in _PARTS)), None)
-    if folder is None:
-        raise missing(entry, data_root, "annotation files (anns/train.json, val.json and test.json of medvlsm)")
-    return {part: _items(folder / f"{part}.json") for part in _PARTS}
+    if folder := _with_annotations(folders):
+        return {part: _items(folder / f"{part}.json") for part in _PARTS}
+    if "own_images" in entry.reading and (folder := _with_annotations([data_root / "anns", data_root])):
+        annotations = {part: _items(folder / f"{part}.json") for part in _PARTS}
+        if _all_own(entry, (PurePosixPath(i["img_name"]).stem for items in annotations.values() for i in items)):
+            return annotations
+    raise missing(entry, data_root, "annotation files (anns/train.json, val.json and test.json of medvlsm)")
+
+
+def _with_annotations(folders: Iterable[Path]) -> Path | None:
+    return next((f for f in folders if all((f / f"{part}.json").is_file() for part in _PARTS)), None)
+
+
+def _all_own(entry: Entry, stems: Iterable[str]) -> bool:
+    """Whether all of these images bear names that only this data set gives."""
+    form = entry.reading.get("own_images")
+    return form is not None and all(re.fullmatch(form, stem, re.IGNORECASE) for stem in stems)
 
 
 def _items(path: Path) -> list[dict[str, Any]]:
@@ -80,11 +95,12 @@ Files = Mapping[str, Sequence[str]]
 
 def _files(entry: Entry, data_root: Path) -> tuple[Path, Files, Files]:
     """The folder below which the images lie, and images and masks in it. Raises ``UserError`` where there are none."""
-    for place in places(entry, data_root):
+    named = places(entry, data_root)
+    for place in dict.fromkeys([*named, data_root]):
         for source in entry.reading["sources"]:
             images = _by_stem(place, source["images"], source["images"], masks=False)
             masks = _by_stem(place, source["masks"], source["images"], masks=True)
-            if images and masks:
+            if images and masks and (place in named or _all_own(entry, images)):
                 return place, images, masks
     folders = [" and ".join(source["images"][:1] + source["masks"][:1]) for source in entry.reading["sources"]]
     raise missing(entry, data_root, f"images and masks (in {', or '.join(folders)})")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import missing, places
 from clipbench.data.layouts.label_files import Item, NotHereError, cars, flowers, pets, sun, ucf
 from clipbench.data.layouts.listing import folders_in, images_in, key
+from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 Lists = Mapping[str, Sequence[Item]]
