@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from clipbench.measured import Library
 from clipbench.plan import source_of
 from clipbench.record import Record
+from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.spec import Cell, Experiment, Panel, Paper
 from clipbench.store import Store
@@ -102,7 +103,7 @@ def _figure(
         top.suptitle(f"{title}\n({_standing(about)})" if reasons else title, fontsize=10)
         lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
         bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
-        why = [] if about.smoke or not reasons else [f"Not the paper's protocol: {'; '.join(reasons)}."]
+        why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
         small = "\n".join(textwrap.fill(line, 75 * columns) for line in [*why, *about.lines()])
         bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if reasons else "#444444")
         settle(figure)

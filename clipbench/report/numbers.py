@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from clipbench.compare import Comparison
 from clipbench.spec import Experiment
@@ -48,7 +48,7 @@ def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
         ],
         "Collapsed: ": [m.collapsed for m in measured if m.collapsed],
     }
-    notes = [_sentence(f"{what}{'; '.join(dict.fromkeys(reasons))}") for what, reasons in said.items() if reasons]
+    notes = [what + sentence(reasons) for what, reasons in said.items() if reasons]
     if any(MARKS["quoted"] in measured_text(c) for c in cells):
         notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
     if any(m.by_domain for m in measured):
@@ -59,13 +59,13 @@ def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
 def _cautions(experiment: Experiment) -> list[str]:
     """What the registry says of printed numbers, with the rows and columns that it speaks of."""
     return [
-        _sentence(f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {caution.says}")
+        f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {sentence([caution.says])}"
         for caution in experiment.cautions
         for rows in [[experiment.row(name).printed for name in caution.rows]]
         for columns in [[experiment.column(name).printed for name in caution.columns]]
     ]
 
 
-def _sentence(text: str) -> str:
-    """With one full stop, whether the reason came with its own or not."""
-    return f"{text.rstrip('.')}."
+def sentence(reasons: Iterable[str]) -> str:
+    """Every reason once, with one full stop behind all, whether a reason came with its own or not."""
+    return "; ".join(dict.fromkeys(reason.rstrip(".") for reason in reasons)) + "."

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from clipbench.record import Record
 
-SMOKE = (
-    "SMOKE PROFILE: a tiny model on generated images. It shows that the machinery works and says nothing of the paper."
-)
+SMOKE = "SMOKE PROFILE: a tiny model{}. It shows that the machinery works and says nothing of the paper."
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,8 @@ class Provenance:
     commits: Sequence[str]
     versions: Sequence[str]
     runs: int
+    generated: bool = True
+    """Whether the smoke profile's images are those that clipbench paints, and not the user's own."""
 
     @property
     def smoke(self) -> bool:
@@ -33,10 +33,10 @@ class Provenance:
         if not self.runs:
             return ["Nothing is measured yet."]
         made = (
-            f"{self.runs} runs, profile {_joined(self.profiles)}, on {_joined(self.devices)}, finished "
+            f"{self.runs} run{'s' * (self.runs != 1)}, profile {_joined(self.profiles)}, on {_joined(self.devices)}, finished "
             f"{_joined(self.dates)}, code at commit {_joined(self.commits)}, {_joined(self.versions)}."
         )
-        return [*([SMOKE] if self.smoke else []), made]
+        return [*([SMOKE.format(" on generated images" if self.generated else "")] if self.smoke else []), made]
 
 
 def provenance_of(records: Iterable[Record]) -> Provenance:
@@ -49,6 +49,7 @@ def provenance_of(records: Iterable[Record]) -> Provenance:
         commits=_distinct(r.environment.commit for r in unique),
         versions=_distinct(f"clipbench {r.environment.clipbench}, torch {r.environment.torch}" for r in unique),
         runs=len(unique),
+        generated=not any("@" in (r.protocol.dataset or "") for r in unique),
     )
 
 

@@ -20,6 +20,7 @@ from clipbench.published import load_published
 from clipbench.record import Record
 from clipbench.report import table as t
 from clipbench.report.comparison import render
+from clipbench.report.numbers import sentence
 from clipbench.report.provenance import SMOKE, provenance_of
 from clipbench.report.write import replace_file, write_tables
 from clipbench.spec import Overrides
@@ -237,3 +238,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     replace_file(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["b.md"]
+
+
+def test_a_sentence_of_reasons_has_one_full_stop() -> None:
+    assert sentence(["It has 3 of 9.", "limit 3, not none", "It has 3 of 9."]) == "It has 3 of 9; limit 3, not none."
