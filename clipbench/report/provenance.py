@@ -33,8 +33,8 @@ class Provenance:
         if not self.runs:
             return ["Nothing is measured yet."]
         made = (
-            f"{self.runs} run{'s' * (self.runs != 1)}, profile {_joined(self.profiles)}, on {_joined(self.devices)}, finished "
-            f"{_joined(self.dates)}, code at commit {_joined(self.commits)}, {_joined(self.versions)}."
+            f"{self.runs} run{'s' * (self.runs != 1)}, profile {_joined(self.profiles)}, on {_joined(self.devices)}, "
+            f"finished {_joined(self.dates)}, code at commit {_joined(self.commits)}, {_joined(self.versions)}."
         )
         return [*([SMOKE.format(" on generated images" if self.generated else "")] if self.smoke else []), made]
 
