@@ -270,8 +270,8 @@ def report(options: argparse.Namespace, arguments: list[str]) -> str:
         f"the memory of most machines. With more than {most} classes its step is measured with {most} prompts, and its "
         f"text tower's forward and backward pass over {most} prompts is added for each further {most}: the arithmetic "
         f"of the whole step, without what running out of memory would cost. clipbench runs the whole step, so that the "
-        f"two memories can be compared up to {most} classes only: the plain form's grows by each further prompt. On a CPU "
-        f"both sides keep what they free (clipbench.engine.heap): faster, and a few percent more memory."
+        f"two memories can be compared up to {most} classes only: the plain form's grows by each further prompt. On a "
+        f"CPU both sides keep what they free (clipbench.engine.heap): faster, and a few percent more memory."
     )
     several = f"\n## Several seeds in one pass\n\n{passes}\n" if seeds else ""
     return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}"
