@@ -288,7 +288,7 @@ def test_the_commands_show_the_domains(capsys: pytest.CaptureFixture[str], tmp_p
     assert "pacs, photo held out" in said
     assert "2 runs, 0 there already" in said
     assert main(["show", "domains", "--smoke"]) == 0
-    assert "12 cells to run, 2 seeds each (1, 2), once for each held-out domain: 96 runs" in capsys.readouterr().out
+    assert "12 cells to run, 1 seed each (1), once for each held-out domain: 48 runs" in capsys.readouterr().out
     assert main(["show", "domains", "--json"]) == 0
     cells = {(c["row"], c["column"]): c for c in json.loads(capsys.readouterr().out)["cells"]}
     shown = cells["clip-dora", "pacs"]["runs"]["2"]

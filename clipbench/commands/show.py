@@ -46,7 +46,7 @@ def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protoc
     cells = runnable_cells(source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
     each = f", once for each held-out domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
-    print(f"\n{len(cells)} cells to run, {len(seeds)} seeds each ({', '.join(map(str, seeds))}){each}")
+    print(f"\n{len(cells)} cells to run, {len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))}){each}")
     if experiment.notes:
         print(f"\n{' '.join(experiment.notes.split())}")
     _print_gaps(paper, source)
