@@ -10,6 +10,7 @@ from clipbench.capabilities import why_not
 from clipbench.collapse import collapsed, told
 from clipbench.held_out import by_domain, cell_of, domains_of, lacking, means
 from clipbench.metrics import METRICS
+from clipbench.models import family
 from clipbench.record import Record
 from clipbench.spec import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
 
@@ -174,9 +175,22 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
     """What sets these records apart from the paper's protocol."""
     used, due = cell_of(records[0].protocol).as_dict(), canonical.as_dict()
     if used.get("profile") == "smoke":
-        return ("smoke profile: tiny model, generated images",)
+        # The "@" marks a data set of the user's own, which the smoke profile reads as it is.
+        return ("smoke profile: tiny model" + (", generated images" if "@" not in used.get("dataset", "") else ""),)
     names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
     reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
+    reasons += _drawn(records[0].protocol)
     reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
     reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
     return tuple(dict.fromkeys(reasons))
+
+
+def _drawn(protocol: Protocol) -> list[str]:
+    """What a segmentation's backbone leaves to chance: a CLIP, unlike a CLIPSeg, has no decoder of its own."""
+    if protocol.task != "segmentation" or family(protocol.backbone or "") == "clipseg":
+        return []
+    drawn = ["decoder drawn at random"]
+    if protocol.rank is None:
+        return drawn
+    learns = " and ".join(filter(None, ["adapters" if protocol.towers == "all" else "", protocol.also_trained]))
+    return [*drawn, f"under {protocol.method} that decoder is frozen" + (f" but for its {learns}" if learns else "")]

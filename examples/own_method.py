@@ -1,7 +1,7 @@
 """Two methods of one's own: `clipbench run fewshot --dataset-dir MY_IMAGES --method own_method:TextResidual`.
 
 Run the command in this file's folder, or put that folder on PYTHONPATH; `--method` may be given several times. The rows
-appear beside the paper's, trained by CLIP-LoRA's recipe but for what `protocol` changes.
+appear behind CLIP-DoRA's, trained by the recipe of that row above them but for what `protocol` changes.
 """
 
 from __future__ import annotations

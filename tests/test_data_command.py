@@ -134,6 +134,19 @@ def test_a_wrong_name_lists_the_right_ones(capsys: Captured, tmp_path: Path) -> 
         assert "it knows aid" in err
 
 
+def test_verify_of_everything_names_images_that_are_no_known_set(
+    capsys: Captured, tmp_path: Path, only_made: Entry
+) -> None:
+    call(capsys, "get", "made", "--data", tmp_path)
+    (tmp_path / "mnist_png" / "0").mkdir(parents=True)
+    (tmp_path / "mnist_png" / "0" / "1.png").touch()
+    (tmp_path / "papers").mkdir()
+    said = "holds images, but is no known data set: mnist_png"
+    code, out, _ = call(capsys, "verify", "--data", tmp_path)
+    assert (code, out.splitlines()[-1]) == (0, said)
+    assert said not in call(capsys, "verify", "made", "--data", tmp_path)[1]
+
+
 # list
 
 
@@ -159,6 +172,18 @@ def test_list_of_an_experiment_says_what_it_still_needs(
     assert set(needs["lora-clip/table1"]["needs_data"]) == {"ucm", "aid", "resisc45", "optimal31"}
     assert needs["lora-clip/table1"]["needs_weights"] == ["ViT-L-14-quickgelu openai"]
     assert all(d["state"] == "missing" and d["standing_source"] and d["by_hand"] for d in found["data"])
+
+
+def test_list_says_where_a_standing_was_not_re_checked(capsys: Captured, tmp_path: Path) -> None:
+    lines = call(capsys, "list", "--data", tmp_path)[1].splitlines()
+    told = {
+        line.split()[0]: line.endswith(", not re-checked") for line in lines if line.split()[:1] and "0 of " in line
+    }
+    rechecked = {name: entry(name).acquisition.rechecked for name in known()}  # type: ignore[union-attr]
+    assert told == {name: not asked for name, asked in rechecked.items()}
+    assert set(told.values()) == {True, False}
+    found = json.loads(call(capsys, "list", "--data", tmp_path, "--json")[1])
+    assert {one["dataset"]: one["rechecked"] for one in found["data"]} == rechecked
 
 
 def test_list_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from factory import table
 from PIL import Image
 
+from clipbench.data.own_folder import own_images
 from clipbench.errors import UserError
 from clipbench.extension import Extension, extension
 from clipbench.methods import is_own, method, own_method
 from clipbench.methods.base import Method
-from clipbench.spec import Cell, resolve
+from clipbench.spec import Cell, Overrides, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = {"red_square": (220, 30, 30), "green field": (40, 180, 60), "blue_lake": (30, 60, 210)}
@@ -32,6 +34,12 @@ def images(folder: Path, count: int = 10) -> Path:
             pixels = np.clip(np.array(colour) + draw.normal(0, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
     return folder
+
+
+def touch(folder: Path, files: list[str]) -> None:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
 
 
 def module(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +63,23 @@ class Named(Method):
 
 class NoMethod:
     pass
+
+class Untrained(Method):
+    protocol = {"steps_per_shot": {"unset": "nothing is trained"}}
+
+class Alike(Method):
+    label = "my own / best"
+
+class Wants(Method):
+    def __init__(self, size):
+        super().__init__()
+
+class Wrong(Method):
+    reads = "rank"
+
+class Torn(Untrained):
+    def logits(self, task, features):
+        return [features][1]  # out of range
 """
 
 
@@ -92,6 +117,64 @@ def test_other_images_are_another_data_set(tmp_path: Path) -> None:
     assert [*extension(folder, []).own] == names[-1:]
 
 
+def test_images_added_to_a_linked_class_make_another_data_set(tmp_path: Path) -> None:
+    folder = images(tmp_path / "mine")
+    elsewhere = (folder / "blue_lake").rename(tmp_path / "elsewhere")
+    (folder / "blue_lake").symlink_to(elsewhere)
+    (before,) = extension(folder, []).own
+    Image.new("RGB", (30, 30)).save(elsewhere / "more.png")
+    (after,) = extension(folder, []).own
+    assert after != before
+    assert len(own_images(folder)) == 31
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    for name in COLOURS:
+        (beside / name).symlink_to(folder / name)
+    (linked,) = extension(beside, []).own
+    assert linked.partition("@")[2] == after.partition("@")[2]  # the same images, all of them behind links
+
+
+def test_what_is_not_read_names_no_data_set(tmp_path: Path) -> None:
+    folder = images(tmp_path / "mine")
+    names = [*extension(folder, []).own]
+    for extra in ("loose.png", "red_square/thumbs/small.png", ".hidden/a.png"):
+        (folder / extra).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (5, 5)).save(folder / extra)
+    assert [*extension(folder, []).own] == names
+
+
+def test_folders_of_one_name_have_tables_of_their_own(tmp_path: Path) -> None:
+    paper, experiment = table("clip-dora/table1")
+    folders = [tmp_path / name for name in ("a/photos", "b/photos", "photos.v1", "photos.v2", "x@y & 50% | z")]
+    found = [extension(images(folder), []).apply(paper, experiment) for folder in folders]
+    assert len({e.name for e in found}) == 5
+    assert all(re.fullmatch(r"table1-[a-z0-9_-]+", e.name) for e in found)
+    assert [e.columns[0].printed for e in found] == [folder.name for folder in folders]
+    assert found[-1].columns[0].id == "x-y-50-z"
+    long = extension(images(tmp_path / ("n" * 250)), []).apply(paper, experiment)
+    assert len(long.name) < 80
+
+
+def test_tables_by_fraction_train_on_half_of_an_own_folder(tmp_path: Path) -> None:
+    paper, experiment = table("lora-clip/table1")
+    found = extension(images(tmp_path / "mine"), []).apply(paper, experiment)
+    cell = Cell(found.row("lora-r4"), found.columns[0])
+    assert resolve(paper, found, cell).protocol.train_fraction == 0.5
+    assert resolve(paper, found, cell, Overrides(fields={"train_fraction": 0.8})).protocol.train_fraction == 0.8
+
+
+def test_a_selection_keeps_what_takes_the_folder(tmp_path: Path) -> None:
+    added = extension(images(tmp_path / "mine"), [])
+    fit, unfit = added.fitting(["clip-dora"])
+    assert fit == ["clip-dora/table1"]
+    assert {"clip-dora/table2", "clip-dora/figure2"} <= set(unfit)
+    with pytest.raises(UserError, match="figure2 is a figure of the paper's own runs and takes no --dataset-dir"):
+        added.fitting(["figure2"])
+    with pytest.raises(UserError, match="clip-dora/table2 has no row that runs on a folder"):
+        added.fitting(["clip-dora/table2"])
+    assert extension(None, []).fitting(["no such table"]) == (["no such table"], [])
+
+
 def test_figures_stay_as_they_are(tmp_path: Path) -> None:
     paper, figure = table("clip-dora/figure2")
     assert extension(images(tmp_path / "mine"), ["clipbench.methods.zero_shot:ZeroShot"]).apply(paper, figure) is figure
@@ -103,6 +186,8 @@ def test_figures_stay_as_they_are(tmp_path: Path) -> None:
         (lambda _: None, "there is no such folder"),
         (lambda folder: folder.mkdir(), "no image in it or below"),
         (lambda folder: (folder / "cat").mkdir(parents=True), "no image in it or below"),
+        (lambda folder: touch(folder, ["a.jpg", "b.jpg"]), "its 2 images lie in no class folder"),
+        (lambda folder: touch(folder, ["cat/1.jpg", "dog/in/2.jpg"]), "all images of dog lie in folders inside it"),
     ],
 )
 def test_a_folder_without_images_is_refused(make: object, said: str, tmp_path: Path) -> None:
@@ -155,6 +240,47 @@ def test_a_changed_method_is_another_method(tmp_path: Path, monkeypatch: pytest.
     assert isinstance(method(second), Method)
     assert is_own(second)
     assert not is_own("lora")
+
+
+@pytest.mark.parametrize("profile", ["full", "smoke"])
+def test_what_a_method_unsets_stays_unset(profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_unset", MINE, monkeypatch)
+    paper, experiment = table("clip-dora/table1")
+    found = extension(None, ["mine_unset:Untrained", "mine_unset:Plain"]).apply(paper, experiment)
+    put = Overrides(profile, fields={"steps_per_shot": 2, "epochs": 3, "rank": 7, "precision": "bf16"})
+    rows = ("untrained-clip-dora-4shot", "plain-clip-dora-4shot", "clip-dora-4shot")
+    mine, plain, theirs = (resolve(paper, found, Cell(found.row(r), found.columns[0]), put).protocol for r in rows)
+    assert (mine.steps_per_shot, mine.epochs, mine.rank, mine.precision) == (None, None, None, "bf16")
+    assert (plain.steps_per_shot, plain.rank, theirs.steps_per_shot, theirs.rank) == (2, 7, 2, 7)
+
+
+def test_rows_that_could_not_be_told_apart_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module(tmp_path, "mine_alike", MINE, monkeypatch)
+    with pytest.raises(UserError, match="mine_alike:Plain is given twice"):
+        extension(None, ["mine_alike:Plain", "mine_alike:Plain"])
+    with pytest.raises(
+        UserError, match="mine_alike:Named and --method mine_alike:Alike have labels that are too alike"
+    ):
+        extension(None, ["mine_alike:Named", "mine_alike:Alike"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine_wants:Wants", r"made \(TypeError: .*missing 1 required positional argument: 'size', .*mine_wants.py"),
+        ("mine_leaves:Any", r"\(SystemExit: 3, at .*mine_leaves.py:2, in <module>\)"),
+        ("mine_wants:Wrong", "reads a tuple of field names"),
+        ("mine_asks:Any", r"mine_asks cannot be imported \(ZeroDivisionError: .*, at .*mine_asks.py:1, in <module>\)"),
+    ],
+)
+def test_a_method_that_cannot_be_made_is_refused_with_its_line(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module(tmp_path, "mine_wants", MINE, monkeypatch)
+    module(tmp_path, "mine_leaves", "import sys\nsys.exit(3)\n", monkeypatch)
+    module(tmp_path, "mine_asks", "1 / 0\n", monkeypatch)
+    with pytest.raises(UserError, match=said):
+        extension(None, [name])
 
 
 @pytest.mark.parametrize(
@@ -240,3 +366,47 @@ def test_a_folder_of_one_class_is_refused_in_one_paragraph(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     assert "two classes at least" in done.stderr
     assert not (tmp_path / "out" / "tables").exists()
+
+
+TINY = ("--backbone", "clipbench-tiny", "--precision", "fp32", "--set", "steps_per_shot=1", "--seeds", "1")
+
+
+def test_a_fault_of_one_method_fails_its_runs_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine_fault.py").write_text(MINE)
+    line = 1 + MINE.splitlines().index("        return [features][1]  # out of range")
+    folder = images(tmp_path / "my photos")
+    touch(folder, ["loose.jpg", "nothing/readme.txt"])
+    done = clipbench(
+        tmp_path,
+        *("run", "clip-dora", "--dataset-dir", folder, *TINY, "--only", "shots=0|16", "--out", tmp_path / "out"),
+        *("--method", "mine_fault:Torn", "--method", "mine_fault:Untrained"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the method mine_fault:Torn failed: IndexError: list index out of range" in done.stdout
+    assert f"mine_fault.py:{line}, in logits" in done.stdout
+    (file,) = (tmp_path / "out" / "tables").rglob("*.json")
+    rows = {cell["row"] for cell in json.loads(file.read_text())["cells"] if cell["measured"]}
+    assert {"zero-shot", "clip-dora-16shot", "untrained-clip-dora-16shot", "linear-probe-16shot"} <= rows
+    assert not any(row.startswith("torn") for row in rows)
+    for said in (
+        "clip-dora/table2, clip-dora/table3, clip-dora/table4, clip-dora/figure2",
+        "my photos: 3 classes; 15 / 6 / 9 train / val / test images",
+        "images beside the class folders (loose.jpg); folders without an image (nothing)",
+        "16 shots: 3 classes have only so many training images",
+        f"clipbench table clip-dora/table1 --dataset-dir '{folder}' --method mine_fault:Torn",
+    ):
+        assert done.stdout.count(said) == 1, said
+    assert "compare --paper" not in done.stdout
+
+
+def test_smoke_does_not_call_the_users_images_generated(tmp_path: Path) -> None:
+    folder = images(tmp_path / "mine")
+    words = ("run", "fewshot", "--smoke", "--dataset-dir", folder, "--seeds", "1", "--only", "shots=0")
+    done = clipbench(tmp_path, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["made"]  # what is said before the runs goes elsewhere
+    assert "mine: 3 classes" in done.stderr
+    (text,) = (file.read_text() for file in (tmp_path / "tables").rglob("*.md"))
+    assert "SMOKE PROFILE: a tiny model." in text
+    assert "generated images" not in text + done.stderr

@@ -8,10 +8,12 @@ import pytest
 
 from clipbench.architecture import trainable_and_total
 from clipbench.capabilities import why_not
+from clipbench.compare import compare_paper
+from clipbench.measured import Library
 from clipbench.plan import make_plan
 from clipbench.readings import variants
 from clipbench.spec import Cell, Overrides, resolve
-from tests.factory import table
+from tests.factory import record, table
 
 PAPER, TABLE4 = table("clip-dora/table4")
 CELLS = [cell for cell in TABLE4.cells() if not cell.derived]
@@ -77,3 +79,22 @@ def test_a_run_is_named_by_its_dice() -> None:
     alone = make_plan(["segmentation"], Overrides("smoke"), ["row=parameters|share"]).runs
     assert {p.cell.row.id for p in alone} == {"parameters"}
     assert {p.run.id for p in alone} < {p.run.id for p in make_plan(["segmentation"], Overrides("smoke")).runs}
+
+
+def _said(column: str, **fields: Any) -> str:
+    """Why Kvasir's number under these fields is not comparable."""
+    made = record(("clip-dora/table4", "kvasir", column), overrides=Overrides(fields=fields))
+    (found,) = [c for c in compare_paper([(PAPER, TABLE4)], Library([made])) if c.cell == _cell("kvasir", column)]
+    return found.reason
+
+
+def test_a_decoder_drawn_at_random_is_told() -> None:
+    """On a CLIP's towers the decoder knows nothing, and under adapters it stays so but for its last layers."""
+    clip = {"backbone": "ViT-B-16-quickgelu", "weights": "openai"}
+    drawn, frozen = "decoder drawn at random", "under dora that decoder is frozen but for its "
+    assert f"{drawn}; {frozen}up-convolution" in _said("clip-dora", **clip)
+    assert f"{frozen}adapters and up-convolution" in _said("clip-dora", **clip, towers="all")
+    full = _said("full", **clip)
+    assert drawn in full
+    assert "frozen" not in full
+    assert "decoder" not in _said("clip-dora", weights="random") + _said("clip-dora", epochs=3)

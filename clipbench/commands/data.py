@@ -90,6 +90,7 @@ def _get(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     """1 where something is wrong; a data set that is named and missing ends in a paragraph and 2."""
     from clipbench.commands.data_text import verified_text
+    from clipbench.data.acquire.presence import strangers
     from clipbench.data.catalogue import entry, known
     from clipbench.data.images import default_data_root
     from clipbench.data.verify import verify
@@ -108,6 +109,9 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise UserError(" ".join(results[name].presence.told for name in missing))
     if missing and not arguments.json:
         print(f"not in {root}: {', '.join(missing)}")
+    others = strangers(root, [found.presence for found in results.values()])
+    if others and not (arguments.names or arguments.json):
+        print(f"holds images, but is no known data set: {', '.join(others)}")
     return int(any(not found.right for found in results.values() if found.presence.state != "missing"))
 
 

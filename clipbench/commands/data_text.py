@@ -103,9 +103,10 @@ def citations(patterns: Sequence[str]) -> list[str]:
 
 def _dataset(name: str, here: Here) -> dict[str, Any]:
     plan = entry(name).acquisition
-    stated = {"standing": "unknown", "standing_date": "", "standing_source": "", "by_hand": entry(name).how}
+    stated: dict[str, str | bool] = {"standing": "unknown", "standing_date": "", "standing_source": ""}
+    stated |= {"by_hand": entry(name).how}
     if plan is not None:
-        stated = {key: str(getattr(plan, key)) for key in stated}
+        stated = {key: str(getattr(plan, key)) for key in stated} | {"rechecked": plan.rechecked}
     files = [asdict(file) for file in plan.files] if plan else []
     one = {"name": entry(name).name, "licence": entry(name).licence, "home": entry(name).home, "files": files}
     return asdict(here.dataset(name)) | stated | one
@@ -121,7 +122,9 @@ def _weights(backbone: str, weights: str) -> dict[str, Any]:
 
 
 def _standing(d: dict[str, Any]) -> str:
-    return f"{d['standing']}, {d['standing_date']}" if d["standing_date"] else d["standing"]
+    if not d["standing_date"]:
+        return str(d["standing"])
+    return f"{d['standing']}, {d['standing_date']}{'' if d['rechecked'] else ', not re-checked'}"
 
 
 def _filled(names: Sequence[str]) -> str:

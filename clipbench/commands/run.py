@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tabulate import tabulate
 
+from clipbench.commands.own_data import about_own, about_unfit, next_command
 from clipbench.data.images import default_data_root
 from clipbench.data.load import check_data
 from clipbench.errors import UserError
@@ -36,9 +38,12 @@ def main(arguments: argparse.Namespace) -> int:
     """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
     added = extension(arguments.dataset_dir, arguments.method)
+    arguments.experiments, unfit = added.fitting(arguments.experiments)
     plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
     missing = _missing(plan, data_root, added.own)
+    readable = {name: folder for name, folder in added.own.items() if name not in _by_dataset(missing)}
+    _say(arguments, [*about_unfit(unfit, own_data=bool(added.own)), *about_own(plan, readable)])
     store = Store(arguments.out / "results")
     if arguments.dry_run:
         return _dry_run(arguments, plan, store, missing, added.own)
@@ -58,6 +63,12 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         _tell(arguments, plan, summary, missing, written)
     return 2 if missing or summary.missing_weights else 1 if summary.failed else 0
+
+
+def _say(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
+    """Sentences before the runs; beside the standard output where that is JSON."""
+    for line in lines:
+        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
 
 
 def _needs(planned: Planned) -> tuple[str, bool]:
@@ -103,7 +114,7 @@ def _write_reports(arguments: argparse.Namespace, added: Extension) -> list[Path
     if added.own:
         return write_tables(arguments.experiments, arguments.out, profile, added.apply)
     everything = [f"{paper}/*" for paper in _papers(arguments)]
-    tables = write_tables(everything, arguments.out, profile, added.apply)
+    tables = write_tables(added.fitting(everything)[0], arguments.out, profile, added.apply)
     return [*tables, *write_figures(everything, arguments.out, profile)]
 
 
@@ -219,7 +230,5 @@ def _tell(
         print(f"{sum(g.reason == reason for g in plan.gaps)} cells cannot run yet: {reason}")
     for paragraph in dict.fromkeys(missing.values()):
         print(f"missing: {paragraph}")
-    if not written:
-        return
-    out = "" if arguments.out == Path() else f" --out {arguments.out}"
-    print(f"Beside the printed numbers: clipbench compare --paper {' '.join(arguments.experiments)}{out}")
+    if written:
+        print(next_command(arguments))

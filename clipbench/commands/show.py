@@ -46,7 +46,8 @@ def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protoc
     cells = runnable_cells(source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
     each = f", once for each held-out domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
-    print(f"\n{len(cells)} cells to run, {len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))}){each}")
+    per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
+    print(f"\n{len(cells)} cells to run, {per_cell}{each}")
     if experiment.notes:
         print(f"\n{' '.join(experiment.notes.split())}")
     _print_gaps(paper, source)

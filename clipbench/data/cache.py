@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.decode import TRANSFORMS, gone, load_mask, load_rgb
+from clipbench.data.decode import TRANSFORMS, gone, load_rgb
 from clipbench.data.images import ImageSet
+from clipbench.data.masks import load_mask
 from clipbench.errors import UserError
 from clipbench.progress import duration
 
@@ -62,20 +63,22 @@ def decoded_masks(
 ) -> np.ndarray:
     """The masks of the images (all, or ``indices``), uint8 ``[n, size, size]`` of zeros and ones, memory-mapped.
 
-    Several masks of one image are joined; see :func:`clipbench.data.decode.load_mask`. Raises ``UserError`` as
-    :func:`decoded` does, and for a data set without masks.
+    Several masks of one image are joined; see :func:`clipbench.data.masks.load_mask`. Raises ``UserError`` as
+    :func:`decoded` does, for a mask that does not fit its image, and for a data set without masks.
     """
     if not images.masks:
         raise UserError(f"{images.dataset} in {images.root} has no masks; it is no segmentation set.")
-    masks = images.masks if indices is None else [images.masks[i] for i in indices]
+    pairs = list(zip(images.files, images.masks, strict=True))
+    pairs = pairs if indices is None else [pairs[i] for i in indices]
 
     def one(index: int) -> np.ndarray:
-        return load_mask([images.root / name for name in masks[index]], size)
+        image, masks = pairs[index]
+        return load_mask([images.root / name for name in masks], size, images.root / image)
 
-    # A blank line ends the masks of one image: how they are joined is part of the key.
-    names = [name for joined in masks for name in (*joined, "")]
-    path = cache_dir() / "images" / f"{_key(images, size, 'masks', names)}.npy"
-    return _cached(path, (len(masks), size, size), one, f"the masks of {len(masks):,} images of {images.root}", tell)
+    # The image says which way up its masks lie; a blank line ends them: how they are joined is part of the key.
+    names = [name for image, masks in pairs for name in (image, *masks, "")]
+    path = cache_dir() / "images" / f"{_key(images, size, 'masks of images', names)}.npy"
+    return _cached(path, (len(pairs), size, size), one, f"the masks of {len(pairs):,} images of {images.root}", tell)
 
 
 def _cached(

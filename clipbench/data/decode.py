@@ -1,39 +1,23 @@
-"""One image file into pixels: upright RGB, resized or cropped; and the masks of one image into one mask."""
+"""One image file into pixels: upright RGB, resized or cropped."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clipbench.errors import UserError
 
+Result = TypeVar("Result")
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def load_rgb(path: Path) -> Image.Image:
     """One image as upright RGB, whatever its mode. Raises ``UserError`` that names a file which cannot be read."""
-    return _read(path, lambda image: _eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
-
-
-def load_mask(paths: Iterable[Path], size: int) -> np.ndarray:
-    """The masks of one image joined, uint8 ``[size, size]`` of zeros and ones; all zeros where there is none.
-
-    Each is cut at half of its full scale before it is resized (nearest): JPEG masks have values between the two.
-    Raises ``UserError`` that names a file which cannot be read, or masks of different sizes.
-    """
-    joined: np.ndarray | None = None
-    for path in paths:
-        mask = np.asarray(_read(path, lambda image: _eight_bits(image).convert("L"))) > 127
-        if joined is not None and joined.shape != mask.shape:
-            raise UserError(f"the mask {path} is {mask.shape[1]} x {mask.shape[0]}, another of the same image is not.")
-        joined = mask if joined is None else joined | mask
-    if joined is None:
-        return np.zeros((size, size), dtype=np.uint8)
-    resized = Image.fromarray(joined.astype(np.uint8)).resize((size, size), Image.Resampling.NEAREST)
-    return np.asarray(resized)
+    return read(path, lambda image: _eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
 
 
 def resized(image: Image.Image, size: int, interpolation: str) -> Image.Image:
@@ -62,10 +46,11 @@ def gone(path: Path) -> str:
     return f"the image {path} has gone since the folder was read; run the command again."
 
 
-def _read(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
+    """What ``use`` makes of the opened file. Raises ``UserError`` that names a file which cannot be read."""
     try:
         with Image.open(path) as image:
-            return convert(image)
+            return use(image)
     except FileNotFoundError:
         raise UserError(gone(path)) from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:

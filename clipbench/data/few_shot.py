@@ -11,10 +11,17 @@ import random
 from collections.abc import Iterable, Sequence
 
 from clipbench.data.images import ImageSet
+from clipbench.data.layouts.found import listed
 from clipbench.errors import UserError
 
 VAL_SHOTS = 4
 """Validation images per class at most."""
+
+_SHORT = {
+    "coop": "all of them train, each once, as in CoOp's code",
+    "clip-lora": "they are drawn with repeats, as in CLIP-LoRA's code",
+}
+"""What becomes of a class with fewer training images than shots, by the name of the rule."""
 
 Drawn = tuple[list[int], list[int], list[int]]
 """Indices of train, val and test."""
@@ -42,6 +49,19 @@ def clip_lora(images: ImageSet, shots: int, seed: int) -> Drawn:
         both = [_repeated(draw, members, shots + held) for members in _classes(images, "train")]
         train, val = [i for drawn in both for i in drawn[:shots]], [i for drawn in both for i in drawn[shots:]]
     return train, val, _part(images, "test")
+
+
+def shortage(images: ImageSet, rule: str, shots: int) -> str:
+    """Which classes have fewer training images than shots, and what the rule does with them; empty where none has."""
+    found = {images.classes[images.labels[members[0]]]: len(members) for members in _classes(images, "train")}
+    short = {name: count for name, count in found.items() if count < shots}
+    if rule not in _SHORT or not short:
+        return ""
+    if len(short) == 1:
+        ((name, count),) = short.items()
+        return f"{shots} shots: class {name} has only {count} training images; {_SHORT[rule]}"
+    which = listed([f"{name} {count}" for name, count in short.items()])
+    return f"{shots} shots: {len(short)} classes have only so many training images: {which}; {_SHORT[rule]}"
 
 
 def _as_is(draw: random.Random, members: Sequence[int], count: int) -> Sequence[int]:

@@ -14,6 +14,7 @@ from clipbench.data.layouts import reader
 from clipbench.data.layouts.found import Found, listed
 from clipbench.data.layouts.listing import folders_in, images_in
 from clipbench.data.verify_images import Step, copies, empty_files, in_words, opened
+from clipbench.data.verify_masks import laid
 from clipbench.data.verify_splits import published, split_files
 
 _ONE_SIZE = re.compile(r"(\d+) x (\d+)( \(.*\))?")
@@ -70,7 +71,7 @@ def verify(entry: Entry, data_root: Path, begin: Callable[[int], Step], *, quick
     findings = [*_whole(presence), *_names(entry, found), *_splits(entry, data_root, found), *_empty(found, quick)]
     if not quick:
         step = begin(2 * len(found.files) + sum(map(len, found.masks)))
-        findings += [*_opened(entry, found, step), *_copied(entry, found, step)]
+        findings += [*_opened(entry, found, step), *_laid(found, step), *_copied(entry, found, step)]
     return Verified(presence, tuple(_counts(entry, found)), tuple(findings))
 
 
@@ -127,8 +128,7 @@ def _empty(found: Found, quick: bool) -> Iterator[Finding]:
 
 def _opened(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
     looked = opened(found, step)
-    for said in looked.unreadable:
-        yield Finding(True, f"{said[0].upper()}{said[1:]}")
+    yield from (Finding(True, f"{said[0].upper()}{said[1:]}") for said in looked.unreadable)
     official = _ONE_SIZE.fullmatch(entry.image_size)
     if official and looked.sizes:
         due = (int(official[1]), int(official[2]))
@@ -137,6 +137,15 @@ def _opened(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
         if other > _STRAY * total:
             told = f"{other:,} of {total:,} images are not {entry.image_size} but mostly {width} x {height}: scaled."
             yield Finding(True, f"{told} Accuracies on them are not those of the data set.")
+
+
+def _laid(found: Found, step: Step) -> Iterator[Finding]:
+    """Masks that cannot be read, that do not fit their image, and images whose masks are turned with them."""
+    masks = laid(found, step)
+    yield from (Finding(True, f"{said[0].upper()}{said[1:]}") for said in masks.faults)
+    if masks.turned:
+        told = f"{len(masks.turned):,} images have an orientation tag, by which they and their masks are turned"
+        yield Finding(False, f"{told}: {listed(masks.turned)}. Look if the masks were drawn on the image as stored.")
 
 
 def _copied(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class Opened:
-    """A sentence for each image or mask that does not open, and how often each size (width, height) of image occurs."""
+    """A sentence for each image that does not open, and how often each size (width, height) occurs."""
 
     unreadable: Sequence[str]
     sizes: Mapping[tuple[int, int], int]
@@ -42,8 +42,7 @@ def empty_files(found: Found) -> list[str]:
 
 
 def opened(found: Found, step: Step) -> Opened:
-    """Decode every image and mask, in the data set's order."""
-    names = list(_all_files(found))
+    """Decode every image, in the data set's order."""
 
     def one(name: str) -> tuple[str, tuple[int, int] | None]:
         try:
@@ -52,8 +51,8 @@ def opened(found: Found, step: Step) -> Opened:
             return str(error), None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        looked = [_stepped(step, result) for result in pool.map(one, names)]
-    sizes = Counter(size for _, size in looked[: len(found.files)] if size is not None)
+        looked = [_stepped(step, result) for result in pool.map(one, found.files)]
+    sizes = Counter(size for _, size in looked if size is not None)
     return Opened([said for said, _ in looked if said], sizes)
 
 

@@ -18,7 +18,8 @@ from clipbench.engine.passes import run_pass
 from clipbench.engine.place import Workplace
 from clipbench.engine.watch import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
-from clipbench.methods import method
+from clipbench.methods import is_own, method
+from clipbench.own_fault import own_fault
 from clipbench.plan import Plan, Planned
 from clipbench.progress import Progress, duration
 from clipbench.spec import Protocol
@@ -110,13 +111,22 @@ class _Worker:
         except UserError as error:
             if isinstance(error, MissingWeightsError):
                 self._summary.missing_weights[_weights(group)] = str(error)
-            self._summary.failed |= dict.fromkeys((p.run.id for p in group), str(error))
-            self._progress.say(f"{label(group)}: not run, the reason stands below")
+            self._fail(group, str(error), "not run")
+            return True
+        except (Exception, SystemExit) as error:
+            name = (group[0].run.protocol.method or "").partition("@")[0]
+            if not is_own(name):
+                raise
+            self._fail(group, f"the method {name} failed: {own_fault(name, error)}.", "FAILED")
             return True
         self._keep(outcome)
         scores = [next(iter(d.record.metrics.values())) for d in outcome.drafts]
         self._progress.say(f"{label(group)}: {_scores(scores)}  {duration(time.monotonic() - began)}")
         return True
+
+    def _fail(self, group: Sequence[Planned], reason: str, what: str) -> None:
+        self._summary.failed |= dict.fromkeys((p.run.id for p in group), reason)
+        self._progress.say(f"{label(group)}: {what}, the reason stands below")
 
     def _keep(self, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""

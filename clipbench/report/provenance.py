@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from clipbench.record import Record
 
-SMOKE = "SMOKE PROFILE: a tiny model{}. It shows that the machinery works and says nothing of the paper."
+SMOKE = (
+    "SMOKE PROFILE: a tiny model on generated images. It shows that the machinery works and says nothing of the paper."
+)
+_SMOKE_ON_OWN = SMOKE.replace(" on generated images", "")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Provenance:
             f"{self.runs} run{'s' * (self.runs != 1)}, profile {_joined(self.profiles)}, on {_joined(self.devices)}, "
             f"finished {_joined(self.dates)}, code at commit {_joined(self.commits)}, {_joined(self.versions)}."
         )
-        return [*([SMOKE.format(" on generated images" if self.generated else "")] if self.smoke else []), made]
+        return [*([SMOKE if self.generated else _SMOKE_ON_OWN] if self.smoke else []), made]
 
 
 def provenance_of(records: Iterable[Record]) -> Provenance:

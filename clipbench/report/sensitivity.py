@@ -34,7 +34,7 @@ def write(result: Sensitivity, out: Path) -> list[Path]:
     stem = out / "figures" / result.paper.id / f"{result.experiment.name}-assumptions"
     figure = _figure(result)
     contents = {"png": _saved(figure, "png"), "svg": _saved(figure, "svg"), "csv": _numbers(result)}
-    return [replace_file(stem.with_suffix(f".{suffix}"), content) for suffix, content in contents.items()]
+    return [replace_file(stem.with_name(f"{stem.name}.{suffix}"), content) for suffix, content in contents.items()]
 
 
 def about(result: Sensitivity) -> list[str]:

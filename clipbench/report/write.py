@@ -40,7 +40,7 @@ def write_tables(
             t.to_json(table),
         )
         for suffix, content in zip(_FORMATS, contents, strict=True):
-            written.append(replace_file(stem.with_suffix(f".{suffix}"), content.encode()))
+            written.append(replace_file(stem.with_name(f"{stem.name}.{suffix}"), content.encode()))
     return written
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -51,6 +51,7 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
     values: dict[str, Any] = {}
     standing: dict[str, Standing] = {}
     missing: list[str] = []
+    unset: set[str] = set()
 
     def put(name: str, value: Any, kind: str, source: str) -> None:
         values[name] = value
@@ -58,28 +59,38 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
 
     for entries, plain in _layers(paper, experiment, cell):
         for name, entry in entries.items():
+            unset.discard(name)
             if not isinstance(entry, dict):
                 put(name, entry, "table", plain)
                 continue
             if set(entry) == {"unset"}:
                 values.pop(name, None)
+                unset.add(name)
                 continue
             value, kind, source, gap = _entry(paper, name, entry, overrides)
             put(name, value, kind, source)
             missing += [gap] if gap else []
     missing += [r.missing for r in _recipes(paper, cell) if r.missing]
-    for name, value in _replacements(paper, experiment, cell, overrides).items():
+    for name, value in _left(_replacements(paper, experiment, cell, overrides), unset).items():
         put(name, value, "profile", overrides.profile)
-    trains = "optimiser" in values
-    for name, value in overrides.fields.items():
-        if trains or name not in TRAINING:
-            put(name, value, "override", "command line")
+    idle = frozenset() if _trains(values) else TRAINING
+    for name, value in _left(overrides.fields, unset | idle).items():
+        put(name, value, "override", "command line")
     try:
         protocol = Protocol.of(values)
     except UserError as error:
         raise UserError(f"{experiment.id}, row {cell.row.id}, column {cell.column.id}: {error}") from None
     ordered = {name: standing[name] for name in protocol.as_dict()}
     return Resolved(protocol, ordered, missing[0] if missing else None)
+
+
+def _left(values: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
+    """What a protocol says that it does not read stays out of it, whatever the profile or the command line ask."""
+    return {name: value for name, value in values.items() if name not in without}
+
+
+def _trains(values: Mapping[str, Any]) -> bool:
+    return "optimiser" in values and ("epochs" in values or "steps_per_shot" in values)
 
 
 def assumptions_in_use(paper: Paper, experiment: Experiment) -> set[str]:

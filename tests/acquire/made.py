@@ -62,6 +62,7 @@ def source(*urls: str, **how: Any) -> Source:
 def made(*files: Source, **how: Any) -> Entry:
     """A data set of two classes that these files make."""
     values: dict[str, Any] = {"folder": "MADE", "standing": "available", "standing_date": date(2026, 1, 2)}
+    values |= {"rechecked": True}
     plan = Acquisition(
         **values | {"standing_source": "the test", "by_hand": "Write to its authors."} | how, files=files
     )

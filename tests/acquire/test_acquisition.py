@@ -18,6 +18,7 @@ TABLE: dict[str, Any] = {
     "folder": "x",
     "standing": "available",
     "standing_date": "2026-11-22",
+    "rechecked": True,
     "standing_source": "somebody",
     "by_hand": "ask",
 }
@@ -39,6 +40,8 @@ def test_every_data_set_says_how_to_get_it_and_how_it_stands(dataset: str) -> No
     assert plan.standing in STANDINGS
     assert date(2020, 1, 1) < plan.standing_date <= date(2026, 11, 22)
     assert plan.standing_source
+    said = any(word in plan.standing_source for word in ("not asked again", "not re-checked"))
+    assert plan.rechecked is not said
     assert plan.by_hand.endswith(".")
     assert any(name == plan.folder or name.startswith(f"{plan.folder}/") for name in one.folders)
     assert all(file.stated_by for file in plan.files)
@@ -73,6 +76,7 @@ def test_the_addresses_and_checksums_are_torchvisions() -> None:
     [
         ({"standing": "lost"}, "standing = 'lost': allowed are available, mirror, by-request, gone"),
         ({"standing_date": "yesterday"}, "is no date"),
+        ({"rechecked": "no"}, "rechecked = 'no' has the wrong type; expected bool"),
         ({"unpacked_bytes": "much"}, "neither a number of bytes nor 'unknown'"),
         ({"unpacked_bytes": 0}, "neither a number of bytes nor 'unknown'"),
         ({"colour": "red"}, "unknown key 'colour'"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from data_trees import touch
 
-from clipbench.data.own_folder import own_images
+from clipbench.data.few_shot import shortage
+from clipbench.data.own_folder import class_folders, own_images
 from clipbench.data.splits import split
 from clipbench.errors import UserError
 from clipbench.spec import Protocol
@@ -39,6 +40,11 @@ def test_class_folders_become_a_set_with_parts(tmp_path: Path) -> None:
     [
         (["a.jpg"], "holds 0 folders with images"),
         (["cat/1.jpg", "dog/readme.txt"], "holds 1 folders with images"),
+        (
+            [f"cat/{i}.jpg" for i in range(9)] + [f"dog/in/{i}.jpg" for i in range(9)],
+            "all images of dog lie in folders",
+        ),
+        ([f"{n}/{i}.jpg" for i in range(5) for n in ("dog", "a_cup", "A cup")], "'A cup' and 'a_cup' are one name"),
         ([f"cat/{i}.jpg" for i in range(9)] + ["dog/1.jpg", "dog/2.jpg", "dog/3.jpg"], "too few images of dog"),
     ],
 )
@@ -51,3 +57,25 @@ def test_a_folder_that_will_not_do_says_why(tmp_path: Path, files: list[str], sa
 def test_no_folder_at_all_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder"):
         own_images(tmp_path / "nowhere")
+
+
+def test_what_is_not_read_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, ["a.jpg", "cat/1.jpg", "cat/in/deep/2.jpg", "dog/3.jpg", "empty/notes.txt", "dog/in/notes.txt"])
+    (tmp_path / "dog" / "round").symlink_to(tmp_path / "dog")  # ends
+    found = class_folders(tmp_path)
+    assert found.images == {"cat": ["1.jpg"], "dog": ["3.jpg"]}
+    assert (found.loose, found.empty, found.with_more_below) == (["a.jpg"], ["empty"], ["cat"])
+    for part in ("beside the class folders (a.jpg)", "without an image (empty)", "inside a class folder (cat)"):
+        assert part in found.passed_over
+
+
+def test_too_few_images_for_the_shots_are_told_by_rule(tmp_path: Path) -> None:
+    touch(tmp_path, [f"cat/{i}.jpg" for i in range(10)] + [f"dog/{i}.jpg" for i in range(40)])
+    found = own_images(tmp_path)
+    assert shortage(found, "clip-lora", 5) == shortage(found, "official", 16) == ""
+    said = "16 shots: class cat has only 5 training images; they are drawn with repeats, as in CLIP-LoRA's code"
+    assert shortage(found, "clip-lora", 16) == said
+    assert "each once" in shortage(found, "coop", 16)
+    assert "2 classes have only so many training images: cat 5, dog 20" in shortage(found, "clip-lora", 32)
+    assert len(split(found, Protocol(split_rule="clip-lora", shots=16), 1).train) == 32
+    assert len(split(found, Protocol(split_rule="coop", shots=16), 1).train) == 21

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from clipbench.errors import UserError
 from clipbench.models.clip import load_model
+from clipbench.models.clipseg import load
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.network import Segmenter
 from clipbench.models.clipseg.training import free
@@ -29,6 +30,10 @@ CONFIG: dict[str, Any] = {
 
 def _with(**vision: Any) -> dict[str, Any]:
     return {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], **vision}}
+
+
+def _text(**text: Any) -> dict[str, Any]:
+    return {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], **text}}
 
 
 def _sources(tmp_path: Path, config: dict[str, Any]) -> Sources:
@@ -49,6 +54,12 @@ CONFIGS = {
     "quickgelu": {**CONFIG, "quick_gelu": True},
     "no norm before": _with(no_ln_pre=True),
     "patch of 8": _with(patch_size=8, image_size=32),
+    "another eps": _with(norm_kwargs={"eps": 1e-2}),
+    "another eps of the text": _text(norm_kwargs={"eps": 1e-2}),
+    "tanh": {**_with(act_kwargs={"approximate": "tanh"}), "text_cfg": _text(act_kwargs={})["text_cfg"]},
+    "tanh in the text": _text(act_kwargs={"approximate": "tanh"}),
+    "four blocks": _with(layers=4),
+    "end token named": _text(pool_type="eos", eos_id=49407),
 }
 
 
@@ -101,16 +112,49 @@ def test_the_blocks_that_are_read_are_those_of_rd64() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        _with(pool_type="avg"),
-        _with(ls_init_value=0.1),
-        {**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "context_length": 32}},
-    ],
-)
-def test_a_clip_of_another_build_is_refused(tmp_path: Path, config: dict[str, Any]) -> None:
-    path = tmp_path / f"odd_{abs(hash(json.dumps(config)))}.json"
-    path.write_text(json.dumps(config))
-    with pytest.raises(UserError, match="no plain CLIP whose towers CLIPSeg could take"):
-        load_clipseg("odd@0", "random", Sources(config=path))
+ODD = "no plain CLIP whose towers CLIPSeg could take: "
+BUILDS: dict[str, tuple[dict[str, Any], str]] = {
+    "pool_type of the image": (_with(pool_type="avg"), "it needs open_clip's own ViT, read at its class token"),
+    "context": (_text(context_length=32), "it needs .* a text tower for CLIP's 49408 tokens"),
+    "LayerScale": (_with(ls_init_value=0.1), "its blocks scale their outputs"),
+    "LayerScale of the text": (_text(ls_init_value=0.1), "its blocks scale their outputs"),
+    "three blocks": (_with(layers=3), "its ViT has 3 blocks, .* it needs 4"),
+    "two blocks": (_with(layers=2), "its ViT has 2 blocks"),
+    "rectangle": (_with(image_size=[48, 64]), "its images of 64 x 48 px are no squares"),
+    "further parts": (_with(qk_norm=True), "it has '.*', which they have not"),
+    "parts that lack": (_text(proj_type="none"), ".*Missing key"),
+    "no_causal_mask": (_text(no_causal_mask=True), ".* other text features by"),
+    "pool_type last": (_text(pool_type="last"), ".* other text features by"),
+    "pool_type first": (_text(pool_type="first"), ".* other text features by"),
+    "pool_type eos": (_text(pool_type="eos"), ".* other text features by"),
+}
+
+
+@pytest.mark.parametrize("case", BUILDS)
+def test_a_clip_of_another_build_is_refused(tmp_path: Path, case: str) -> None:
+    """In one paragraph, whether its parts tell or only its numbers."""
+    config, said = BUILDS[case]
+    with pytest.raises(UserError, match=ODD + said) as error:
+        load_clipseg("odd@0", "random", Sources(config=_sources(tmp_path, config).config))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("part", ["visual.transformer.resblocks.3.ln_2", "ln_final"])
+def test_towers_that_differ_in_one_norm_are_refused_by_their_numbers(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    clip = load_model("clipbench-tiny", "embedded")
+    clip.get_submodule(part).eps = 1e-1
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: clip)
+    kind = "image" if part.startswith("visual") else "text"
+    with pytest.raises(UserError, match=ODD + rf"with the same weights .* other {kind} features by [\d.e-]+% "):
+        load_clipseg("clipbench-tiny", "embedded")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_clip_of_any_precision_passes(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
+    clip = load_model("clipbench-tiny", "embedded").to(dtype)
+    monkeypatch.setattr(load, "load_model", lambda *_, **__: clip)
+    found = load_clipseg("clipbench-tiny", "embedded")
+    assert {p.dtype for p in found.module.parameters()} == {torch.float32}

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from clipbench.data.acquire.check import check
 from clipbench.data.acquire.disk import check_room, make_folder
 from clipbench.data.acquire.download import Patience
 from clipbench.data.acquire.faults import not_written
 from clipbench.data.acquire.place import place
 from clipbench.data.acquire.presence import Presence, look
-from clipbench.data.acquire.stage import fetch, put, stage
+from clipbench.data.acquire.stage import fetch, stage
 from clipbench.data.catalogue import Entry
 from clipbench.data.catalogue.acquisition import Acquisition, Source
 from clipbench.errors import UserError
@@ -84,12 +85,15 @@ def _bring(
     shutil.rmtree(unpacked, ignore_errors=True)
     # Images hardly shrink in an archive: it unpacks to about its own size at least.
     check_room(sum(p.stat().st_size for s, p in brought if s.archive != "none"), data_root, f"unpacking {entry.name}")
-    for source, path in brought:
-        say(f"unpacking {path.name}" if source.archive != "none" else f"placing {path.name}")
-        stage(source, path, unpacked, plan, downloads)
-    _check(entry, plan, unpacked, data_root, brought)
-    placed = tuple(place(unpacked, data_root)) if brought else ()
-    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        for source, path in brought:
+            say(f"unpacking {path.name}" if source.archive != "none" else f"placing {path.name}")
+            stage(source, path, unpacked, plan, downloads)
+        check(entry, plan, unpacked, data_root, brought)
+        placed = tuple(place(unpacked, data_root)) if brought else ()
+    finally:  # refused or interrupted, it may be gigabytes, and the next call unpacks anew
+        for half_made in (unpacked, staging / "aside"):
+            shutil.rmtree(half_made, ignore_errors=True)
     shutil.rmtree(downloads, ignore_errors=True)
     return without, placed
 
@@ -118,22 +122,6 @@ def _needed(plan: Acquisition, todo: list[Source], downloads: Path) -> int:
     fetch = sum(file.bytes or 0 for file in todo) - sum(p.stat().st_size for p in downloads.iterdir() if p.is_file())
     archives = any(file.archive != "none" for file in todo)
     return max(fetch, 0) + ((plan.unpacked_bytes or sum(file.bytes or 0 for file in todo)) if archives else 0)
-
-
-def _check(
-    entry: Entry, plan: Acquisition, unpacked: Path, data_root: Path, brought: list[tuple[Source, Path]]
-) -> None:
-    """Archives that do not hold the data set are not put in its place. Lists that are there already help to tell."""
-    if all(source.archive == "none" for source, _ in brought):
-        return
-    for file in plan.files:
-        path = Path(file.into, file.name)
-        if file.archive == "none" and (data_root / path).is_file() and not (unpacked / path).exists():
-            put(data_root / path, unpacked / path)
-    if (found := look(entry, unpacked)).state == "missing":
-        raise UserError(
-            f"what came is not {entry.name}: {found.told} The downloads are kept in {unpacked.parent / 'downloads'}."
-        )
 
 
 def _by_hand(entry: Entry) -> str:

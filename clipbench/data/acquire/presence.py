@@ -1,14 +1,21 @@
-"""How a data set stands below a data root: missing, in part, or complete, without opening an image."""
+"""How a data set stands below a data root: missing, in part, or complete, without opening an image; what is no set."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbench.data import catalogue
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import find_images
 from clipbench.data.layouts import reader
+from clipbench.data.layouts.listing import folders_in, image_names
+from clipbench.data.layouts.places import owned
 from clipbench.errors import UserError
+
+_DEPTH = 3
+"""Folders below a stranger that are looked into for an image: domain, part and class at most."""
 
 
 @dataclass(frozen=True)
@@ -44,3 +51,20 @@ def _not_admitted(entry: Entry, data_root: Path, told: str) -> Presence:
     except UserError:
         return Presence(entry.id, "missing", None, 0, entry.images, told)
     return Presence(entry.id, "incomplete", found.root, len(found.files), entry.images, told, found.rebuilt)
+
+
+def strangers(data_root: Path, here: Iterable[Presence]) -> list[str]:
+    """Folders of the data root that hold images, hold none of the data sets ``here`` and bear no known set's name."""
+    found = [presence.where.resolve() for presence in here if presence.where is not None]
+    if not data_root.is_dir() or data_root.resolve() in found:
+        return []
+    entries = [catalogue.entry(name) for name in catalogue.known()]
+    unknown = [name for name in folders_in(data_root) if not any(owned(entry, name) for entry in entries)]
+    free = [name for name in unknown if not any(w.is_relative_to((data_root / name).resolve()) for w in found)]
+    return [name for name in free if _holds_images(data_root / name, _DEPTH)]
+
+
+def _holds_images(folder: Path, depth: int) -> bool:
+    if image_names(folder):
+        return True
+    return depth > 0 and any(_holds_images(folder / name, depth - 1) for name in folders_in(folder))

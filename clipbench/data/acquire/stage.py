@@ -11,6 +11,7 @@ from clipbench.data.acquire.disk import make_folder
 from clipbench.data.acquire.download import Patience, digest, download
 from clipbench.data.acquire.faults import not_written
 from clipbench.data.acquire.place import place
+from clipbench.data.acquire.transfer import looks_like_a_page
 from clipbench.data.acquire.unpack import DamagedArchiveError, unpack
 from clipbench.data.catalogue.acquisition import UNKNOWN, Acquisition, Source
 from clipbench.errors import UserError
@@ -50,6 +51,7 @@ def _from_hand(source: Source, given: Path | None, todo: list[Source]) -> Path |
         if source.fetchable:
             return None
         raise UserError(f"there is no file {path}; --from takes a folder that holds {source.name}, or the one archive.")
+    _refuse_page(path, source)
     algorithm = source.checksum.partition(":")[0]
     if source.checksum != UNKNOWN and (found := digest(path, algorithm)) != source.checksum:
         raise UserError(
@@ -59,12 +61,24 @@ def _from_hand(source: Source, given: Path | None, todo: list[Source]) -> Path |
     return path
 
 
+def _refuse_page(path: Path, source: Source) -> None:
+    """Browsers save a login or an error under the name of the file that was asked for."""
+    with path.open("rb") as file:
+        page = looks_like_a_page(file.read(1024))
+    if page:
+        due = "an archive" if source.archive != "none" else f"the file {source.name}"
+        raise UserError(
+            f"{path} is a web page, not {due}: the download in the browser failed. Open it in a browser to see what is "
+            f"asked (often to log in, or to accept terms), download again, and pass the file that comes with --from."
+        )
+
+
 def stage(source: Source, path: Path, unpacked: Path, plan: Acquisition, downloads: Path) -> None:
     """Unpack or copy one file to where it will lie below ``unpacked``. Raises ``UserError`` where that fails."""
     if source.archive == "none":
         put(path, unpacked / source.into / source.name)
         return
-    with _removed_if_damaged(path, downloads):
+    with _damage_told(path, downloads):
         _unpack(source, path, unpacked, plan)
 
 
@@ -78,14 +92,17 @@ def put(path: Path, target: Path) -> None:
 
 
 @contextmanager
-def _removed_if_damaged(path: Path, downloads: Path) -> Iterator[None]:
-    """A download that turns out to be no whole archive is not met again by the next call."""
+def _damage_told(path: Path, downloads: Path) -> Iterator[None]:
+    """A download that is no whole archive is not met again by the next call; a file from the user's hand is kept."""
     try:
         yield
-    except DamagedArchiveError:
+    except DamagedArchiveError as error:
         if path.parent == downloads:
             path.unlink(missing_ok=True)
-        raise
+            what_now = "Nothing of it is kept; run the same command again to fetch it anew."
+        else:
+            what_now = f"{path} is left as it is; download it again, and pass the new file with --from."
+        raise DamagedArchiveError(f"{error} {what_now}") from error
 
 
 def _unpack(source: Source, path: Path, unpacked: Path, plan: Acquisition) -> None:

@@ -42,8 +42,7 @@ def unpack(archive: Path, kind: str, into: Path, stated: int | None = None) -> i
             written += _write(member, into / member.name, archive, allowed - written)
     except DAMAGED as error:
         raise DamagedArchiveError(
-            f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)}). Nothing of "
-            f"it is kept; run the same command again to fetch it anew."
+            f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)})."
         ) from error
     return written
 

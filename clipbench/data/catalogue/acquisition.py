@@ -19,7 +19,14 @@ STANDINGS = ("available", "mirror", "by-request", "gone")
 
 ARCHIVES = ("none", "tar", "zip")
 _CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|unknown")
-_KEYS = {"folder": str, "standing": str, "standing_date": str, "standing_source": str, "by_hand": str}
+_KEYS = {
+    "folder": str,
+    "standing": str,
+    "standing_date": str,
+    "rechecked": bool,
+    "standing_source": str,
+    "by_hand": str,
+}
 _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "unpacked_bytes": (int, str),
     "split_files": list,
@@ -71,14 +78,16 @@ class Acquisition:
     """How to get a data set.
 
     ``folder`` is what it makes below the data root. ``standing`` is a word of :data:`STANDINGS`, as of
-    ``standing_date`` by ``standing_source``; ``by_hand`` says what a person has to do. ``split_content`` is the digest
-    of the content of the published ``split_files`` (see :mod:`clipbench.data.verify_splits`), ``known_duplicates`` the
-    number of images that the official parts are known to share.
+    ``standing_date`` by ``standing_source``, and ``rechecked`` whether anybody asked the server then, rather than took
+    the source's word; ``by_hand`` says what a person has to do. ``split_content`` is the digest of the content of the
+    published ``split_files`` (see :mod:`clipbench.data.verify_splits`), ``known_duplicates`` the number of images that
+    the official parts are known to share.
     """
 
     folder: str
     standing: str
     standing_date: date
+    rechecked: bool
     standing_source: str
     by_hand: str
     unpacked_bytes: int | None = None

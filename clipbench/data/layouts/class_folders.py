@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.found import Found, listed
-from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
+from clipbench.data.layouts.listing import folders_in, image_names, images_in, key
 from clipbench.data.layouts.places import missing, places
 
 
@@ -27,9 +27,19 @@ def locate(entry: Entry, data_root: Path) -> Path:
         # Half of the classes make it this data set (some names are common to several); what is missing is said later.
         if 2 * len(_class_folders(folder, entry)) >= len(entry.classes):
             return folder
-    if data_root.is_dir() and same_names(folders_in(data_root), entry.classes):
+    if data_root.is_dir() and _is_exactly(data_root, entry):
         return data_root
     raise missing(entry, data_root, f"class folders ({listed(list(entry.classes), 3)})")
+
+
+def _is_exactly(root: Path, entry: Entry) -> bool:
+    """Whether the classes are the entry's, none missing and none besides; a folder of any name is then this set.
+
+    OPTIMAL-31's classes are among RESISC45's: no further folder may hold images. Other sets' folders may lie beside.
+    """
+    by_key = {key(name) for name in entry.classes}
+    others = [folder for folder in folders_in(root) if key(folder) not in by_key]
+    return len(_class_folders(root, entry)) == len(by_key) and not any(image_names(root / name) for name in others)
 
 
 def _class_folders(root: Path, entry: Entry) -> dict[str, str]:

@@ -28,7 +28,8 @@ def read(entry: Entry, data_root: Path) -> Found:
     there are no images, or neither a split file nor what the rule needs to rebuild it.
     """
     inside = entry.reading["images"]
-    path = first_file(places(entry, data_root, (".", *inside)), [entry.reading["split_file"]])
+    # The split file's name is the data set's own: it may lie in the root, whatever that is called.
+    path = first_file([*places(entry, data_root, (".", *inside)), data_root], [entry.reading["split_file"]])
     if path is not None:
         lists, rebuilt, name = read_split(path), "", path.name
         root = _images_root(entry, data_root, lists, inside)
@@ -88,6 +89,8 @@ def _images_root(
         return sum(listing.find(file) is not None for file in probes)
 
     best = max(places(entry, data_root, inside), key=hits, default=None)
-    if best is None or not hits(best):
+    if best is None or not hits(best):  # in a root of another name most of the listed images tell that it is this set
+        best = next((f for f in (data_root / sub for sub in inside) if 2 * hits(f) > len(probes)), None)
+    if best is None:
         raise missing(entry, data_root, f"images ({files[0]} and {len(files) - 1:,} more that its split file lists)")
     return best

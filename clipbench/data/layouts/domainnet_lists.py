@@ -23,7 +23,9 @@ def read(entry: Entry, data_root: Path) -> Found:
     Raises ``UserError`` where the lists are missing, or a label stands for two classes.
     """
     needed = [f"{_FOLDER}/{domain}_{part}.txt" for domain in entry.domains for part in _PARTS]
-    root = next((f for f in places(entry, data_root) if all((f / name).is_file() for name in needed)), None)
+    root = next(
+        (f for f in (*places(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
+    )
     if root is None:
         raise missing(entry, data_root, f"lists {_FOLDER}/<domain>_{{train,test}}.txt ({', '.join(entry.domains)})")
     names: dict[int, str] = {}

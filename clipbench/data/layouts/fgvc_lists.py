@@ -20,7 +20,9 @@ _LISTS = {part: f"images_variant_{part}.txt" for part in ("train", "val", "test"
 def read(entry: Entry, data_root: Path) -> Found:
     """The images in the order of the lists. Raises ``UserError`` where one is missing or names an unknown variant."""
     needed = ["variants.txt", *_LISTS.values()]
-    folder = next((f for f in places(entry, data_root) if all((f / name).is_file() for name in needed)), None)
+    folder = next(
+        (f for f in (*places(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
+    )
     if folder is None:
         raise missing(entry, data_root, f"lists ({', '.join(needed)})")
     variants = {name: label for label, name in enumerate(filter(None, lines_of(folder / "variants.txt")))}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
@@ -24,10 +25,12 @@ def read(entry: Entry, data_root: Path) -> Found:
     A class is numbered by its place among the sorted wnids, as the folders are. The training folder may be absent (a
     zero-shot run does without). Raises ``UserError`` where the folders or the class names are missing.
     """
-    root = next((f for f in places(entry, data_root) if (f / "val").is_dir()), None)
+    # Many data sets have a folder val; with the class names beside it, it is ImageNet's whatever the root is called.
+    folders = [*places(entry, data_root), *([data_root] if (data_root / _NAMES).is_file() else [])]
+    root = next((f for f in folders if (f / "val").is_dir()), None)
     if root is None:
         raise missing(entry, data_root, "folder val/ with one folder of images per class")
-    names = _class_names(entry, data_root, root)
+    names = _class_names(entry, root, folders)
     found = Found(root, tuple(names.values()), lists=_NAMES)
     for part, folder in _FOLDERS.items():
         for label, wnid in enumerate(names):
@@ -43,9 +46,9 @@ def read(entry: Entry, data_root: Path) -> Found:
     return found
 
 
-def _class_names(entry: Entry, data_root: Path, root: Path) -> dict[str, str]:
+def _class_names(entry: Entry, root: Path, folders: Sequence[Path]) -> dict[str, str]:
     """Class name by wnid, sorted by wnid. Raises ``UserError`` that says where the file is to be had."""
-    path = first_file([root, root.parent, *places(entry, data_root)], [_NAMES])
+    path = first_file([root, root.parent, *folders], [_NAMES])
     if path is None:
         raise UserError(
             f"{entry.name} in {root}: {_NAMES} is missing, which gives the folders their class names. CoOp's "

@@ -11,6 +11,7 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.domains import add_class_folders, domain_folders
 from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import Listing, lines_of
+from clipbench.data.layouts.places import places
 from clipbench.errors import UserError
 
 _LISTS = {"train": "train", "val": "crossval"}
@@ -23,7 +24,7 @@ def read(entry: Entry, data_root: Path) -> Found:
     that are passed over (``skip``). Raises ``UserError`` where a domain's folder is missing.
     """
     folders = domain_folders(entry, data_root, entry.reading["images"])
-    root = folders[next(iter(entry.domains))].parent
+    root = next(iter(folders.values())).parent
     found = Found(root, tuple(entry.classes), lists="the lists <domain>_{train,crossval}_kfold.txt")
     lists = _lists_folder(entry, data_root, root)
     for domain, folder in folders.items():
@@ -62,7 +63,7 @@ def _item(line: str, where: str, names: list[str]) -> tuple[str, int]:
 
 def _lists_folder(entry: Entry, data_root: Path, root: Path) -> Path | None:
     """Where the lists of all domains are; None where there are none."""
-    beside = [root, root.parent, *(data_root / name for name in entry.folders)]
+    beside = [root, root.parent, *places(entry, data_root)]
     folders = [folder / inside for folder in beside for inside in entry.reading["lists"]]
     needed = [f"{domain}_{kind}_kfold.txt" for domain in entry.domains for kind in _LISTS.values()]
     return next((folder for folder in folders if all((folder / name).is_file() for name in needed)), None)

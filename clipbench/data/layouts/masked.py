@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -54,10 +54,8 @@ def _annotations(entry: Entry, data_root: Path) -> dict[str, list[dict[str, Any]
     folders = [*places(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
     if folder := _with_annotations(folders):
         return {part: _items(folder / f"{part}.json") for part in _PARTS}
-    if "own_images" in entry.reading and (folder := _with_annotations([data_root / "anns", data_root])):
-        annotations = {part: _items(folder / f"{part}.json") for part in _PARTS}
-        if _all_own(entry, (PurePosixPath(i["img_name"]).stem for items in annotations.values() for i in items)):
-            return annotations
+    if (folder := _with_annotations([data_root / "anns", data_root])) and _are_own(entry, folder):
+        return {part: _items(folder / f"{part}.json") for part in _PARTS}
     raise missing(entry, data_root, "annotation files (anns/train.json, val.json and test.json of medvlsm)")
 
 
@@ -65,10 +63,19 @@ def _with_annotations(folders: Iterable[Path]) -> Path | None:
     return next((f for f in folders if all((f / f"{part}.json").is_file() for part in _PARTS)), None)
 
 
-def _all_own(entry: Entry, stems: Iterable[str]) -> bool:
-    """Whether all of these images bear names that only this data set gives."""
-    form = entry.reading.get("own_images")
-    return form is not None and all(re.fullmatch(form, stem, re.IGNORECASE) for stem in stems)
+def _are_own(entry: Entry, folder: Path) -> bool:
+    """Whether annotation files in a folder of no name that we know are this data set's: by the images they name."""
+    try:
+        items = [item for part in _PARTS for item in _items(folder / f"{part}.json")]
+    except UserError:
+        return False
+    return _all_own(entry, [PurePosixPath(item["img_name"]).stem for item in items])
+
+
+def _all_own(entry: Entry, stems: Collection[str]) -> bool:
+    """Whether all of these images bear names that this data set alone gives."""
+    form = entry.reading.get("own_images", "$^")
+    return bool(stems) and all(re.fullmatch(form, stem, re.IGNORECASE) for stem in stems)
 
 
 def _items(path: Path) -> list[dict[str, Any]]:

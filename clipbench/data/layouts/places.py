@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -39,7 +38,7 @@ def _named(data_root: Path, parts: Sequence[str], known: Collection[str]) -> Ite
         return
     for name in _alike(data_root, parts[0]):
         yield from _below(data_root / name, parts[1:], known, nested=True)
-    keys, above = [key(part) for part in parts], [key(part) for part in Path(os.path.abspath(data_root)).parts]
+    keys, above = [key(part) for part in parts], [key(part) for part in data_root.absolute().parts]
     for taken in range(1, len(parts) + 1):
         if above[-taken:] == keys[:taken]:
             yield from _below(data_root, parts[taken:], known, nested=True)
@@ -62,15 +61,30 @@ def _alike(folder: Path, name: str) -> list[str]:
     return sorted(alike, key=lambda sub: sub != name)
 
 
-def missing(entry: Entry, data_root: Path, what: str) -> UserError:
+class MissingError(UserError):
+    """A data set that is not there; ``what`` was looked for."""
+
+    def __init__(self, said: str, what: str) -> None:
+        super().__init__(said)
+        self.what = what
+
+
+def missing(entry: Entry, data_root: Path, what: str) -> MissingError:
     """The paragraph for a data set that is not there: what was looked for, where, and how to get it."""
-    names = list({key(name): name for name in reversed(entry.folders)}.values())[::-1]
-    return UserError(
-        f"the data set {entry.name} is missing: no {what} in {data_root}; looked for in {' or '.join(names)} there. "
+    first, *others = _spelled_once(entry.folders)
+    beside = f" (nor in {', '.join(others)} there, in any spelling)" if others else ""
+    return MissingError(
+        f"the data set {entry.name} is missing: no {what} in {data_root / first}{beside}. "
         f"{_likely(entry, data_root)}{entry.how} Home page: {entry.home}. "
         f"Then name the folder above it with --data DIR or CLIPBENCH_DATA. "
-        f"To see the command work on tiny generated images instead, add --smoke."
+        f"To see the command work on tiny generated images instead, add --smoke.",
+        what.rstrip(","),
     )
+
+
+def _spelled_once(names: Sequence[str]) -> list[str]:
+    """The names without those that differ from an earlier one in spelling only."""
+    return [name for i, name in enumerate(names) if key(name) not in map(key, names[:i])]
 
 
 def _likely(entry: Entry, data_root: Path) -> str:

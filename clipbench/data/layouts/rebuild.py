@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.label_files import Item, NotHereError, cars, flowers, pets, sun, ucf
-from clipbench.data.layouts.listing import folders_in, images_in, key
+from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
 from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
@@ -43,20 +43,30 @@ def rebuilt_lists(entry: Entry, data_root: Path) -> tuple[Path, Lists]:
     Raises ``UserError`` where nothing can be rebuilt, with what it would need.
     """
     rule, needs = RULES[entry.reading["rebuild"]]
-    for folder in places(entry, data_root):
+    named = places(entry, data_root)
+    for folder in dict.fromkeys([*named, data_root]):
         for inside in entry.reading["images"]:
             try:
-                if (folder / inside).is_dir() and (lists := rule(Place(entry, folder, folder / inside))):
+                lists = rule(Place(entry, folder, folder / inside)) if (folder / inside).is_dir() else {}
+                if lists and (folder in named or _is_exactly(entry, lists)):
                     return folder / inside, lists
             except NotHereError:
                 continue
             except (LookupError, TypeError, ValueError) as error:
+                if folder not in named:
+                    continue
                 raise UserError(
                     f"{entry.name} in {folder}: its own label files ({needs}) are not of their usual form: "
                     f"{type(error).__name__} {error}. Download them again."
                 ) from error
     what = f"split file {entry.reading['split_file']}, nor what the split can be rebuilt from ({needs}),"
     raise missing(entry, data_root, what)
+
+
+def _is_exactly(entry: Entry, lists: Lists) -> bool:
+    """Whether the classes are the entry's, none missing and none besides; a folder of any name is then this set."""
+    names = {name for items in lists.values() for _, _, name in items}
+    return same_names(names, entry.classes) if entry.classes else len(names) == entry.class_count
 
 
 def by_fractions(items: Sequence[Item], seed: int = SEED) -> Lists:

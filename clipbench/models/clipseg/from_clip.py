@@ -6,14 +6,20 @@ Lueddecke and Ecker made theirs of OpenAI's ViT-B/16 in this way (CVPR 2022, sec
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import Any
 
 from torch import Tensor, nn
 
 from clipbench.errors import UserError
 from clipbench.models.clipseg.configs import Architecture
+from clipbench.models.clipseg.same_towers import check_same
 
 _REFINED_PATCH = 16
+_QUARTERS = 4
+"""The decoder reads after three quarters: with fewer blocks than four it would read one of them twice."""
+_REASON = 300
+"""Characters of PyTorch's list of tensors that do not fit: the first say enough."""
 _HUGGING_FACE_TEXT = (77, 49408)
 """Context and vocabulary of CLIP's tokens: transformers' text model looks for their end-of-text token."""
 _BLOCK = {
@@ -45,7 +51,7 @@ def architecture_of(clip: Any, name: str) -> Architecture:
     """The CLIPSeg that fits an open_clip ``CLIP``: rd64's decoder, reading the blocks after 1/4, 1/2 and 3/4 of them.
 
     A patch of 16 px gets the refined head; another size gets CLIPSeg's plain one, a single transposed convolution.
-    Raises ``UserError`` for a CLIP that is no such model.
+    Raises ``UserError`` for a CLIP that is no such model, is shallow, or takes images that are no squares.
     """
     _check(clip, name)
     visual = clip.visual
@@ -66,26 +72,33 @@ def architecture_of(clip: Any, name: str) -> Architecture:
 def fill_towers(model: Any, clip: Any, name: str) -> None:
     """Give ``model``, a ``CLIPSegForImageSegmentation`` of :func:`architecture_of`, the weights of both towers.
 
-    Raises ``UserError`` for a CLIP with parts that CLIPSeg's towers do not have.
+    ``clip`` is brought to float32, as ``model`` is. Raises ``UserError`` for a CLIP with parts that CLIPSeg's towers do
+    not have, or whose towers work differently with the same weights.
     """
+    clip.float()
     if isinstance(clip.visual.ln_pre, nn.Identity):
         model.clip.vision_model.pre_layrnorm = nn.Identity()
     try:
         model.clip.load_state_dict(dict(_renamed(clip.state_dict())), strict=True)
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{name} is no plain CLIP whose towers CLIPSeg could take: {error}") from error
+        foreign = isinstance(error, KeyError)
+        reason = f"it has {error}, which they have not" if foreign else shorten(str(error), _REASON, placeholder=" ...")
+        raise UserError(f"{name} is no plain CLIP whose towers CLIPSeg could take: {reason}.") from error
+    check_same(model, clip, name)
 
 
 def _tower(transformer: Any, **more: int) -> Mapping[str, Any]:
     from open_clip.transformer import QuickGELU
 
     block = transformer.resblocks[0]
+    gelu = {"none": "gelu", "tanh": "gelu_pytorch_tanh"}
     return {
         "hidden_size": int(transformer.width),
         "intermediate_size": int(block.mlp.c_fc.out_features),
         "num_attention_heads": int(block.attn.num_heads),
         "num_hidden_layers": len(transformer.resblocks),
-        "hidden_act": "quick_gelu" if isinstance(block.mlp.gelu, QuickGELU) else "gelu",
+        "hidden_act": "quick_gelu" if isinstance(block.mlp.gelu, QuickGELU) else gelu[block.mlp.gelu.approximate],
+        "layer_norm_eps": float(block.ln_1.eps),
         **more,
     }
 
@@ -117,13 +130,27 @@ def _block(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _check(clip: Any, name: str) -> None:
+    if reason := _misfit(clip):
+        raise UserError(f"{name} is no plain CLIP whose towers CLIPSeg could take: {reason}.")
+
+
+def _misfit(clip: Any) -> str:
+    """What keeps the CLIP's towers from being CLIPSeg's, as far as its build tells; empty where nothing does."""
     from open_clip.model import CLIP
-    from open_clip.transformer import VisionTransformer
+    from open_clip.transformer import LayerScale, VisionTransformer
 
     plain = type(clip) is CLIP and type(clip.visual) is VisionTransformer and clip.visual.attn_pool is None
     text = (getattr(clip, "context_length", 0), getattr(clip, "vocab_size", 0))
     if not plain or clip.visual.pool_type != "tok" or text != _HUGGING_FACE_TEXT:
-        raise UserError(
-            f"{name} is no plain CLIP whose towers CLIPSeg could take: it needs open_clip's own ViT, read at its class "
-            f"token, and a text tower for CLIP's {_HUGGING_FACE_TEXT[1]} tokens."
+        return (
+            f"it needs open_clip's own ViT, read at its class token, and a text tower for CLIP's "
+            f"{_HUGGING_FACE_TEXT[1]} tokens"
         )
+    if any(isinstance(part, LayerScale) for part in clip.modules()):
+        return "its blocks scale their outputs (LayerScale, ls_init_value in its config), and those of CLIPSeg do not"
+    (height, width), depth = clip.visual.image_size, len(clip.visual.transformer.resblocks)
+    if height != width or len(set(clip.visual.patch_size)) > 1:
+        return f"its images of {width} x {height} px are no squares of square patches, and those of CLIPSeg are"
+    if depth < _QUARTERS:
+        return f"its ViT has {depth} blocks, and the decoder reads after each of three quarters: it needs {_QUARTERS}"
+    return ""

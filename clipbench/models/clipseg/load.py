@@ -79,7 +79,7 @@ def load_clipseg(backbone: str, weights: str, sources: Sources = _NO_FILES, *, s
 
 def _on_towers(backbone: str, weights: str, sources: Sources, seed: int) -> CLIPSeg:
     """A CLIPSeg whose decoder knows nothing yet; images have the CLIP's size and normalisation."""
-    clip = load_model(backbone, weights, sources, seed=seed).float()
+    clip = load_model(backbone, weights, sources, seed=seed)
     known = architecture_of(clip, backbone)
     model = _random(known, seed)
     fill_towers(model, clip, backbone)
