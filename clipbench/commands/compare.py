@@ -29,7 +29,8 @@ def main(arguments: argparse.Namespace) -> int:
         return _assumptions(arguments)
     records = _records(arguments.out)
     added = extension(arguments.dataset_dir, arguments.method)
-    chosen = [(paper, e) for paper, e in find(arguments.experiments, added.apply) if not e.panels]
+    words, _ = added.fitting(arguments.experiments)
+    chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
     if not chosen:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
     results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
