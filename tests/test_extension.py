@@ -313,6 +313,25 @@ def test_a_table_without_a_trained_row_takes_no_method(tmp_path: Path, monkeypat
 # The command
 
 
+def test_a_file_in_the_current_folder_is_not_run_in_the_place_of_a_library(tmp_path: Path) -> None:
+    """Nor is anything there looked at, unless a method of the user's own lies there."""
+    (tmp_path / "tabulate.py").write_text("print('executed')\n")
+    (tmp_path / "mine_here.py").write_text(MINE)
+    program = (
+        "import sys; sys.path = [p for p in sys.path if p]; from clipbench.methods import method, own_method\n"
+        f"method('zero-shot'); print('{tmp_path}' in sys.path); own_method('mine_here:Plain'); import tabulate"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["False"]
+
+
 def clipbench(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """The command given in ``folder``; the package need not be installed."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

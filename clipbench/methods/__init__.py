@@ -79,9 +79,10 @@ def _class_of(name: str) -> Any:
 
 
 def _module(module_name: str, name: str) -> Any:
-    # The console script does not look into the current folder, where a user's method lies, as `python -m` does.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    # The console script does not look into the current folder, where a user's method lies, as `python -m` does. The
+    # folder comes last: a file there that is called like a library's module (h2.py, token.py) must not be run instead.
+    if name not in METHODS and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         return importlib.import_module(module_name)
     except Exception as error:
