@@ -1,5 +1,5 @@
 """``python -m clipbench``."""
 
-from clipbench.cli import entry
+from clipbench.cli.main import entry
 
 entry()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clipbench.engine.support import Support
-from clipbench.engine.task import Task
+from clipbench.engine.tasks.task import Task
 from clipbench.methods.base import Method
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 class TextResidual(Method):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Origin, Record
-from clipbench.spec import Cell, Experiment, Overrides, Paper, Protocol, Run, load_papers, resolve
+from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Run, load_papers, resolve
+from clipbench.results.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Origin, Record
 
 PAPERS = {paper.id: paper for paper in load_papers()}
 

@@ -35,10 +35,10 @@ from torch.nn.functional import cross_entropy
 from clipbench.data.images import ImageSet
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
-from clipbench.engine.image_text import ImageTextTask
+from clipbench.engine.tasks.image_text import ImageTextTask
 from clipbench.methods import method
-from clipbench.models.sources import Sources
-from clipbench.spec import Protocol
+from clipbench.models.weights.sources import Sources
+from clipbench.registry import Protocol
 
 BATCH = 32
 """Images per step."""

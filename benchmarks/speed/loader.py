@@ -25,13 +25,13 @@ from unittest.mock import patch
 import torch
 from tabulate import tabulate
 
-from clipbench.engine.crops import Crops
-from clipbench.engine.passes import run_pass
+from clipbench.engine.batches.crops import Crops
+from clipbench.engine.batches.views import Images
 from clipbench.engine.place import Workplace
-from clipbench.engine.task import Task
-from clipbench.engine.views import Images
-from clipbench.plan import make_plan
-from clipbench.spec import Overrides
+from clipbench.engine.run_job import run_pass
+from clipbench.engine.tasks.task import Task
+from clipbench.plan.select import make_plan
+from clipbench.registry import Overrides
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from clipbench.audit.finding import CANNOT, Finding
 from clipbench.audit.numbers import Number
-from clipbench.grim import (
+from clipbench.registry.decimal import (
     CUT,
     ROUNDED,
     Counts,

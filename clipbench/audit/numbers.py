@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clipbench.grim import Decimal
+from clipbench.registry.decimal import Decimal
 
 Key = tuple[str, str, str]
 """Table, row, column."""

@@ -13,11 +13,11 @@ from clipbench.audit.parameters import check_parameters
 from clipbench.audit.repeats import check_repeats
 from clipbench.audit.sizes import test_size
 from clipbench.audit.sums import check_sums
-from clipbench.grim import Decimal
-from clipbench.measured import as_printed, parts_of
-from clipbench.metrics import METRICS
-from clipbench.published import Published, load_published
-from clipbench.spec import Axis, Cell, Experiment, Paper
+from clipbench.compare.cells import as_printed, parts_of
+from clipbench.registry import Axis, Cell, Experiment, Paper
+from clipbench.registry.decimal import Decimal
+from clipbench.registry.printed import Published, load_published
+from clipbench.results.metrics import METRICS
 
 
 def audit_paper(paper: Paper) -> list[Finding]:
@@ -39,8 +39,8 @@ def audit_paper(paper: Paper) -> list[Finding]:
 
 def _misprinted_text(paper: Paper) -> Iterator[Finding]:
     """Misprints of formulas and sentences, which ``claims.toml`` lists."""
-    from clipbench.claims.claim import load_claims  # which reads the numbers of this module
-    from clipbench.claims.settled import Settled
+    from clipbench.audit.sentences.claim import load_claims  # which reads the numbers of this module
+    from clipbench.audit.sentences.settled import Settled
 
     for claim in load_claims(paper):
         if claim.kind == "misprint" and isinstance(claim.check, Settled) and not claim.check.in_numbers:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from clipbench.architecture import model_of, trainable_and_total
+from clipbench.audit.architecture import model_of, trainable_and_total
 from clipbench.audit.finding import CANNOT, Finding
 from clipbench.audit.numbers import Key, Number
+from clipbench.compare.cells import as_printed
 from clipbench.data.catalogue import entry, known
 from clipbench.errors import UserError
-from clipbench.grim import CUT, ROUNDED, Decimal
-from clipbench.measured import as_printed
-from clipbench.spec import Cell, Experiment, Paper, Protocol
+from clipbench.registry import Cell, Experiment, Paper, Protocol
+from clipbench.registry.decimal import CUT, ROUNDED, Decimal
 
 COUNT, SHARE = "trainable-parameters", "trainable-share"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipbench.data.catalogue import entry, known
 from clipbench.errors import UserError
-from clipbench.spec import Paper, Protocol
+from clipbench.registry import Paper, Protocol
 
 FILE = "test_sizes.csv"
 COLUMNS = ("dataset", "test", "source")

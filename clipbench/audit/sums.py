@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from clipbench.audit.finding import CANNOT, Finding
 from clipbench.audit.numbers import Key, Number
-from clipbench.grim import CUT, ROUNDED, Decimal
+from clipbench.registry.decimal import CUT, ROUNDED, Decimal
 
 
 def check_sums(numbers: Mapping[Key, Number]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from clipbench.audit.numbers import Key, Number
 from clipbench.audit.repeats import check_repeats
 from clipbench.audit.sums import check_sums
 from clipbench.errors import UserError
-from clipbench.grim import Decimal
+from clipbench.registry.decimal import Decimal
 
 _VALUE = re.compile(
     r"\(?(?P<value>[-−]?\d+(?:\.\d+)?)\s*%?\)?(?:\s*(?:±|\+-|\+/-|\\pm)\s*(?P<std>\d+(?:\.\d+)?)\s*%?)?"

@@ -17,8 +17,8 @@ import numpy as np
 from clipbench.data.decode import TRANSFORMS, gone, load_rgb
 from clipbench.data.images import ImageSet
 from clipbench.data.masks import load_mask
+from clipbench.data.progress import duration
 from clipbench.errors import UserError
-from clipbench.progress import duration
 
 _SECONDS_BETWEEN_LINES = 10.0
 

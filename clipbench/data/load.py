@@ -9,11 +9,11 @@ from pathlib import Path
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import ImageSet, find_images
-from clipbench.data.own_folder import own_images, with_parts
 from clipbench.data.sizes import official_sizes
 from clipbench.data.splits import split
+from clipbench.data.user import own_images, with_parts
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NO_FOLDERS: Mapping[str, Path] = {}
@@ -76,7 +76,7 @@ def _real(official: Entry, protocol: Protocol, data_root: Path) -> ImageSet:
 
 def _embedded(official: Entry) -> ImageSet:
     """The generated subset, in the genuine layout, read by the same reader as the real data."""
-    from clipbench.smoke import SUBSETS, write_subset
+    from clipbench.data.painted import SUBSETS, write_subset
 
     if official.id not in SUBSETS:
         raise UserError(f"there is no smoke subset of {official.id!r}; there is one of: {', '.join(SUBSETS)}.")
@@ -87,7 +87,7 @@ def _embedded(official: Entry) -> ImageSet:
 
 
 def _smoke_entry(official: Entry) -> Entry:
-    from clipbench.smoke import SUBSETS
+    from clipbench.data.painted import SUBSETS
 
     subset = SUBSETS[official.id]
     return replace(official, classes=dict.fromkeys(subset.classes, subset.images_per_class))

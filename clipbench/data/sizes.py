@@ -9,7 +9,7 @@ from clipbench.data.layouts.rebuild import fraction_counts
 from clipbench.data.odg import class_split
 from clipbench.data.splits import train_count
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 def official_sizes(entry: Entry, protocol: Protocol) -> tuple[int, int]:

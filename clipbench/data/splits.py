@@ -11,7 +11,7 @@ from clipbench.data.few_shot import clip_lora, coop
 from clipbench.data.images import ImageSet
 from clipbench.data.odg import class_split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 @dataclass(frozen=True)

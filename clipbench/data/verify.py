@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.data.acquire.presence import Presence, look
 from clipbench.data.catalogue import Entry
+from clipbench.data.download.presence import Presence, look
 from clipbench.data.layouts import reader
 from clipbench.data.layouts.found import Found, listed
 from clipbench.data.layouts.listing import folders_in, images_in

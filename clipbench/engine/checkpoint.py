@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from clipbench.engine.loop import Loop, State
-from clipbench.record import Epoch
+from clipbench.results.record import Epoch
 
 
 @cache

@@ -15,7 +15,7 @@ import torch
 
 from clipbench import __version__
 from clipbench.errors import UserError
-from clipbench.record import Environment
+from clipbench.results.record import Environment
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -17,17 +17,17 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
-from clipbench.budget import budget, images_trained
+from clipbench.engine.batches.views import EpochPlan, batches, epoch_order
 from clipbench.engine.device import autocast
 from clipbench.engine.examiner import ByClass, Examiner
+from clipbench.engine.optimiser import Stepper
 from clipbench.engine.schedule import learning_rate
-from clipbench.engine.stepper import Stepper
-from clipbench.engine.views import EpochPlan, batches, epoch_order
-from clipbench.engine.watch import Watch, trains_alone, watches
+from clipbench.engine.validation import Watch, trains_alone, watches
 from clipbench.errors import UserError
 from clipbench.models.transfer import sent
-from clipbench.record import Epoch
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from clipbench.registry.budget import budget, images_trained
+from clipbench.results.record import Epoch
 
 
 class Source(Interface):

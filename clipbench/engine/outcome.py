@@ -10,16 +10,16 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
-from clipbench.collapse import at_chance
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
 from clipbench.engine.examiner import Examiner, npz
 from clipbench.engine.loop import State
-from clipbench.engine.task import AnyTask
-from clipbench.plan import Planned
-from clipbench.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
-from clipbench.store import Draft
+from clipbench.engine.tasks.task import AnyTask
+from clipbench.plan.select import Planned
+from clipbench.results.collapse import at_chance
+from clipbench.results.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
+from clipbench.results.store import Draft
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from clipbench.models.sources import Sources
+from clipbench.models.weights.sources import Sources
 
 
 def _ignore(*_: object) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clipbench.data.images import ImageSet
 from clipbench.data.odg import class_split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 UNKNOWN = "unknown"
 

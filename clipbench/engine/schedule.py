@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from clipbench.budget import Budget
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from clipbench.registry.budget import Budget
 
 
 def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import torch
 
-from clipbench.cost import images_seen
+from clipbench.data.progress import Progress, duration
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
 from clipbench.engine.outcome import Diverged, Outcome
-from clipbench.engine.passes import run_pass
 from clipbench.engine.place import Workplace
-from clipbench.engine.watch import trains_alone
+from clipbench.engine.run_job import run_pass
+from clipbench.engine.validation import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.methods import is_own, method
-from clipbench.own_fault import own_fault
-from clipbench.plan import Plan, Planned
-from clipbench.progress import Progress, duration
-from clipbench.spec import Protocol
-from clipbench.store import Claim, Store
+from clipbench.methods.fault import own_fault
+from clipbench.plan.cost import images_seen
+from clipbench.plan.select import Plan, Planned
+from clipbench.registry import Protocol
+from clipbench.results.store import Claim, Store
 
 
 @dataclass

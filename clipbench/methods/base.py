@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 if TYPE_CHECKING:
     from clipbench.engine.support import Support
-    from clipbench.engine.task import Task
+    from clipbench.engine.tasks.task import Task
 
 
 class Method(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.models.clipseg.training import free
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 class FullTuning(Method):

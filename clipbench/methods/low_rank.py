@@ -12,7 +12,7 @@ from clipbench.adapters.config import DoraDropout, Init, NormAxis, Scaling, Towe
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.models.clipseg.training import train_beside
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 _LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout")
 _DORA = ("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude")

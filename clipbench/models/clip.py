@@ -13,10 +13,10 @@ from torch import nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
-from clipbench.models.hub import fetching
-from clipbench.models.openai_weights import NUMBERS, check_activation, from_torchscript, is_torchscript
-from clipbench.models.sources import Sources
-from clipbench.models.weight_files import check_file, check_finite, fault, read_tensors
+from clipbench.models.weights.files import check_file, check_finite, fault, read_tensors
+from clipbench.models.weights.hub import fetching
+from clipbench.models.weights.openai import NUMBERS, check_activation, from_torchscript, is_torchscript
+from clipbench.models.weights.sources import Sources
 
 _NO_FILES = Sources()
 

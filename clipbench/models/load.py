@@ -7,7 +7,7 @@ from importlib import import_module
 
 from clipbench.models import family
 from clipbench.models.backbone import Backbone
-from clipbench.models.sources import Sources
+from clipbench.models.weights.sources import Sources
 
 _MODULES: Mapping[str, str] = {
     "tiny": "clipbench.models.clip",

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY_VIT
 from clipbench.models.backbone import Backbone, weights_digest
-from clipbench.models.hub import fetching
-from clipbench.models.sources import Sources
-from clipbench.models.weight_files import load_file_into
+from clipbench.models.weights.files import load_file_into
+from clipbench.models.weights.hub import fetching
+from clipbench.models.weights.sources import Sources
 
 _NO_FILES = Sources()
 _TINY = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 3}

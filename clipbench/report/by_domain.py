@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipbench.compare import Comparison
-from clipbench.held_out import by_domain, means
-from clipbench.metrics import METRICS
+from clipbench.compare.stats import Side, side_of
+from clipbench.compare.verdict import Comparison
+from clipbench.plan.target_domains import by_domain, means
 from clipbench.report.numbers import decimals_of, side_text
-from clipbench.stats import Side, side_of
+from clipbench.results.metrics import METRICS
 
 _BESIDE = ("unknown_accuracy", "h_score")
 """What ODG-CLIP's label space measures beside the accuracy on the known classes."""

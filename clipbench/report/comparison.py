@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pandas as pd
 from tabulate import tabulate
 
-from clipbench.compare import Comparison
+from clipbench.compare.verdict import Comparison
 from clipbench.report.by_domain import domain_sides
 from clipbench.report.numbers import decimals_of, measured_text, side_text
 from clipbench.report.provenance import provenance_of

@@ -16,13 +16,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from clipbench.measured import Library
-from clipbench.record import Record
+from clipbench.compare.cells import Library
+from clipbench.registry import Cell, Experiment, Paper
 from clipbench.report.curves import saved
 from clipbench.report.provenance import provenance_of
-from clipbench.sheet import SHEET, Sheet
-from clipbench.spec import Cell, Experiment, Paper
-from clipbench.store import Store
+from clipbench.results.companions import SHEET, Sheet
+from clipbench.results.record import Record
+from clipbench.results.store import Store
 
 _BLUE, _EDGE = "#0072b2", "#56b4e9"
 """Of the prediction: dark for pale tissue, with a light edge that is seen on black."""

@@ -18,13 +18,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clipbench.measured import Library
-from clipbench.plan import source_of
-from clipbench.record import Record
+from clipbench.compare.cells import Library
+from clipbench.plan.select import source_of
+from clipbench.registry import Cell, Experiment, Panel, Paper
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance, provenance_of
-from clipbench.spec import Cell, Experiment, Panel, Paper
-from clipbench.store import Store
+from clipbench.results.record import Record
+from clipbench.results.store import Store
 
 # Low to high rank runs from light to dark (readable in grey); what is no rank stands out in Okabe and Ito's vermilion.
 _RANKED = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from clipbench.compare import Comparison
-from clipbench.spec import Experiment
-from clipbench.stats import Side
+from clipbench.compare.stats import Side
+from clipbench.compare.verdict import Comparison
+from clipbench.registry import Experiment
 
 MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
 """Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""

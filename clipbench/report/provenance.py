@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clipbench.record import Record
+from clipbench.results.record import Record
 
 SMOKE = (
     "SMOKE PROFILE: a tiny model on generated images. It shows that the machinery works and says nothing of the paper."

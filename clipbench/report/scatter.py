@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from clipbench.drawn import FEATURES
-from clipbench.measured import Library
-from clipbench.plan import source_of
-from clipbench.record import Record
+from clipbench.compare.cells import Library
+from clipbench.plan.keep import FEATURES
+from clipbench.plan.select import source_of
+from clipbench.registry import Cell, Experiment, Panel, Paper
 from clipbench.report.curves import saved, settle
 from clipbench.report.provenance import Provenance, provenance_of
-from clipbench.spec import Cell, Experiment, Panel, Paper
-from clipbench.store import Store
+from clipbench.results.record import Record
+from clipbench.results.store import Store
 
 Floats = NDArray[np.float32]
 

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from clipbench.compare.choices import Gain, Sensitivity, Shift
 from clipbench.report.provenance import provenance_of
 from clipbench.report.write import replace_file
-from clipbench.sensitivity import Gain, Sensitivity, Shift
 
 _HEADERS = ("assumption", "default", "reading", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
 _BLUE, _GREY, _RED = "#2171b5", "#9a9a9a", "#d55e00"

@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from clipbench.compare import Comparison
-from clipbench.published import Published
-from clipbench.record import Record
+from clipbench.compare.verdict import Comparison
+from clipbench.registry import Axis, Experiment, Paper
+from clipbench.registry.printed import Published
 from clipbench.report.by_domain import as_values as domain_values
 from clipbench.report.by_domain import domain_lines, domain_sides
 from clipbench.report.by_domain import markdown as domain_tables
 from clipbench.report.numbers import footnotes, measured_text
 from clipbench.report.provenance import Provenance, provenance_of
-from clipbench.spec import Axis, Experiment, Paper
+from clipbench.results.record import Record
 
 
 @dataclass(frozen=True)

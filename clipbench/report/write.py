@@ -6,14 +6,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipbench.compare import compare_paper
+from clipbench.compare.cells import Library
+from clipbench.compare.verdict import compare_paper
 from clipbench.errors import UserError
-from clipbench.measured import Library
-from clipbench.plan import source_of
-from clipbench.published import load_published
-from clipbench.spec import Experiment, Paper, find
-from clipbench.spec.paper import Extend, as_it_is
-from clipbench.store import Store
+from clipbench.plan.select import source_of
+from clipbench.registry import Experiment, Paper, find
+from clipbench.registry.paper import Extend, as_it_is
+from clipbench.registry.printed import load_published
+from clipbench.results.store import Store
 
 _FORMATS = ("md", "csv", "tex", "json")
 

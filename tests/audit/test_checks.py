@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.audit.render import render
 from clipbench.audit.user_table import audit_csv
-from clipbench.cli import main
+from clipbench.cli.main import main
 from clipbench.errors import UserError
+from clipbench.report.audit import render
 
 LONG = """\
 table,row,column,value,n,test_size,average_of,difference_of,same_as

@@ -13,7 +13,7 @@ from clipbench.audit.paper import audit_paper, numbers_of
 from clipbench.audit.sizes import test_size as size_of
 from clipbench.data.catalogue import entry
 from clipbench.data.splits import train_count
-from clipbench.spec import load_papers
+from clipbench.registry import load_papers
 from tests.factory import protocol_of
 
 PAPERS = {paper.id: paper for paper in load_papers()}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from clipbench.cli import main
-from clipbench.record import Record
-from clipbench.store import Draft, Store
+from clipbench.cli.main import main
+from clipbench.results.record import Record
+from clipbench.results.store import Draft, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("lora-clip/table1", "lora-r8", "ucm-80")

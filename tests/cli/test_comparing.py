@@ -6,8 +6,8 @@ import csv
 import json
 from pathlib import Path
 
-from commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
-from factory import record, records
+from tests.cli.commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
+from tests.factory import record, records
 
 
 def test_fewer_seeds_are_incomplete_and_all_are_judged(capsys: Captured, tmp_path: Path) -> None:

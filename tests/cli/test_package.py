@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from commands_for_tests import ROOT
+
+from tests.cli.commands_for_tests import ROOT
 
 
 def test_the_wheel_carries_the_registry_and_the_tiny_model(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
-from factory import record, records
 
-from clipbench.cli import main
+from clipbench.cli.main import main
+from tests.cli.commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
+from tests.factory import record, records
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_compare_imports_no_torch(kind: str, tmp_path: Path) -> None:
 def _imported(words: list[str]) -> set[str]:
     """The top-level modules in memory after a command."""
     code = (
-        "import sys; from clipbench.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from clipbench.cli.main import main; code = main(sys.argv[1:]); "
         "print(code, *{m.partition('.')[0] for m in sys.modules}, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands_for_tests import TINY, Captured, as_json, call
 from PIL import Image
 
-from clipbench.cli import main
+from clipbench.cli.main import main
 from clipbench.data.catalogue import entry
-from clipbench.spec import Overrides
-from clipbench.store import Store
+from clipbench.registry import Overrides
+from clipbench.results.store import Store
+from tests.cli.commands_for_tests import TINY, Captured, as_json, call
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +180,13 @@ def test_ctrl_c_ends_with_130_and_lets_go_of_the_runs(tmp_path: Path) -> None:
 def test_ctrl_c_inside_an_exec_still_ends_with_130(tmp_path: Path) -> None:
     """CPython remembers such an interrupt as unhandled; ``python -m`` would end by the signal."""
     source = """
-import clipbench.commands.list
-from clipbench import cli
+import clipbench.cli.list
+from clipbench.cli import main as cli
 
 def interrupted(_):
     exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")
 
-clipbench.commands.list.main = interrupted
+clipbench.cli.list.main = interrupted
 cli.sys.argv = ["clipbench", "list"]
 cli.entry()
 """
@@ -198,7 +198,7 @@ cli.entry()
 
 
 def test_a_diverging_run_fails_the_command(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from clipbench.commands import run
+    from clipbench.cli import run
 
     overrides = run._overrides
 

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from commands_for_tests import TINY, Captured, call
 
-from clipbench.cli import main
+from clipbench.cli.main import main
 from clipbench.data.catalogue import entry
-from clipbench.store import Store
+from clipbench.results.store import Store
+from tests.cli.commands_for_tests import TINY, Captured, call
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_missing_data_is_a_paragraph_that_says_what_where_and_how(capsys: Captur
 
 
 def test_what_cannot_run_yet_says_so(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench.capabilities.METHODS", {})
+    monkeypatch.setattr("clipbench.plan.runnable.METHODS", {})
     code, _, err = call(capsys, "run", "table2", "--only", "row=mamba-b", "--out", tmp_path)
     assert code == 2
     assert "the method lora is not implemented yet" in err

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from data_trees import small, touch, write
 
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import find_images
 from clipbench.errors import UserError
+from tests.data.data_trees import small, touch, write
 
 CLASSES = {"dog": 0, "guitar": 0}
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")

@@ -16,7 +16,7 @@ from clipbench.data.images import ImageSet
 from clipbench.data.odg import class_split
 from clipbench.data.splits import split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 BENCHMARKS = ("pacs", "officehome", "digits_dg", "mini_domainnet")
 

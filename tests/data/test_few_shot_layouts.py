@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_trees import files_of, small, split_lists, touch, write, write_split
 from scipy.io import savemat
 
 from clipbench.data.catalogue import entry
@@ -18,6 +17,7 @@ from clipbench.data.images import ImageSet, find_images
 from clipbench.data.layouts.label_files import action, place_name, year_first
 from clipbench.data.layouts.rebuild import fraction_counts
 from clipbench.errors import UserError
+from tests.data.data_trees import files_of, small, split_lists, touch, write, write_split
 
 CALTECH = small("caltech101", parts={"train": 8, "val": 4, "test": 6}, class_count=2)
 LISTS = split_lists({"Faces": "face", "accordion": "accordion"})
@@ -417,8 +417,8 @@ def test_the_real_caltech_images_are_found_as_a_part(shared: Path) -> None:
 @pytest.mark.parametrize("dataset", ["caltech101", "imagenet", "fgvc_aircraft"])
 def test_the_embedded_subsets_are_read_by_the_same_readers(dataset: str, tmp_path: Path) -> None:
     from clipbench.data.load import image_set
-    from clipbench.smoke import SUBSETS
-    from clipbench.spec import Protocol
+    from clipbench.data.painted import SUBSETS
+    from clipbench.registry import Protocol
 
     if dataset not in SUBSETS:
         pytest.skip(f"there is no subset of {dataset} yet")

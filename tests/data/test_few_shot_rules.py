@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_trees import files_of, split_lists, touch, write_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +18,8 @@ from clipbench.data.images import ImageSet, find_images
 from clipbench.data.layouts.coop_split import read_split
 from clipbench.data.splits import split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from tests.data.data_trees import files_of, split_lists, touch, write_split
 
 RULES = ("coop", "clip-lora")
 

@@ -14,7 +14,7 @@ from clipbench.data.images import find_images
 from clipbench.data.layouts.class_folders import locate
 from clipbench.data.load import check_data, image_set
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 MADE = replace(
     entry("aid"), id="made", name="Made Set", folders=["MADE", "made/sub"], classes={"DenseWood": 3, "Lake": 2}

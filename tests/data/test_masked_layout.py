@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_trees import small, touch, write
 
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import find_images
 from clipbench.errors import UserError
+from tests.data.data_trees import small, touch, write
 
 PARTS = {"train": 3, "val": 1, "test": 2}
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_trees import write
 from PIL import ExifTags, Image, ImageOps
 
 from clipbench.data.cache import decoded_masks
@@ -20,6 +19,7 @@ from clipbench.data.images import ImageSet, find_images
 from clipbench.data.masks import load_mask
 from clipbench.data.verify import Verified, verify
 from clipbench.errors import UserError
+from tests.data.data_trees import write
 
 
 @pytest.fixture(autouse=True)

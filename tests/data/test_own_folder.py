@@ -7,13 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from data_trees import touch
 
 from clipbench.data.few_shot import shortage
-from clipbench.data.own_folder import class_folders, own_images
 from clipbench.data.splits import split
+from clipbench.data.user import class_folders, own_images
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from tests.data.data_trees import touch
 
 
 def test_class_folders_become_a_set_with_parts(tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from data_trees import touch, write
 
-from clipbench.data.acquire.presence import look, strangers
 from clipbench.data.catalogue import Entry, entry, known
+from clipbench.data.download.presence import look, strangers
 from clipbench.data.layouts.class_folders import locate
 from clipbench.data.layouts.domains import domain_folders
 from clipbench.data.layouts.listing import key
 from clipbench.data.layouts.places import places
 from clipbench.data.verify_splits import split_files
 from clipbench.errors import UserError
+from tests.data.data_trees import touch, write
 
 SCENES = ("ucm", "aid", "resisc45", "optimal31")
 MASKED = {

@@ -15,7 +15,7 @@ from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set, part_sizes
 from clipbench.data.splits import split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 EXACT = ("caltech101", "dtd", "eurosat", "flowers102", "oxford_pets", "stanford_cars", "ucf101", "food101", "sun397")
 
@@ -64,7 +64,7 @@ def test_few_shots_of_class_folders_follow_their_cut() -> None:
 @pytest.mark.parametrize("target", ["photo", "each"])
 @pytest.mark.parametrize("space", ["closed-set", "odg", "odg-known"])
 def test_a_generated_benchmark_is_counted_itself(target: str, space: str) -> None:
-    from clipbench.smoke import SUBSETS
+    from clipbench.data.painted import SUBSETS
 
     if "pacs" not in SUBSETS:
         pytest.skip("there is no subset of pacs yet")

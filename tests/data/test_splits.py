@@ -16,7 +16,7 @@ from clipbench.data.images import ImageSet
 from clipbench.data.load import part_sizes
 from clipbench.data.splits import Split, split
 from clipbench.errors import UserError
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 def image_set(*sizes: int) -> ImageSet:

@@ -26,14 +26,14 @@ from torchvision.transforms import functional as reference
 from clipbench.adapters import AdapterConfig, adapt, adapted_modules
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine.crops import crop_box, epoch_draws
-from clipbench.engine.streams import stream_seed
-from clipbench.engine.views import epoch_order
+from clipbench.engine.batches.crops import crop_box, epoch_draws
+from clipbench.engine.batches.views import epoch_order
+from clipbench.engine.random import stream_seed
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
-from clipbench.plan import Planned, make_plan
-from clipbench.spec import Overrides, Protocol
-from clipbench.store import Draft
+from clipbench.plan.select import Planned, make_plan
+from clipbench.registry import Overrides, Protocol
+from clipbench.results.store import Draft
 
 BICUBIC = transforms.InterpolationMode.BICUBIC
 TEST_VIEW = transforms.Compose(

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from clipbench.engine.place import Workplace
-from clipbench.plan import Planned, make_plan
-from clipbench.spec import Overrides
-from clipbench.store import Draft
+from clipbench.plan.select import Planned, make_plan
+from clipbench.registry import Overrides
+from clipbench.results.store import Draft
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

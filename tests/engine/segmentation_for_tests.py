@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.plan import Planned, make_plan
-from clipbench.spec import Overrides
-from clipbench.store import Draft
+from clipbench.plan.select import Planned, make_plan
+from clipbench.registry import Overrides
+from clipbench.results.store import Draft
 
 
 def planned(

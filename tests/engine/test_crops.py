@@ -16,9 +16,9 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as reference
 
 from clipbench.data.images import ImageSet
-from clipbench.engine.crops import Crops, crop_box, epoch_draws
-from clipbench.engine.views import EpochPlan, Images
-from clipbench.spec import Protocol
+from clipbench.engine.batches.crops import Crops, crop_box, epoch_draws
+from clipbench.engine.batches.views import EpochPlan, Images
+from clipbench.registry import Protocol
 
 CPU = torch.device("cpu")
 PROTOCOL = Protocol(crop_scale=(0.08, 1.0), hflip=0.5, train_transform="random-resized-crop")
@@ -109,7 +109,7 @@ def test_pixels_are_torchvisions_resized_crop_of_the_original(images: ImageSet) 
 def test_originals_beyond_the_memory_set_aside_are_read_again(
     images: ImageSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clipbench.engine import crops
+    from clipbench.engine.batches import crops
 
     test = Images(np.zeros((1, 3, 24, 24), np.uint8), (0.5,) * 3, (0.5,) * 3, CPU, torch.tensor([4]))
     plans = [EpochPlan(0, torch.tensor([[0, 1, 2, 3, 4]]), [slice(0, 5)])]

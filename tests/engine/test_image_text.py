@@ -10,16 +10,17 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
-from passes_for_tests import curve, place, predictions
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import features, passes
+from clipbench.engine import run_job as passes
+from clipbench.engine.batches import features
 from clipbench.engine.loop import Loop, State
-from clipbench.engine.passes import run_pass
+from clipbench.engine.run_job import run_pass
 from clipbench.models.tiny import load_tiny
-from clipbench.store import Draft
+from clipbench.results.store import Draft
+from tests.engine.few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
+from tests.engine.passes_for_tests import curve, place, predictions
 
 SEEDS = (1, 2, 3)
 DROPOUT = {"adapter_dropout": 0.25}

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from passes_for_tests import place, predictions
 from safetensors import safe_open
 
-from clipbench.drawn import FEATURES, features_drawn
-from clipbench.engine.passes import run_pass
-from clipbench.plan import Planned, make_plan
-from clipbench.spec import Overrides
-from clipbench.store import Draft
+from clipbench.engine.run_job import run_pass
+from clipbench.plan.keep import FEATURES, features_drawn
+from clipbench.plan.select import Planned, make_plan
+from clipbench.registry import Overrides
+from clipbench.results.store import Draft
+from tests.engine.passes_for_tests import place, predictions
 
 
 def plan(table: str, row: str, dataset: str = "optimal31", seeds: Sequence[int] = (1,)) -> list[Planned]:

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from clipbench.engine.linear_head import LinearHead
+from clipbench.engine.tasks.linear_head import LinearHead
 from clipbench.methods.base import Method
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
 
 
 def head(seeds: tuple[int, ...], **fields: object) -> LinearHead:

@@ -12,24 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from passes_for_tests import curve, place, planned, predictions
 from PIL import Image
 from torch import nn
 from torchvision.transforms import functional as reference
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import passes
+from clipbench.engine import run_job as passes
+from clipbench.engine.batches.views import epoch_order, epoch_views
 from clipbench.engine.loop import Loop, State
-from clipbench.engine.passes import run_pass
-from clipbench.engine.streams import stream
-from clipbench.engine.views import epoch_order, epoch_views
+from clipbench.engine.random import stream
+from clipbench.engine.run_job import run_pass
 from clipbench.launch.local import Options, carry_out
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
-from clipbench.plan import Plan
-from clipbench.spec import Overrides, Protocol
-from clipbench.store import Store
+from clipbench.plan.select import Plan
+from clipbench.registry import Overrides, Protocol
+from clipbench.results.store import Store
+from tests.engine.passes_for_tests import curve, place, planned, predictions
 
 
 class _Plain(nn.Module):

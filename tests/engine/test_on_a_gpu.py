@@ -11,15 +11,15 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from few_shot_for_tests import few_shot, step_losses
-from passes_for_tests import place, predictions
 
 from clipbench.adapters import AdapterConfig, adapt
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.loop import Loop
-from clipbench.engine.passes import run_pass
 from clipbench.engine.place import Workplace
+from clipbench.engine.run_job import run_pass
 from tests.adapters.models import adapter_parameters, images, perturb, relative, tokens
+from tests.engine.few_shot_for_tests import few_shot, step_losses
+from tests.engine.passes_for_tests import place, predictions
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SEEDS = (1, 2, 3)

@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from few_shot_for_tests import TEST_VIEW
-from passes_for_tests import place
 from PIL import Image
 
 from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine.image_text import ImageTextTask
-from clipbench.engine.passes import run_pass
 from clipbench.engine.prompts import prompts_of
+from clipbench.engine.run_job import run_pass
+from clipbench.engine.tasks.image_text import ImageTextTask
 from clipbench.errors import UserError
-from clipbench.models.sources import Sources
 from clipbench.models.tiny import load_tiny
-from clipbench.plan import make_plan
-from clipbench.spec import Overrides, Protocol
+from clipbench.models.weights.sources import Sources
+from clipbench.plan.select import make_plan
+from clipbench.registry import Overrides, Protocol
+from tests.engine.few_shot_for_tests import TEST_VIEW
+from tests.engine.passes_for_tests import place
 
 BENCHMARKS = {"pacs": (7, 6), "officehome": (65, 54), "digits_dg": (10, 7), "mini_domainnet": (126, 90)}
 """Classes and known classes (PROTOCOLS 3.2)."""

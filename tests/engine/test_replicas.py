@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from passes_for_tests import curve, place, planned, predictions
 
 from clipbench.engine import checkpoint
+from clipbench.engine.batches.views import EpochPlan, flipped_batches
 from clipbench.engine.checkpoint import code_digest
-from clipbench.engine.linear_head import LinearHead
 from clipbench.engine.loop import Hooks, Loop, Objective, Parts, State
-from clipbench.engine.passes import run_pass
-from clipbench.engine.views import EpochPlan, flipped_batches
+from clipbench.engine.run_job import run_pass
+from clipbench.engine.tasks.linear_head import LinearHead
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.methods.linear_probe import LinearProbe
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from tests.engine.passes_for_tests import curve, place, planned, predictions
 
 SEEDS = (1, 2, 3)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -126,7 +126,7 @@ class _Shared(Method):
 
 
 def test_what_seeds_would_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench.engine.passes.method", lambda _: _Shared())
+    monkeypatch.setattr("clipbench.engine.run_job.method", lambda _: _Shared())
     with pytest.raises(UserError, match=r"trains method.vector of shape \(7,\) with 2 seeds in one pass"):
         run_pass(planned("lora-r4", (1, 2)), place(tmp_path))
     assert run_pass(planned("lora-r4", (1,)), place(tmp_path)).drafts

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clipbench.budget import Budget
 from clipbench.engine.schedule import learning_rate
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from clipbench.registry.budget import Budget
 
 
 def of_torch(lr: float, floor: float, moves: int, total: int) -> list[float]:

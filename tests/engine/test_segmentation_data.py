@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from clipbench.engine.segmentation_data import SegmentationData, pack, unpack
-from clipbench.engine.segmentation_metric import overlap
-from clipbench.engine.segmentation_prompts import PromptBank
-from clipbench.engine.views import EpochPlan, Images
-from clipbench.spec import Protocol
+from clipbench.engine.batches.views import EpochPlan, Images
+from clipbench.engine.tasks.segmentation_data import SegmentationData, pack, unpack
+from clipbench.engine.tasks.segmentation_metric import overlap
+from clipbench.engine.tasks.segmentation_prompts import PromptBank
+from clipbench.registry import Protocol
 
 USED = torch.tensor([1, 3, 4, 5])
 SEEDS = (7, 8)

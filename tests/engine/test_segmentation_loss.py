@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipbench.engine.segmentation_loss import LOSSES, dice_loss, segmentation_losses
+from clipbench.engine.tasks.segmentation_loss import LOSSES, dice_loss, segmentation_losses
 
 SMOOTH = 1e-5
 

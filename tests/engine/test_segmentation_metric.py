@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from clipbench.engine.segmentation_metric import joined, overlap, predicted
+from clipbench.engine.tasks.segmentation_metric import joined, overlap, predicted
 
 
 def _pixels(mask: Tensor) -> set[tuple[int, int]]:

@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from passes_for_tests import place
 from PIL import Image
-from segmentation_for_tests import line, planned, stored
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchvision.transforms import functional as view
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import passes
+from clipbench.engine import run_job as passes
+from clipbench.engine.batches.views import epoch_order
 from clipbench.engine.loop import Loop, State
-from clipbench.engine.passes import run_pass
-from clipbench.engine.views import epoch_order
+from clipbench.engine.run_job import run_pass
 from clipbench.errors import UserError
 from clipbench.launch.local import Options, carry_out, replicable
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.prompts import tokenise
-from clipbench.plan import Plan
-from clipbench.sheet import Sheet
-from clipbench.spec import Overrides, Protocol
-from clipbench.store import Store
+from clipbench.plan.select import Plan
+from clipbench.registry import Overrides, Protocol
+from clipbench.results.companions import Sheet
+from clipbench.results.store import Store
+from tests.engine.passes_for_tests import place
+from tests.engine.segmentation_for_tests import line, planned, stored
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 WATCHED: dict[str, Any] = {

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from clipbench.engine.segmentation_prompts import PromptBank
+from clipbench.engine.tasks.segmentation_prompts import PromptBank
 from clipbench.errors import UserError
 from clipbench.models.clipseg.prompts import tokenise
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from clipbench.adapters import set_dropout_seeds
 from clipbench.data.images import ImageSet
-from clipbench.engine.segmentation_data import Prompted
-from clipbench.engine.segmentation_metric import overlap, predicted
-from clipbench.engine.segmentation_task import SegmentationTask
+from clipbench.engine.tasks.segmentation import SegmentationTask
+from clipbench.engine.tasks.segmentation_data import Prompted
+from clipbench.engine.tasks.segmentation_metric import overlap, predicted
 from clipbench.errors import UserError
 from clipbench.methods import method
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
-from clipbench.models.sources import Sources
-from clipbench.spec import Protocol
+from clipbench.models.weights.sources import Sources
+from clipbench.registry import Protocol
 
 FULL: dict[str, Any] = {
     "task": "segmentation", "method": "full", "backbone": TINY_CLIPSEG, "weights": "random", "image_size": 96,

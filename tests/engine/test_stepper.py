@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clipbench.engine.stepper import Stepper
-from clipbench.spec import Protocol
+from clipbench.engine.optimiser import Stepper
+from clipbench.registry import Protocol
 
 SEEDS, WIDTH, STEPS = 3, 5, 12
 CPU = torch.device("cpu")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.transforms import functional as reference
 
-from clipbench.engine.streams import stream, stream_seed
-from clipbench.engine.views import Images, batches, epoch_order, epoch_views
-from clipbench.spec import Protocol
+from clipbench.engine.batches.views import Images, batches, epoch_order, epoch_views
+from clipbench.engine.random import stream, stream_seed
+from clipbench.registry import Protocol
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)

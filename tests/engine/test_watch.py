@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clipbench.engine.watch import Watch, trains_alone, watches
-from clipbench.spec import Protocol
+from clipbench.engine.validation import Watch, trains_alone, watches
+from clipbench.registry import Protocol
 
 ALL = Protocol(
     lr=1.0, schedule="plateau", schedule_factor=0.5, patience=1, early_stop=2, min_delta=0.05, selection="best-val"

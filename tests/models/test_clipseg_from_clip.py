@@ -17,7 +17,7 @@ from clipbench.models.clipseg import load
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.network import Segmenter
 from clipbench.models.clipseg.training import free
-from clipbench.models.sources import Sources
+from clipbench.models.weights.sources import Sources
 
 pytest.importorskip("transformers")
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models.clipseg.configs import ARCHITECTURES, SMALL_CLIPSEG, TINY_CLIPSEG
 from clipbench.models.clipseg.load import build, load_clipseg
-from clipbench.models.sources import Sources, named_weights
+from clipbench.models.weights.sources import Sources, named_weights
 
 HUB = "CIDAS/clipseg-rd64-refined"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from clipseg_for_tests import PROMPTS, images, small_clipseg
 from torch import Tensor
 
 from clipbench.adapters import AdapterConfig, adapt, adapted_modules, set_dropout_seeds
 from clipbench.models.clipseg.network import Segmenter
 from clipbench.models.clipseg.prompts import tokenise
 from clipbench.models.clipseg.training import train_beside
+from tests.models.clipseg_for_tests import PROMPTS, images, small_clipseg
 
 TOLERANCE = 1e-5
 

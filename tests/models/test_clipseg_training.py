@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from clipseg_for_tests import PROMPTS, images, small_clipseg
 
-from clipbench.architecture import trainable_and_total
+from clipbench.audit.architecture import trainable_and_total
 from clipbench.errors import UserError
 from clipbench.methods import method
 from clipbench.models.clipseg.configs import ARCHITECTURES
@@ -17,7 +16,8 @@ from clipbench.models.clipseg.network import Segmenter
 from clipbench.models.clipseg.prompts import tokenise
 from clipbench.models.clipseg.training import PerReplica
 from clipbench.models.tiny import load_tiny
-from clipbench.spec import Protocol
+from clipbench.registry import Protocol
+from tests.models.clipseg_for_tests import PROMPTS, images, small_clipseg
 
 RD64 = "clipseg-rd64-refined"
 TOTAL, DECODER = 150_747_746, 1_127_009

@@ -19,7 +19,7 @@ from clipbench.models.load import load_backbone
 from clipbench.models.mambavision import _TINY
 from clipbench.models.mambavision.network import SIZES, MambaVision, Size, classified, on_meta
 from clipbench.models.mambavision.scan import fused_kernel, selective_scan
-from clipbench.models.sources import Sources
+from clipbench.models.weights.sources import Sources
 
 
 def loop_scan(x: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

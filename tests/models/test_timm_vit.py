@@ -36,7 +36,7 @@ def weights(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def from_file(path: Path, name: str = NAME) -> Any:
-    from clipbench.models.sources import Sources
+    from clipbench.models.weights.sources import Sources
 
     return load_backbone(name, "sha256:0", Sources(weights=path))
 

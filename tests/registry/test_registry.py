@@ -7,8 +7,8 @@ from functools import cache
 import pytest
 
 from clipbench.errors import UserError
-from clipbench.spec import Cell, Experiment, Overrides, Paper, Resolved, Run, find, load_papers, resolve
-from clipbench.spec.resolve import assumptions_in_use
+from clipbench.registry import Cell, Experiment, Overrides, Paper, Resolved, Run, find, load_papers, resolve
+from clipbench.registry.resolve import assumptions_in_use
 
 PAPERS = {paper.id: paper for paper in load_papers()}
 TABLES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if e.rows]

@@ -7,8 +7,8 @@ from statistics import mean
 
 import pytest
 
-from clipbench.published import Published, load_published
-from clipbench.spec import Axis, Cell, Experiment, Paper, load_papers
+from clipbench.registry import Axis, Cell, Experiment, Paper, load_papers
+from clipbench.registry.printed import Published, load_published
 
 PAPERS = {paper.id: paper for paper in load_papers()}
 PRINTED = {paper.id: load_published(paper) for paper in PAPERS.values()}

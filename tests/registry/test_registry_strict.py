@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from clipbench.errors import UserError
-from clipbench.published import load_published
-from clipbench.spec import Experiment, Paper, load_paper, registry_dir, resolve
+from clipbench.registry import Experiment, Paper, load_paper, registry_dir, resolve
+from clipbench.registry.printed import load_published
 
 TABLE = "table2.toml"
 

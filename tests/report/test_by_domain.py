@@ -9,18 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factory import protocol_of, record, table
 
-from clipbench.cli import main
-from clipbench.compare import compare_paper, summary
-from clipbench.measured import Library
-from clipbench.published import load_published
-from clipbench.record import Record
+from clipbench.cli.main import main
+from clipbench.compare.cells import Library
+from clipbench.compare.verdict import compare_paper, summary
+from clipbench.registry import Overrides
+from clipbench.registry.printed import load_published
 from clipbench.report import table as t
 from clipbench.report.comparison import render
 from clipbench.report.write import write_tables
-from clipbench.spec import Overrides
-from clipbench.store import Draft, Store
+from clipbench.results.record import Record
+from clipbench.results.store import Draft, Store
+from tests.factory import protocol_of, record, table
 
 NAME = "clip-dora/table3"
 DIGITS = ("mnist", "mnist_m", "svhn", "syn")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clipbench.measured import Library
+from clipbench.compare.cells import Library
 from clipbench.report.contact_sheet import contact_sheet, draw_sheets
-from clipbench.sheet import SHEET, Sheet
-from clipbench.store import Draft, Store
+from clipbench.results.companions import SHEET, Sheet
+from clipbench.results.store import Draft, Store
 from tests.factory import record, table
 
 

@@ -9,15 +9,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from factory import record, table
 from PIL import Image
 
-from clipbench.measured import Library
-from clipbench.record import Record
+from clipbench.compare.cells import Library
+from clipbench.registry import Overrides
 from clipbench.report.curves import draw_curves
 from clipbench.report.write import write_figures
-from clipbench.spec import Overrides
-from clipbench.store import Draft, Store
+from clipbench.results.record import Record
+from clipbench.results.store import Draft, Store
+from tests.factory import record, table
 
 ROWS = ("lora-r4", "lora-r8", "full")
 

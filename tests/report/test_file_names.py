@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factory import record, records, table
 
-from clipbench.extension import extension
+from clipbench.compare.choices import sensitivity
+from clipbench.plan.user import extension
+from clipbench.registry import Cell, Experiment, Overrides, Paper, resolve
 from clipbench.report.sensitivity import write
 from clipbench.report.write import write_tables
-from clipbench.sensitivity import sensitivity
-from clipbench.spec import Cell, Experiment, Overrides, Paper, resolve
-from clipbench.store import Draft, Store
+from clipbench.results.store import Draft, Store
+from tests.factory import record, records, table
 
 WHERE = ("lora-clip/table1", "lora-r8", "ucm-80")
 

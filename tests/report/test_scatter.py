@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from factory import record, table
 
-from clipbench.drawn import FEATURES
+from clipbench.compare.cells import Library
 from clipbench.engine.kept_features import packed
-from clipbench.measured import Library
+from clipbench.plan.keep import FEATURES
+from clipbench.registry import Overrides
 from clipbench.report.scatter import _sign, draw_scatter, neighbour_accuracy, silhouette
 from clipbench.report.write import write_figures
-from clipbench.spec import Overrides
-from clipbench.store import Draft, Store
+from clipbench.results.store import Draft, Store
+from tests.factory import record, table
 
 CLASSES = [f"class {i}" for i in range(31)]
 WHERE = ("lora-clip/table2", "clip-l", "optimal31-80")

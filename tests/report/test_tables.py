@@ -12,19 +12,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from factory import PAPERS, record, records, table
 
-from clipbench.compare import compare_paper, summary
-from clipbench.measured import Library
-from clipbench.published import load_published
-from clipbench.record import Record
+from clipbench.compare.cells import Library
+from clipbench.compare.verdict import compare_paper, summary
+from clipbench.registry import Overrides
+from clipbench.registry.printed import load_published
 from clipbench.report import table as t
 from clipbench.report.comparison import render
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import SMOKE, provenance_of
 from clipbench.report.write import replace_file, write_tables
-from clipbench.spec import Overrides
-from clipbench.store import Draft, Store
+from clipbench.results.record import Record
+from clipbench.results.store import Draft, Store
+from tests.factory import PAPERS, record, records, table
 
 CELL = ("lora-clip/table1", "lora-r8", "ucm-80")
 PROBE = ("lora-clip/table1", "linear-probe", "aid-20")

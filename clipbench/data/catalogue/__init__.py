@@ -10,7 +10,7 @@ from typing import Any
 
 from clipbench.data.catalogue.acquisition import Acquisition, read_acquisition
 from clipbench.errors import UserError
-from clipbench.spec.reading import read_toml, strict
+from clipbench.registry.toml_files import read_toml, strict
 
 _FOLDER = Path(__file__).parent
 _PARTS = ("train", "val", "test")

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from clipbench.errors import UserError
-from clipbench.spec.reading import strict
+from clipbench.registry.toml_files import strict
 
 UNKNOWN = "unknown"
 """What stands in the catalogue where nobody states a size or a checksum; it is never guessed."""

@@ -23,9 +23,9 @@ from clipbench.models.backbone import (
 from clipbench.models.clip import load_model
 from clipbench.models.clipseg.configs import Architecture, architecture
 from clipbench.models.clipseg.from_clip import architecture_of, fill_towers
-from clipbench.models.hub import fetching
-from clipbench.models.sources import Sources, weights_file
-from clipbench.models.weight_files import load_file_into
+from clipbench.models.weights.files import load_file_into
+from clipbench.models.weights.hub import fetching
+from clipbench.models.weights.sources import Sources, weights_file
 
 _NO_FILES = Sources()
 _PREFIXES = ("module.", "net.", "model.", "clipseg.")

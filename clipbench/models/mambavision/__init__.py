@@ -10,10 +10,10 @@ from torch import Tensor
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY_MAMBA
 from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, weights_digest
-from clipbench.models.hub import fetching
 from clipbench.models.mambavision.network import SIZES, MambaVision, Size
-from clipbench.models.sources import Sources
-from clipbench.models.weight_files import load_file_into
+from clipbench.models.weights.files import load_file_into
+from clipbench.models.weights.hub import fetching
+from clipbench.models.weights.sources import Sources
 
 _NO_FILES = Sources()
 _TINY = Size(16, 8, (1, 1, 2, 2), (1, 1, 2, 4), windows=(4, 2), image_size=64)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clipbench.smoke.scenes import OVERHEAD, palettes
-from clipbench.smoke.seeding import stream
-from clipbench.smoke.style import Style
+from clipbench.data.painted.scenes import OVERHEAD, palettes
+from clipbench.data.painted.seeding import stream
+from clipbench.data.painted.style import Style
 
 PIXELS = 64
 

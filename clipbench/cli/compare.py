@@ -1,0 +1,127 @@
+"""``clipbench compare``: measured beside printed (or beside another results folder), with a verdict for every cell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tabulate import tabulate
+
+from clipbench.cli.list import report
+from clipbench.compare.cells import Library
+from clipbench.compare.verdict import Match, compare_folders, compare_paper, summary
+from clipbench.errors import UserError
+from clipbench.plan.user import extension
+from clipbench.registry import find
+from clipbench.report.comparison import render
+from clipbench.results.record import Record
+from clipbench.results.store import Store
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the comparison; with ``--strict`` a deviation makes the exit code 1."""
+    if arguments.against is not None:
+        return _against(arguments)
+    if arguments.assumptions:
+        return _assumptions(arguments)
+    records = _records(arguments.out)
+    added = extension(arguments.dataset_dir, arguments.method)
+    words, _ = added.fitting(arguments.experiments)
+    chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
+    if not chosen:
+        raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
+    results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
+    counts = summary(results)
+    print(render(results, counts, arguments.format, arguments.margin, by_domain=arguments.by_domain))
+    return 1 if arguments.strict and counts.get("deviates") else 0
+
+
+def _assumptions(arguments: argparse.Namespace) -> int:
+    """What each reading of each assumption moves; a table, and a plot beside the figures."""
+    from clipbench.compare.choices import sensitivity
+    from clipbench.report.sensitivity import render as render_readings
+    from clipbench.report.sensitivity import write
+
+    if arguments.format not in ("text", "md", "json"):
+        raise UserError("--assumptions prints text, md or json.")
+    records = _records(arguments.out)
+    tables = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
+    found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
+    if not found:
+        raise UserError(
+            "no reading beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
+        )
+    print(render_readings(found, arguments.format))
+    written = [path for s in found for path in write(s, arguments.out)]
+    print("\n".join(f"written: {path}" for path in written), file=sys.stderr if arguments.format == "json" else None)
+    return 0
+
+
+def _against(arguments: argparse.Namespace) -> int:
+    """Two output folders, protocol by protocol."""
+    if arguments.format not in ("text", "md", "json"):
+        raise UserError("--against prints text, md or json.")
+    ours, theirs = _records(arguments.out), _records(arguments.against)
+    for folder, records in ((arguments.out, ours), (arguments.against, theirs)):
+        if not records:
+            raise UserError(f"{folder} holds no record to compare, neither itself nor in {folder / 'results'}.")
+    matches = compare_folders(ours, theirs, arguments.margin)
+    counts = Counter(m.verdict for m in matches)
+    if arguments.format == "json":
+        print(json.dumps({"summary": dict(counts), "protocols": [_values(m) for m in matches]}, indent=1))
+    else:
+        rows = [
+            (
+                m.record.origin.experiment,
+                m.record.origin.row,
+                _place(m.record),
+                _number(m.ours),
+                _number(m.theirs),
+                m.verdict,
+                m.reason,
+            )
+            for m in matches
+        ]
+        headers = ("experiment", "row", "column", str(arguments.out), str(arguments.against), "verdict", "why")
+        style = "github" if arguments.format == "md" else "simple"
+        print(tabulate(rows, headers, style, disable_numparse=True))
+        print("\n" + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    return 1 if arguments.strict and counts["deviates"] else 0
+
+
+def _values(match: Match) -> dict[str, object]:
+    origin = match.record.origin
+    where = {"experiment": origin.experiment, "row": origin.row, "column": origin.column}
+    if match.record.protocol.test_domain:
+        where["test_domain"] = match.record.protocol.test_domain
+    return {
+        **where,
+        "protocol": match.record.protocol.digest,
+        "ours": match.ours,
+        "theirs": match.theirs,
+        "verdict": match.verdict,
+        "reason": match.reason,
+    }
+
+
+def _place(record: Record) -> str:
+    """The column, and the held-out domain where there is one."""
+    domain = record.protocol.test_domain
+    return f"{record.origin.column}, {domain} held out" if domain else record.origin.column
+
+
+def _number(values: dict[int, float]) -> str:
+    return f"{sum(values.values()) / len(values):.2f} ({len(values)})" if values else ""
+
+
+def _records(out: Path) -> list[Record]:
+    """The records of an output folder, or of a results folder named directly. Raises ``UserError`` where none is."""
+    if not out.is_dir():
+        raise UserError(f"there is no folder {out}; --out names the folder that holds results/.")
+    folder = out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"
+    records, faults = Store(folder).scan()
+    report(faults)
+    return records

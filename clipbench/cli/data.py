@@ -1,0 +1,158 @@
+"""``clipbench data list | get | verify | cite | smoke``: get the data, check them, know where they stand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clipbench.errors import UserError
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """The subcommands and their options. Nothing heavy is imported for them."""
+    actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
+    one = actions.add_parser("list", help="what is here, where, complete or not; what each experiment still needs")
+    one.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="what these need (default: everything)")
+    _common(one)
+    one = actions.add_parser("get", help="download, check and unpack; what is there stays untouched")
+    one.add_argument("names", nargs="+", metavar="NAME", help="data sets, such as ucm dtd; `data list` shows them")
+    one.add_argument("--from", dest="given", type=Path, metavar="PATH", help="an archive, or a folder of them, on disk")
+    _common(one)
+    one = actions.add_parser("verify", help="counts, unreadable images, copies across the split, class names, splits")
+    one.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are here)")
+    one.add_argument("--quick", action="store_true", help="count files, open none")
+    _common(one)
+    one = actions.add_parser("cite", help="BibTeX of a paper, its data sets and checkpoints")
+    one.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="table1, clip-dora/table3, lora-clip")
+    one = actions.add_parser("smoke", help="write the embedded subsets, for a look at them")
+    one.add_argument("folder", type=Path, metavar="DIR")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run one action; its exit code."""
+    actions: Mapping[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list,
+        "get": _get,
+        "verify": _verify,
+        "cite": _cite,
+        "smoke": _smoke,
+    }
+    return actions[arguments.action](arguments)
+
+
+def _common(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder above the data sets (default: $CLIPBENCH_DATA or ./data)"
+    )
+    p.add_argument("--json", action="store_true", help="machine-readable")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from clipbench.cli.data_text import listing, listing_text
+    from clipbench.data.images import default_data_root
+
+    found = listing(arguments.experiments, arguments.data or default_data_root())
+    print(_as_json(found) if arguments.json else listing_text(found))
+    return 0
+
+
+def _get(arguments: argparse.Namespace) -> int:
+    """Every data set by itself: one that cannot be had does not stop the others. 2 if any could not be had."""
+    from clipbench.cli.data_text import got_text
+    from clipbench.data.catalogue import entry
+    from clipbench.data.download.get import get
+    from clipbench.data.images import default_data_root
+
+    entries = [entry(name) for name in dict.fromkeys(arguments.names)]
+    failed, incomplete, results = False, False, {}
+    for one in entries:
+        try:
+            got = get(one, arguments.data or default_data_root(), _say, arguments.given)
+        except UserError as error:
+            print(f"clipbench data get {one.id}: {error}", file=sys.stderr)
+            failed, results[one.id] = True, {"error": str(error)}
+            continue
+        incomplete |= got.presence.state != "complete"
+        results[one.id] = asdict(got)
+        if not arguments.json:
+            print(got_text(one, got))
+    if arguments.json:
+        print(_as_json(results))
+    return 2 if failed else 1 if incomplete else 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    """1 where something is wrong; a data set that is named and missing ends in a paragraph and 2."""
+    from clipbench.cli.data_text import verified_text
+    from clipbench.data.catalogue import entry, known
+    from clipbench.data.download.presence import strangers
+    from clipbench.data.images import default_data_root
+    from clipbench.data.verify import verify
+
+    root = arguments.data or default_data_root()
+    results = {}
+    for name in dict.fromkeys(arguments.names or known()):
+        with _progress(name) as begin:
+            results[name] = verify(entry(name), root, begin, quick=arguments.quick)
+        if not arguments.json and results[name].presence.state != "missing":
+            print(verified_text(entry(name), results[name]), end="\n\n")
+    missing = [name for name, found in results.items() if found.presence.state == "missing"]
+    if arguments.json:
+        print(_as_json({name: asdict(found) | {"right": found.right} for name, found in results.items()}))
+    if arguments.names and missing:
+        raise UserError(" ".join(results[name].presence.told for name in missing))
+    if missing and not arguments.json:
+        print(f"not in {root}: {', '.join(missing)}")
+    others = strangers(root, [found.presence for found in results.values()])
+    if others and not (arguments.names or arguments.json):
+        print(f"holds images, but is no known data set: {', '.join(others)}")
+    return int(any(not found.right for found in results.values() if found.presence.state != "missing"))
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """What is told the number of images, and gives who counts them; its bar ends with the block."""
+    from clipbench.data.progress import Progress
+
+    begun: list[Progress] = []
+
+    def begin(total: int) -> Callable[[int], None]:
+        begun.append(Progress(total))
+        begun[-1].start(f"looking at {name}")
+        return begun[-1].advance
+
+    try:
+        yield begin
+    finally:
+        for progress in begun:
+            progress.close()
+
+
+def _cite(arguments: argparse.Namespace) -> int:
+    from clipbench.cli.data_text import citations
+
+    print("\n\n".join(citations(arguments.experiments)))
+    return 0
+
+
+def _smoke(arguments: argparse.Namespace) -> int:
+    from clipbench.data.painted import SUBSETS, write_subset
+
+    for name in SUBSETS:
+        print(f"{name}: {write_subset(name, arguments.folder)}")
+    print("They are generated, and prove the machinery only: `clipbench run table1 --smoke` uses them by itself.")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)

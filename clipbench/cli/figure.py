@@ -1,0 +1,23 @@
+"""``clipbench figure``: draw figures from the records that there are; no model runs."""
+
+from __future__ import annotations
+
+import argparse
+
+from clipbench.errors import UserError
+from clipbench.registry import find
+from clipbench.report.write import write_figures
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Draw the figures and name the files."""
+    figures = [experiment for _, experiment in find(arguments.experiments) if experiment.panels]
+    if not figures:
+        raise UserError(f"{', '.join(arguments.experiments)} names no figure; `clipbench list` shows them.")
+    written = write_figures(arguments.experiments, arguments.out, arguments.profile)
+    if not written:
+        raise UserError(
+            f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."
+        )
+    print("\n".join(f"written: {path}" for path in written))
+    return 0

@@ -1,0 +1,192 @@
+"""``clipbench show EXPERIMENT``: rows, columns, runs and printed numbers; ``--protocol`` for every field's standing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from clipbench.compare.cells import missing_reason
+from clipbench.errors import UserError
+from clipbench.plan.select import repeatable, runnable_cells, source_of
+from clipbench.plan.target_domains import domains_of, runs_of
+from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
+from clipbench.registry.printed import Published, load_published
+from clipbench.registry.protocol import DOCS
+from clipbench.registry.resolve import assumptions_in_use, seeds_of
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print one experiment; several that match are printed one after the other."""
+    overrides = Overrides(profile="smoke" if arguments.smoke else "full")
+    shown = [_describe(paper, experiment, overrides) for paper, experiment in find(arguments.experiments)]
+    if arguments.json:
+        print(json.dumps(shown if len(shown) > 1 else shown[0], indent=1, ensure_ascii=False))
+        return 0
+    for paper, experiment in find(arguments.experiments):
+        _print(paper, experiment, overrides, protocol=arguments.protocol)
+    return 0
+
+
+def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protocol: bool) -> None:
+    print(f"{experiment.id}: {experiment.printed} of {paper.short}, {experiment.title}")
+    print(f"{paper.title} ({paper.reference})\n")
+    if experiment.panels:
+        panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in experiment.panels]
+        print(tabulate(panels, headers=("panel", "columns", "rows")))
+        print(f"\ndrawn from the runs of {source_of(paper, experiment).id}")
+    else:
+        print(_numbers(experiment, load_published(paper)))
+    source = source_of(paper, experiment)
+    seeds = seeds_of(paper, source, overrides)
+    cells = runnable_cells(source)
+    runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
+    each = f", once for each held-out domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
+    per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
+    print(f"\n{len(cells)} cells to run, {per_cell}{each}")
+    if experiment.notes:
+        print(f"\n{' '.join(experiment.notes.split())}")
+    _print_gaps(paper, source)
+    if protocol:
+        _print_protocol(paper, source, overrides)
+    else:
+        print("\n--protocol shows every field of the protocol and where it comes from")
+
+
+def _numbers(experiment: Experiment, printed: Mapping[tuple[str, str, str], Published]) -> str:
+    """The printed numbers, raw, in the paper's rows and columns."""
+    rows = []
+    group = None
+    for row in experiment.rows:
+        if row.group != group and row.group:
+            rows.append([f"[{row.group}]"])
+        group = row.group
+        entries = [printed.get((experiment.name, row.id, column.id)) for column in experiment.columns]
+        rows.append([row.id, row.printed, *(e.raw if e else "" for e in entries)])
+    return tabulate(rows, headers=["row", "printed as", *(c.id for c in experiment.columns)], disable_numparse=True)
+
+
+def _print_gaps(paper: Paper, experiment: Experiment) -> None:
+    """Rows that are quoted, and rows that cannot run yet, each with the reason."""
+    for row in experiment.rows:
+        cells = [Cell(row, column) for column in experiment.columns if not column.derived and not column.quoted]
+        if row.quoted:
+            ours = "; we can run it too" if cells and repeatable(experiment, cells[0]) else ""
+            print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}{ours}")
+        elif not row.derived and cells and (reason := missing_reason(paper, experiment, cells[0])):
+            print(f"  {row.id}: not runnable yet, {reason}")
+
+
+def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) -> None:
+    """Fields that all cells share once, then what each row, each column and each single cell adds."""
+    resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in runnable_cells(experiment)}
+    if not resolved:
+        return
+    names = list(dict.fromkeys(name for r in resolved.values() for name in r.protocol.as_dict()))
+    shared = [n for n in names if len({_value(r, n) for r in resolved.values()}) == 1]
+    first = next(iter(resolved.values()))
+    rows = [(n, _value(first, n), first.standing[n].kind, first.standing[n].source, DOCS[n]) for n in shared]
+    print(f"\nthe same in every cell\n\n{tabulate(rows, ('field', 'value', 'standing', 'source', 'meaning'))}")
+    rest = [n for n in names if n not in shared]
+    for axis in ("row", "column"):
+        constant = [n for n in rest if _constant(resolved, axis, n)]
+        rest = [n for n in rest if n not in constant]
+        _print_differing(resolved, axis, constant)
+    for name in rest:
+        values = ", ".join(f"{c.row.id}/{c.column.id}: {_value(r, name)}" for c, r in resolved.items())
+        print(f"\n{name} differs from cell to cell: {values}")
+    _print_assumptions(paper, experiment)
+
+
+def _value(resolved: Resolved, name: str) -> str:
+    value = getattr(resolved.protocol, name)
+    return "-" if value is None else str(value)
+
+
+def _constant(resolved: Mapping[Cell, Resolved], axis: str, name: str) -> bool:
+    """Whether the field has one value along each row (or column)."""
+    seen: dict[str, set[str]] = {}
+    for cell, r in resolved.items():
+        seen.setdefault(getattr(cell, axis).id, set()).add(_value(r, name))
+    return all(len(values) == 1 for values in seen.values())
+
+
+def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[str]) -> None:
+    """One line per row (or column): what it sets, and by what right."""
+    if not names:
+        return
+    by_axis = {getattr(cell, axis).id: r for cell, r in resolved.items()}
+    print(f"\nby {axis}\n")
+    for name, r in by_axis.items():
+        kinds: dict[str, list[str]] = {}
+        for field in names:
+            if field in r.standing:
+                kinds.setdefault(r.standing[field].kind, []).append(f"{field}={_value(r, field)}")
+        shown = "; ".join(f"{', '.join(fields)} ({kind})" for kind, fields in kinds.items())
+        print(textwrap.fill(shown, 140, initial_indent=f"  {name}: ", subsequent_indent="      "))
+
+
+def _print_assumptions(paper: Paper, experiment: Experiment) -> None:
+    print("\nassumptions (--assume id=reading)\n")
+    for name in sorted(assumptions_in_use(paper, experiment)):
+        a = paper.assumptions[name]
+        print(f"  {name}: {a.question}")
+        for reading, r in a.readings.items():
+            taken = " (taken)" if reading == a.take else ""
+            print(f"      {reading}{taken}: {r.means}{f' (cannot run yet: {r.missing})' if r.missing else ''}")
+        print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
+
+
+def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dict[str, Any]:
+    """Everything of one experiment as plain values."""
+    source = source_of(paper, experiment)
+    printed = load_published(paper)
+    cells, own = [], runnable_cells(source)
+    for cell in source.cells():
+        entry = printed.get((source.name, cell.row.id, cell.column.id))
+        described: dict[str, Any] = {"row": cell.row.id, "column": cell.column.id}
+        if entry:
+            described |= {
+                "raw": entry.raw,
+                "value": entry.value,
+                "std": entry.std,
+                "n": entry.n,
+                "provenance": entry.provenance,
+            }
+        if cell in own:
+            described |= _plan(paper, source, cell, overrides)
+        cells.append(described)
+    return {
+        "experiment": experiment.id,
+        "paper": paper.title,
+        "printed_as": experiment.printed,
+        "title": experiment.title,
+        "aliases": list(experiment.aliases),
+        "source": source.id,
+        "panels": [{"title": p.title, "rows": list(p.rows), "columns": list(p.columns)} for p in experiment.panels],
+        "cells": cells,
+    }
+
+
+def _plan(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides) -> dict[str, Any]:
+    try:
+        resolved = resolve(paper, experiment, cell, overrides)
+    except UserError as error:
+        return {"not_runnable": str(error)}
+    fields = {
+        name: {"value": value, "standing": resolved.standing[name].kind, "source": resolved.standing[name].source}
+        for name, value in resolved.protocol.as_dict().items()
+    }
+    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, experiment, overrides)}
+    return {"protocol": fields, "runs": runs, "not_runnable": missing_reason(paper, experiment, cell)}
+
+
+def _ids(protocol: Protocol, seed: int) -> str | dict[str, str]:
+    """The run of a cell and seed, or its runs by held-out domain."""
+    if not domains_of(protocol):
+        return Run(protocol, seed).id
+    return {p.test_domain or "": Run(p, seed).id for p in runs_of(protocol)}

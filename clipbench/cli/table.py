@@ -1,0 +1,25 @@
+"""``clipbench table``: write tables from the records that there are."""
+
+from __future__ import annotations
+
+import argparse
+
+from clipbench.errors import UserError
+from clipbench.plan.user import extension
+from clipbench.report.write import write_tables
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Write the tables, and print the Markdown of each."""
+    added = extension(arguments.dataset_dir, arguments.method)
+    words, out, profile = added.fitting(arguments.experiments)[0], arguments.out, arguments.profile
+    written = write_tables(words, out, profile, added.apply, by_domain=arguments.by_domain)
+    if not written:
+        raise UserError(
+            f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."
+        )
+    for path in written:
+        if path.suffix == ".md":
+            print(path.read_text(encoding="utf-8"))
+    print("\n".join(f"written: {path}" for path in written))
+    return 0

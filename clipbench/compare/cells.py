@@ -1,0 +1,196 @@
+"""The measured side of a table: the records that belong to a printed cell, and whether they may be compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from clipbench.models import family
+from clipbench.plan.runnable import why_not
+from clipbench.plan.target_domains import by_domain, cell_of, domains_of, lacking, means
+from clipbench.registry import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
+from clipbench.results.collapse import collapsed, told
+from clipbench.results.metrics import METRICS
+from clipbench.results.record import Record
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The aggregate of the records that belong to a cell.
+
+    ``values`` maps seeds to numbers in the cell's unit; where domains are held out in turn, each is the mean over them,
+    and a seed that lacks a domain has no number. ``not_comparable`` says why these are not the paper's protocol
+    (empty: they are); ``others`` counts further groups of records of this cell (other readings, other profiles).
+    """
+
+    values: Mapping[int, float]
+    records: Sequence[Record]
+    not_comparable: Sequence[str]
+    exact: bool
+    others: int = 0
+    collapsed: str = ""
+    """Which runs are left out of ``values`` because they collapsed."""
+    by_domain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    """The number of every seed by held-out domain; empty where no domain is held out."""
+    lacking: str = ""
+    """Which seeds lack which held-out domains."""
+
+    @property
+    def profile(self) -> str:
+        """``full`` or ``smoke``."""
+        return self.records[0].protocol.profile or "full"
+
+
+class Library:
+    """The records of a results folder, found by the cells of an experiment."""
+
+    def __init__(self, records: Sequence[Record], profile: str | None = None) -> None:
+        self._by_digest: dict[str, list[Record]] = {}
+        self._by_origin: dict[tuple[str, str, str], set[str]] = {}
+        for record in records:
+            if profile is not None and record.protocol.profile != profile:
+                continue
+            digest = cell_of(record.protocol).digest
+            self._by_digest.setdefault(digest, []).append(record)
+            where = (record.origin.experiment, record.origin.row, record.origin.column)
+            self._by_origin.setdefault(where, set()).add(digest)
+
+    def cell(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+        """What was measured of a cell, computed from others where the paper does so; None where nothing was."""
+        if cell.derived:
+            return self._derived(paper, experiment, cell)
+        if cell.quoted and missing_reason(paper, experiment, cell):
+            return None
+        canonical = as_printed(paper, experiment, cell.row, cell.column).protocol
+        digests = self._digests(paper, experiment, cell, canonical)
+        if not digests:
+            return None
+        records, due = self._by_digest[digests[0]], domains_of(canonical)
+        metric = METRICS[experiment.metric_of(cell)]
+        fallen = {} if metric.exact else _collapsed(records)
+        numbers = by_domain([r for r in records if r.id not in fallen], metric.read)
+        return Measured(
+            values=means(numbers, due),
+            records=records,
+            not_comparable=_reasons(records, canonical),
+            exact=metric.exact,
+            others=len(digests) - 1,
+            collapsed="; ".join(dict.fromkeys(fallen.values())),
+            by_domain={name: numbers[name] for name in due if name in numbers},
+            lacking=lacking(numbers, due),
+        )
+
+    def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
+        """Groups of records: of the paper's protocol, other full ones, smoke's default, others; newest first."""
+        # Cells of one protocol (a table's Dice, and the parameters of the same runs) share their records.
+        same = [c for c in experiment.cells() if c == cell or _shares(paper, experiment, c, canonical)]
+        where = [(experiment.id, c.row.id, c.column.id) for c in same]
+        found = set().union(*(self._by_origin.get(place, ()) for place in where)) | {canonical.digest}
+        smoke = ""
+        if experiment.protocol in paper.smoke:
+            smoke = as_smoke(paper, experiment, cell.row, cell.column).protocol.digest
+            found = found | {smoke}
+
+        def rank(digest: str) -> tuple[bool, bool, bool, str]:
+            records = self._by_digest[digest]
+            full, newest = records[0].protocol.profile != "smoke", max(r.finished for r in records)
+            return digest == canonical.digest, full, digest == smoke, newest
+
+        return sorted((d for d in found if d in self._by_digest), key=rank, reverse=True)
+
+    def _derived(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+        """An average or difference, seed by seed, over the seeds that every part has."""
+        parts = [self.cell(paper, experiment, part) for part in parts_of(experiment, cell)]
+        present = [p for p in parts if p is not None]
+        if not present or len(present) < len(parts):
+            return None
+        exact = all(p.exact for p in present)
+        seeds = set.intersection(*(set(p.values) for p in present))
+        if not seeds:
+            return None
+        signs = (
+            [1.0, -1.0] if (cell.column.difference_of or cell.row.difference_of) else [1.0 / len(parts)] * len(parts)
+        )
+        return Measured(
+            values={s: sum(k * p.values[s] for k, p in zip(signs, present, strict=True)) for s in sorted(seeds)},
+            records=[r for p in present for r in p.records if r.seed in seeds],
+            not_comparable=tuple(dict.fromkeys(reason for p in present for reason in p.not_comparable)),
+            exact=exact,
+            collapsed="; ".join(p.collapsed for p in present if p.collapsed),
+            lacking="; ".join(
+                f"{part.row.id}/{part.column.id}: {p.lacking}"
+                for part, p in zip(parts_of(experiment, cell), present, strict=True)
+                if p.lacking
+            ),
+        )
+
+
+def parts_of(experiment: Experiment, cell: Cell) -> list[Cell]:
+    """The cells that a derived cell is computed from."""
+    if names := (*cell.column.average_of, *cell.column.difference_of):
+        return [Cell(cell.row, experiment.column(name)) for name in names]
+    return [Cell(experiment.row(n), cell.column) for n in (*cell.row.average_of, *cell.row.difference_of)]
+
+
+def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | None:
+    """Why a cell cannot be run today; None where it can."""
+    if cell.derived:
+        reasons = [missing_reason(paper, experiment, part) for part in parts_of(experiment, cell)]
+        return next((reason for reason in reasons if reason), None)
+    return why_not(as_printed(paper, experiment, cell.row, cell.column))
+
+
+def _shares(paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> bool:
+    """Whether a cell has that protocol as the paper prints it."""
+    return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
+
+
+@cache
+def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
+    return resolve(paper, experiment, Cell(row, column))
+
+
+@cache
+def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The smoke profile's protocol of a cell."""
+    return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
+
+
+def _collapsed(records: Sequence[Record]) -> dict[str, str]:
+    """The runs of a cell that collapsed, by id, with what is said of them; each held-out domain by itself."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.protocol.test_domain or "", []).append(record)
+    fallen: dict[str, str] = {}
+    for domain, group in groups.items():
+        if lost := collapsed(group):
+            said = f"{domain} held out: {told(lost, group)}" if domain else told(lost, group)
+            fallen |= dict.fromkeys((r.id for r in lost), said)
+    return fallen
+
+
+def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
+    """What sets these records apart from the paper's protocol."""
+    used, due = cell_of(records[0].protocol).as_dict(), canonical.as_dict()
+    if used.get("profile") == "smoke":
+        # The "@" marks a data set of the user's own, which the smoke profile reads as it is.
+        return ("smoke profile: tiny model" + (", generated images" if "@" not in used.get("dataset", "") else ""),)
+    names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
+    reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
+    reasons += _drawn(records[0].protocol)
+    reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
+    reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
+    return tuple(dict.fromkeys(reasons))
+
+
+def _drawn(protocol: Protocol) -> list[str]:
+    """What a segmentation's backbone leaves to chance: a CLIP, unlike a CLIPSeg, has no decoder of its own."""
+    if protocol.task != "segmentation" or family(protocol.backbone or "") == "clipseg":
+        return []
+    drawn = ["decoder drawn at random"]
+    if protocol.rank is None:
+        return drawn
+    learns = " and ".join(filter(None, ["adapters" if protocol.towers == "all" else "", protocol.also_trained]))
+    return [*drawn, f"under {protocol.method} that decoder is frozen" + (f" but for its {learns}" if learns else "")]

@@ -1,0 +1,212 @@
+"""Measured beside printed, with a verdict for every cell (the words are those of the README and of DESIGN)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipbench.compare.cells import Library, Measured, missing_reason, parts_of
+from clipbench.compare.stats import Assessment, Side, TestSet, assess, side_of
+from clipbench.plan.runnable import unobtainable
+from clipbench.plan.target_domains import test_images
+from clipbench.registry import Cell, Experiment, Paper, resolve
+from clipbench.registry.printed import Published, load_published
+from clipbench.results.metrics import headline
+from clipbench.results.record import Record
+
+WORDS = (
+    "reproduced",
+    "compatible",
+    "deviates",
+    "incomplete",
+    "not comparable",
+    "not run",
+    "unobtainable",
+    "quoted",
+)
+MARGIN = 0.5
+"""Default equivalence margin, percentage points."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One cell: what is printed, what was measured, their difference and the verdict with its reason."""
+
+    paper: str
+    experiment: str
+    cell: Cell
+    unit: str
+    published: Published | None
+    measured: Measured | None
+    assessment: Assessment | None
+    verdict: str
+    reason: str
+
+    @property
+    def ours(self) -> Side | None:
+        """Mean, spread and number of our runs."""
+        return side_of(list(self.measured.values.values())) if self.measured and self.measured.values else None
+
+
+def compare_paper(
+    chosen: Sequence[tuple[Paper, Experiment]], library: Library, margin: float = MARGIN
+) -> list[Comparison]:
+    """Every printed cell of the chosen tables, in the paper's order. Figures print no numbers and are passed over."""
+    results = []
+    for paper, experiment in chosen:
+        printed = load_published(paper)
+        for cell in experiment.cells():
+            published = printed.get((experiment.name, cell.row.id, cell.column.id))
+            measured = library.cell(paper, experiment, cell)
+            if measured is None and (published is None or published.value is None):
+                continue
+            results.append(_compare(paper, experiment, cell, published, measured, margin))
+    return results
+
+
+def summary(results: Sequence[Comparison]) -> dict[str, int]:
+    """Cells by verdict, in the order of the vocabulary, zeros left out."""
+    counts = Counter(r.verdict for r in results if r.published is not None and r.published.value is not None)
+    return {word: counts[word] for word in WORDS if counts[word]}
+
+
+def _compare(
+    paper: Paper,
+    experiment: Experiment,
+    cell: Cell,
+    published: Published | None,
+    measured: Measured | None,
+    margin: float,
+) -> Comparison:
+    assessment, verdict, reason = None, "", ""
+    if published is None or published.value is None:
+        verdict, reason = "not comparable", "the paper prints no number here"
+    elif cell.quoted or published.provenance == "quoted":
+        verdict, reason = "quoted", _quoted(paper, cell, published)
+        if measured is not None:
+            assessment, _, ours = judge(published, measured, margin, _due(experiment, published))
+            reason += f"; ours beside it: {ours}"
+    elif measured is None:
+        verdict, reason = _absent(paper, experiment, cell)
+    else:
+        assessment, verdict, reason = judge(published, measured, margin, _due(experiment, published))
+    reason = "; ".join([reason, *experiment.cautions_of(cell)])
+    unit = experiment.unit_of(cell)
+    return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
+
+
+def _quoted(paper: Paper, cell: Cell, published: Published) -> str:
+    reference = published.reference or cell.quoted or ""
+    return f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
+
+
+def _due(experiment: Experiment, published: Published) -> int:
+    """Repetitions that the protocol asks for."""
+    return published.n or len(experiment.seeds)
+
+
+def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]:
+    for part in parts_of(experiment, cell) if cell.derived else [cell]:
+        if part.quoted or part.derived:
+            continue
+        if reason := unobtainable(resolve(paper, experiment, part).protocol):
+            return "unobtainable", reason
+    reason = missing_reason(paper, experiment, cell)
+    return "not run", reason or "no record in this results folder"
+
+
+def judge(published: Published, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
+    """Assessment, verdict and reason for one pair; ``due`` is the number of repetitions that the protocol asks for."""
+    if measured.not_comparable:
+        return None, "not comparable", "; ".join(filter(None, [*measured.not_comparable, measured.lacking]))
+    lack = [said for said in (measured.lacking, measured.collapsed) if said]
+    if not measured.values:
+        return None, "incomplete", "; ".join([f"0 of {due} seeds", *lack])
+    if measured.exact:
+        return None, *_exact(published, measured)
+    ours = side_of(list(measured.values.values()))
+    theirs = Side(published.value or 0.0, published.std, published.n, published.decimals)
+    assessment = assess(ours, theirs, test_set(measured.records), margin)
+    if len(measured.values) < due:
+        return assessment, "incomplete", "; ".join([f"{len(measured.values)} of {due} seeds", *lack])
+    return assessment, *verdict_of(assessment, margin)
+
+
+def verdict_of(assessment: Assessment, margin: float) -> tuple[str, str]:
+    """The word for an assessment, and why."""
+    interval = f"90% interval {assessment.low:+.2f} to {assessment.high:+.2f}, margin ±{margin:g}"
+    notes = "".join(f"; {note}" for note in assessment.notes)
+    if assessment.equivalent:
+        return "reproduced", interval + notes
+    if assessment.different:
+        return "deviates", interval + notes
+    need = assessment.seeds_needed
+    wanted = f"about {need} seeds of ours would tell" if need else "no number of our seeds would tell"
+    return "compatible", f"{interval}; {wanted}{notes}"
+
+
+def _exact(published: Published, measured: Measured) -> tuple[str, str]:
+    """A number that follows from the architecture: it equals the printed one after rounding, or it does not."""
+    value = next(iter(measured.values.values()))
+    decimals = published.decimals or 0
+    half = 0.5 * 10.0**-decimals
+    if math.isclose(value, published.value or 0.0, abs_tol=half * (1 + 1e-9), rel_tol=0.0):
+        return "reproduced", f"{value:.4f} rounds to the printed number"
+    return "deviates", f"{value:.4f} does not round to {published.raw}"
+
+
+def test_set(records: Sequence[Record]) -> TestSet:
+    """The test images behind a cell; of several data sets (an average) the smallest stands for all."""
+    sets: dict[str, list[Record]] = {}
+    for record in records:
+        sets.setdefault(record.protocol.dataset or "", []).append(record)
+    smallest = min(sets.values(), key=test_images)
+    images, first = test_images(smallest), smallest[0]
+    held_out = first.protocol.test_domain is not None
+    population = images if held_out else images + first.data.train_images
+    return TestSet(images, population, first.protocol.split_draw or "same")
+
+
+@dataclass(frozen=True)
+class Match:
+    """One protocol in two results folders: its number by seed on either side, and the verdict."""
+
+    record: Record
+    ours: dict[int, float]
+    theirs: dict[int, float]
+    verdict: str
+    reason: str
+
+
+def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN) -> list[Match]:
+    """Two results folders, protocol by protocol: identical seed by seed, or else judged as two samples.
+
+    Protocols that only one of the folders has are named too.
+    """
+    here, there = _by_protocol(ours), _by_protocol(theirs)
+    matches = []
+    for digest in dict.fromkeys([*here, *there]):
+        records = here.get(digest) or there[digest]
+        mine, other = ({r.seed: headline(r) for r in side.get(digest, [])} for side in (here, there))
+        matches.append(Match(records[0], mine, other, *_agreement(mine, other, records, margin)))
+    return matches
+
+
+def _agreement(
+    here: Mapping[int, float], there: Mapping[int, float], records: Sequence[Record], margin: float
+) -> tuple[str, str]:
+    if not here or not there:
+        return "not run", f"no record of this protocol in {'the other' if here else 'this'} folder"
+    if here == there:
+        return "reproduced", "identical numbers, seed by seed"
+    sides = side_of(list(here.values())), side_of(list(there.values()))
+    return verdict_of(assess(*sides, test_set(records), margin), margin)
+
+
+def _by_protocol(records: Sequence[Record]) -> Mapping[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: (r.origin.experiment, r.origin.row, r.origin.column, r.seed)):
+        groups.setdefault(record.protocol.digest, []).append(record)
+    return groups

@@ -1,0 +1,82 @@
+"""Writing a subset to disk: whole or absent, and never a stale one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from clipbench.data.painted.subset import Subset
+from clipbench.data.painted.subsets import SUBSETS
+from clipbench.errors import UserError
+
+
+@cache
+def generator_version() -> str:
+    """A digest of the generator's sources, eight hex digits: any change to them makes new subsets."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(here.rglob("*.py")):
+        digest.update(source.relative_to(here).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:8]
+
+
+def data_folder(root: Path) -> Path:
+    """The folder below `root` that holds the data sets of this version of the generator, each in its own folder."""
+    return root / f"smoke-{generator_version()}"
+
+
+def write_subset(dataset: str, root: Path) -> Path:
+    """Write one data set's smoke subset in its genuine layout, unless it is there already.
+
+    The subset is written beside its place and renamed, so that it is whole or absent; of two processes that write at
+    the same time one wins and the other uses its result.
+
+    Args:
+        dataset: a key of `SUBSETS`.
+        root: where generated data may live; made if need be.
+
+    Returns:
+        The data set's folder, `data_folder(root) / folder`.
+
+    Raises:
+        UserError: for a data set without a subset, or where `root` cannot be written.
+    """
+    if dataset not in SUBSETS:
+        raise UserError(f"There is no smoke subset of {dataset!r}; there is one of: {', '.join(SUBSETS)}.")
+    subset = SUBSETS[dataset]
+    final = data_folder(root) / subset.folder
+    if final.is_dir():
+        return final
+    try:
+        _write_and_rename(subset, final)
+    except OSError as error:
+        raise UserError(f"The smoke subset of {dataset} cannot be written to {final}: {error}.") from error
+    return final
+
+
+def _write_and_rename(subset: Subset, final: Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        _write_files(subset, partial)
+        partial.chmod(0o755)
+        try:
+            partial.rename(final)
+        except OSError:
+            if not final.is_dir():  # otherwise another process was first, and wrote the same images
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_files(subset: Subset, folder: Path) -> None:
+    for name, content in subset.files():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str):
+            path.write_text(content, encoding="utf-8", newline="")
+        else:
+            content.save(path, quality=92)  # which tif and png ignore

@@ -1,0 +1,1 @@
+"""Where batches come from: decoded images, random crops, or features of a frozen model."""

@@ -1,0 +1,104 @@
+"""Telling OpenAI's CLIP weights in a file, which need QuickGELU: with plain GELU they load, and every feature is wrong.
+
+The tensors do not say which activation they were trained with. What does: OpenAI's own files by their sha256 (it
+stands in the addresses that they are served from), their form (a TorchScript archive, three numbers among the tensors),
+and the ``open_clip_config.json`` that lies beside the files of the hub. Tensors that somebody saved anew carry none of
+this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from clipbench.errors import MissingWeightsError
+from clipbench.models.weights.catalogue import openai_digests
+
+NUMBERS = ("input_resolution", "context_length", "vocab_size")
+"""What only OpenAI's own state dictionaries hold beside the tensors."""
+
+_LARGEST_SCALE = math.log(100.0)
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is a TorchScript archive: a zip that holds code."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def from_torchscript(path: Path) -> dict[str, Tensor]:
+    """The tensors of one of OpenAI's archives. Loading such a file may run its code, so no other is opened.
+
+    Raises ``MissingWeightsError`` for an archive that is not known by its sha256.
+    """
+    if openai_name(path) is None:
+        raise MissingWeightsError(
+            f"the weights file {path} is a TorchScript archive, which holds code, and none of OpenAI's by its sha256. "
+            f"It may be cut or changed. Fetch it again, or pass its tensors as a safetensors file."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch deprecates a format that OpenAI's files keep
+        state: dict[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    return {name: tensor for name, tensor in state.items() if name not in NUMBERS}
+
+
+def openai_name(path: Path) -> str | None:
+    """Which of OpenAI's own files this is, by its sha256."""
+    with path.open("rb") as file:
+        found = openai_digests().get(hashlib.file_digest(file, "sha256").hexdigest())
+    return found.name if found else None
+
+
+def check_activation(path: Path, name: str, tensors: Mapping[str, Tensor], *, quick_gelu: bool, twin: bool) -> None:
+    """Refuse a file whose activation is known and is not that of the architecture ``name``; warn where it may be.
+
+    ``twin`` says whether there is a ``-quickgelu`` configuration beside ``name``. Raises ``MissingWeightsError``.
+    """
+    stated = _stated(path, tensors)
+    if stated is None:
+        if twin and not quick_gelu and _largest_scale(tensors):
+            logging.getLogger("clipbench").warning(
+                f"{path} does not say which activation its weights were trained with. If they are OpenAI's, whose "
+                f"logit scale is 100 as here, {name} is wrong for them: use --backbone {name}-quickgelu."
+            )
+        return
+    needs, why = stated
+    if needs != quick_gelu:
+        other = name.removesuffix("-quickgelu") if quick_gelu else f"{name}-quickgelu"
+        trained, has = ("QuickGELU", "plain GELU") if needs else ("plain GELU", "QuickGELU")
+        raise MissingWeightsError(
+            f"the weights file {path} was trained with {trained} ({why}), but {name} has {has}: its features would be "
+            f"wrong. Use --backbone {other}."
+        )
+
+
+def _stated(path: Path, tensors: Mapping[str, Tensor]) -> tuple[bool, str] | None:
+    """Whether the weights need QuickGELU, and what says so; None where nothing does."""
+    if named := openai_name(path):
+        return True, f"it is the original file of {named}"
+    if any(number in tensors for number in NUMBERS):
+        return True, f"it holds {NUMBERS[0]}, as only OpenAI's own files do"
+    config = path.parent / "open_clip_config.json"
+    try:
+        found: Any = json.loads(config.read_text(encoding="utf-8"))["model_cfg"]
+        return bool(found.get("quick_gelu", False)), f"{config.name} beside it says so"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _largest_scale(tensors: Mapping[str, Tensor]) -> bool:
+    """A logit scale at its clamp of 100, as all of OpenAI's and some others' have."""
+    scale = tensors.get("logit_scale")
+    return scale is not None and abs(float(scale.float().mean()) - _LARGEST_SCALE) < 1e-3

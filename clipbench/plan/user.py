@@ -1,0 +1,196 @@
+"""A table with the user's own data set in place of the paper's columns, or with a row for the user's own method."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clipbench.data.user import class_folders
+from clipbench.errors import UserError
+from clipbench.methods import METHODS, OwnMethod, method, own_method
+from clipbench.methods.fault import own_fault
+from clipbench.plan.runnable import why_not
+from clipbench.registry import Axis, Cell, Experiment, Paper, find, resolve
+
+_OF_METHODS = (
+    *("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout"),
+    *("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude", "context_tokens"),
+)
+"""Protocol fields that belong to a method: another method reads those that it names in ``reads``."""
+_TRAINED = 0.5
+"""Share of each class of an own folder that trains where a table cuts by fraction; shots are drawn from as much."""
+_LONGEST = 40
+"""Characters of a user's name in file names and ids."""
+
+
+class UnfitError(UserError):
+    """A table or figure in which the user's own data or method has no place."""
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a command line adds to the registry's tables: a folder of class folders, and methods by import path."""
+
+    dataset_dir: Path | None = None
+    methods: Sequence[str] = ()
+    own: Mapping[str, Path] = field(default_factory=dict)
+
+    def apply(self, paper: Paper, experiment: Experiment) -> Experiment:
+        """The table with what is added; figures stay as they are."""
+        if experiment.panels or not experiment.rows:
+            return experiment
+        for dataset in self.own:
+            experiment = _on_dataset(paper, experiment, dataset)
+        # Each goes right behind the paper's row: the last one added would come first.
+        for name in reversed(self.methods):
+            experiment = _with_method(paper, experiment, own_method(name))
+        return experiment
+
+    def fitting(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Of the experiments that the words name, those that take what is added, and those that do not, by id.
+
+        Raises ``UserError`` with the reason where none does.
+        """
+        if not self.own and not self.methods:
+            return list(words), []
+        fit: list[str] = []
+        unfit: dict[str, str] = {}
+        for paper, experiment in find(words):
+            try:
+                self._check_drawn(experiment)
+                self.apply(paper, experiment)
+                fit.append(experiment.id)
+            except UnfitError as error:
+                unfit[experiment.id] = str(error)
+        if not fit:
+            raise UserError(next(iter(unfit.values())))
+        return fit, list(unfit)
+
+    def _check_drawn(self, experiment: Experiment) -> None:
+        if experiment.panels or not experiment.rows:
+            option = "--dataset-dir" if self.own else "--method"
+            raise UnfitError(
+                f"{experiment.id} is a figure of the paper's own runs and takes no {option}; name a table, such as "
+                f"fewshot (CLIP-DoRA, Table 1) or table1 (LoRA-CLIP)."
+            )
+
+
+def extension(dataset_dir: Path | None, methods: Sequence[str]) -> Extension:
+    """Raises ``UserError`` for a folder without class folders, or a method that cannot be imported or made."""
+    own = {} if dataset_dir is None else {_dataset_name(dataset_dir): dataset_dir.resolve()}
+    labels: dict[str, str] = {}
+    for name in methods:
+        label = _row_id(_loaded(name))
+        if label in labels:
+            raise UserError(_twice(name, labels[label]))
+        labels[label] = name
+    return Extension(dataset_dir, tuple(methods), own)
+
+
+def _loaded(name: str) -> OwnMethod:
+    """The user's method, imported and made once: what is wrong with it is said before anything runs."""
+    try:
+        own = own_method(name)
+        method(name)
+    except UserError as error:
+        if error.__cause__ is None:
+            raise
+        module, fault = name.partition(":")[0], own_fault(name, error.__cause__)
+        raise UserError(f"--method {name}: the module {module} cannot be imported ({fault}).") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"--method {name}: it cannot be imported and made ({own_fault(name, error)}).") from error
+    given: tuple[Any, ...] = (own.label, own.reads, own.protocol)
+    if [isinstance(x, kind) for x, kind in zip(given, (str, tuple | list, Mapping), strict=True)] != [True] * 3:
+        raise UserError(
+            f"--method {name}: its label is a string, reads a tuple of field names, and protocol a mapping."
+        )
+    return own
+
+
+def _twice(name: str, first: str) -> str:
+    if name == first:
+        return f"--method {name} is given twice; once is enough."
+    return (
+        f"--method {first} and --method {name} have labels that are too alike for rows of their own. Give one another "
+        f'label = "..." in its class.'
+    )
+
+
+def _dataset_name(folder: Path) -> str:
+    """``my_images@1a2b3c4d5e6f``: the folder's name and a digest of the names and sizes of the images that are read."""
+    if not folder.is_dir():
+        raise UserError(f"--dataset-dir {folder}: there is no such folder. It should hold one folder per class.")
+    found = class_folders(folder)
+    files = sorted((name, image) for name, images in found.images.items() for image in images)
+    if not files:
+        what = f"its {len(found.loose)} images lie in no class folder" if found.loose else "no image in it or below"
+        raise UserError(f"--dataset-dir {folder}: {what}. It should hold one folder of images per class.")
+    lines = [f"{name}/{image} {(folder / name / image).stat().st_size}" for name, image in files]
+    return f"{folder.resolve().name}@{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
+
+
+def _slug(text: str) -> str:
+    """What file names, ids and ``--only`` take without harm."""
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")[:_LONGEST].strip("-")
+
+
+def _row_id(own: OwnMethod) -> str:
+    """The label's; of one without a Latin letter or digit, that of the import path."""
+    return _slug(own.label) or _slug(own.name.partition("@")[0])
+
+
+def _on_dataset(paper: Paper, experiment: Experiment, dataset: str) -> Experiment:
+    """The rows that can run, with one column: the data set. What the paper sets per column goes."""
+    name, _, digest = dataset.rpartition("@")
+    column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset}, extra=True)
+    found = {row: resolve(paper, experiment, Cell(row, column)) for row in experiment.rows if not row.derived}
+    rows = [
+        replace(row, quoted=None, extra=True, average_of=(), difference_of=())
+        for row, resolved in found.items()
+        if why_not(resolved) is None
+    ]
+    if not rows:
+        raise UnfitError(
+            f"{experiment.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
+            f"table1 (LoRA-CLIP) have some."
+        )
+    if any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
+        # The paper's columns say how much trains. Without them one image of each class would.
+        column = replace(column, set={**column.set, "train_fraction": _TRAINED})
+    title = f"{experiment.title.partition(' on ')[0]} on {name}, a data set of the user's own"
+    # The digest keeps apart the tables and records of two folders of one name.
+    file = "-".join(part for part in (experiment.name, _slug(name), digest[:8]) if part)
+    return replace(experiment, name=file, title=title, rows=tuple(rows), columns=(column,))
+
+
+def _with_method(paper: Paper, experiment: Experiment, own: OwnMethod) -> Experiment:
+    """A row behind the last trained row of every group, set up as that row but for the method itself."""
+    models = {row.group: row for row in experiment.rows if _trained(paper, experiment, row)}
+    if not models:
+        raise UnfitError(f"{experiment.id} has no row that trains today, whose setting {own.label} could take over.")
+    rows = []
+    for row in experiment.rows:
+        rows.append(row)
+        if models.get(row.group) is row:
+            rows.append(_own_row(row, own))
+    return replace(experiment, rows=tuple(rows))
+
+
+def _trained(paper: Paper, experiment: Experiment, row: Axis) -> bool:
+    columns = [column for column in experiment.columns if not column.derived]
+    if row.derived or row.quoted or not columns:
+        return False
+    resolved = resolve(paper, experiment, Cell(row, columns[0]))
+    protocol = resolved.protocol
+    runs = not resolved.missing and protocol.method in METHODS
+    return runs and bool(protocol.steps_per_shot or protocol.epochs) and protocol.method != "linear-probe"
+
+
+def _own_row(model: Axis, own: OwnMethod) -> Axis:
+    unset = {name: {"unset": f"{own.label} does not read it"} for name in _OF_METHODS if name not in own.reads}
+    changes: dict[str, Any] = {**model.set, **unset, **own.protocol, "method": own.name}
+    return replace(model, id=f"{_row_id(own)}-{model.id}", printed=own.label, set=changes, extra=True)

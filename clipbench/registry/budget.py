@@ -1,0 +1,55 @@
+"""How long a run trains: optimiser steps from images, batch size, and epochs or steps per shot. No PyTorch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clipbench.registry import Protocol
+
+_LINES = 20
+"""History lines of a run that is measured in steps: hundreds of epochs of a few steps each would say little apiece."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Optimiser steps of one epoch, and of the whole run; 0 and 0 where nothing is trained."""
+
+    steps_per_epoch: int
+    steps: int
+    by_steps: bool
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are begun; the last one may end early."""
+        return -(-self.steps // self.steps_per_epoch) if self.steps else 0
+
+    def line_due(self, before: int, after: int) -> bool:
+        """Whether a history line is written at the end of the epoch that went from one step to the other."""
+        if not self.by_steps or after >= self.steps:
+            return True
+        return before * _LINES // self.steps < after * _LINES // self.steps
+
+
+def budget(protocol: Protocol, train_images: int) -> Budget:
+    """CLIP-LoRA trains 500 steps per shot whatever the number of classes (lora.py:73); others count epochs."""
+    size = min(protocol.batch_size or 1, train_images)
+    if size == 0 or not (protocol.steps_per_shot or protocol.epochs):
+        return Budget(0, 0, by_steps=False)
+    per_epoch = train_images // size if protocol.drop_last else -(-train_images // size)
+    if protocol.steps_per_shot:
+        return Budget(per_epoch, protocol.steps_per_shot * max(protocol.shots or 1, 1), by_steps=True)
+    return Budget(per_epoch, per_epoch * (protocol.epochs or 0), by_steps=False)
+
+
+def images_trained(protocol: Protocol, train_images: int, steps: int | None = None) -> int:
+    """Images that pass through the model in so many steps (None: all that the protocol allows).
+
+    The short last batches are counted as what they hold.
+    """
+    due = budget(protocol, train_images)
+    if not due.steps:
+        return 0
+    size = min(protocol.batch_size or 1, train_images)
+    in_epoch = due.steps_per_epoch * size if protocol.drop_last else train_images
+    whole, rest = divmod(due.steps if steps is None else steps, due.steps_per_epoch)
+    return whole * in_epoch + rest * size
