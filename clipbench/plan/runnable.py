@@ -50,7 +50,7 @@ _IMPLEMENTED: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("patience", "schedule_factor", "min_delta", "early_stop", "gradient_clip"), (_ANY,)),
     **dict.fromkeys(("schedule_step", "epochs", "steps_per_shot", "batch_size", "drop_last", "precision"), (_ANY,)),
     "loss": ("cross-entropy", "dice", "dice+bce", "dice+bce-on-sigmoid"),
-    "tested": ("last",),
+    "tested": ("last", "every-epoch"),
     "selection": ("last", "best-test", "best-val"),
 }
 _OF_SEGMENTATION = ("prompt_type", "also_trained", "encoder_gradient")

@@ -123,8 +123,10 @@ class Protocol:
     drop_last: bool | None = _of("an incomplete last batch is dropped")
     loss: str | None = _of("training loss", "cross-entropy", "dice", "dice+bce", "dice+bce-on-sigmoid")
     precision: str | None = _of("arithmetic of the forward pass", "fp32", "bf16", "fp16")
-    tested: str | None = _of("when the model is tested: after every epoch (if nothing is said), or at the end", "last")
+    tested: str | None = _of("when the model is tested: at the end, or after every epoch", "last", "every-epoch")
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val")
+    origin: str = field(default="", compare=False, repr=False)
+    """Table, row and column that the protocol comes from, for messages: no field, no part of hash or equality."""
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -132,12 +134,26 @@ class Protocol:
                 object.__setattr__(self, name, _checked(name, value))
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Protocol:
+    def of(cls, values: Mapping[str, Any], origin: str = "") -> Protocol:
         """Build from plain values (a TOML table, a record); lists become tuples. Raises ``UserError`` on a bad one."""
         unknown = sorted(set(values) - set(FIELDS))
         if unknown:
             raise UserError(f"unknown protocol field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
-        return cls(**values)
+        return cls(**values, origin=origin)
+
+    def need(self, name: str) -> Any:
+        """The value of a field that the work at hand cannot do without.
+
+        Raises ``UserError`` that names the field, its meaning, and the table, row and column, where it is not set.
+        """
+        value = getattr(self, name)
+        if value is None:
+            where = self.origin or "this protocol"
+            raise UserError(
+                f"{where}: the protocol does not say {name} ({DOCS[name]}), and there is no default. Give it to the row, "
+                f"column or recipe in benchmarks/, or for this run by --set {name}=VALUE."
+            )
+        return value
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in order, as JSON-ready values."""
@@ -150,8 +166,8 @@ class Protocol:
         return _digest(self.as_dict())
 
 
-FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Protocol))
-DOCS: dict[str, str] = {f.name: f.metadata["doc"] for f in fields(Protocol)}
+FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Protocol) if f.metadata)
+DOCS: dict[str, str] = {f.name: f.metadata["doc"] for f in fields(Protocol) if f.metadata}
 TRAINING: frozenset[str] = frozenset(FIELDS[FIELDS.index("optimiser") : FIELDS.index("precision")])
 """Fields that say how something is trained: a protocol without an optimiser has none of them."""
 _META = {f.name: f.metadata for f in fields(Protocol)}

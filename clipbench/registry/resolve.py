@@ -76,10 +76,11 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
     idle = frozenset() if _trains(values) else TRAINING
     for name, value in _left(overrides.fields, unset | idle).items():
         put(name, value, "override", "command line")
+    origin = f"{experiment.id}, row {cell.row.id}, column {cell.column.id}"
     try:
-        protocol = Protocol.of(values)
+        protocol = Protocol.of(values, origin)
     except UserError as error:
-        raise UserError(f"{experiment.id}, row {cell.row.id}, column {cell.column.id}: {error}") from None
+        raise UserError(f"{origin}: {error}") from None
     ordered = {name: standing[name] for name in protocol.as_dict()}
     return Resolved(protocol, ordered, missing[0] if missing else None)
 
