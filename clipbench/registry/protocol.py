@@ -150,8 +150,8 @@ class Protocol:
         if value is None:
             where = self.origin or "this protocol"
             raise UserError(
-                f"{where}: the protocol does not say {name} ({DOCS[name]}), and there is no default. Give it to the row, "
-                f"column or recipe in benchmarks/, or for this run by --set {name}=VALUE."
+                f"{where}: the protocol does not say {name} ({DOCS[name]}), and there is no default. Give it to the "
+                f"row, column or recipe in benchmarks/, or for this run by --set {name}=VALUE."
             )
         return value
 
