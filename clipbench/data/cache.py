@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from clipbench.data.images import ImageSet
 from clipbench.data.masks import load_mask
 from clipbench.data.progress import duration
 from clipbench.errors import UserError
+from clipbench.files import beside
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -86,32 +86,25 @@ def _cached(
 ) -> np.ndarray:
     """The array in ``path``, made of ``one`` row after the other where it is not there yet."""
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tell(f"decoding {what} once, for all runs")
-            _write(path, shape, one, tell)
-        except OSError as error:
-            raise UserError(_no_room(error, path, int(np.prod(shape)))) from error
+        tell(f"decoding {what} once, for all runs")
+        size = f"The decoded images need {int(np.prod(shape)) / 1e9:.1f} GB."
+        with beside(path, f"{size} Make room there, or name another folder with CLIPBENCH_CACHE.") as partial:
+            _write(partial, shape, one, tell)
     # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
     pixels: np.ndarray = np.load(path, mmap_mode="c")
     return pixels
 
 
 def _write(path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray], tell: Callable[[str], None]) -> None:
-    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.npy")
-    try:
-        out = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        _allocate(partial)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _allocate(path)
 
-        def fill(index: int) -> None:
-            out[index] = one(index)
+    def fill(index: int) -> None:
+        out[index] = one(index)
 
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            _watched(pool.map(fill, range(shape[0])), shape[0], tell)
-        out.flush()
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        _watched(pool.map(fill, range(shape[0])), shape[0], tell)
+    out.flush()
 
 
 def _watched(work: Iterable[None], total: int, tell: Callable[[str], None]) -> None:
@@ -145,11 +138,3 @@ def _key(images: ImageSet, size: int, view: str, files: Sequence[str]) -> str:
             raise UserError(gone(images.root / name)) from None
         digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode() if name else b"\n")
     return f"{images.dataset}-{size}-{digest.hexdigest()[:16]}"
-
-
-def _no_room(error: OSError, path: Path, size: int) -> str:
-    if error.errno == errno.ENOSPC:
-        what = f"the disk is full: the decoded images need {size / 1e9:.1f} GB"
-    else:
-        what = f"the decoded images cannot be written ({error.strerror})"
-    return f"{what} in {path.parent}. Make room there, or name another folder with CLIPBENCH_CACHE."

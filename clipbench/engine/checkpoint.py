@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import time
 import warnings
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 
 from clipbench.engine.loop import Loop, State
+from clipbench.files import WriteError, beside
 from clipbench.results.record import Epoch
 
 
@@ -46,19 +46,15 @@ class Checkpoint:
         """Save at the end of an epoch, if the last time is long enough ago."""
         if time.monotonic() - self._saved < self._seconds:
             return
-        partial = self._path.with_suffix(f".{os.getpid()}.partial")
         loop.settle(state)
         history = [[asdict(line) for line in lines] for lines in state.history]
         done = {"epoch": state.epoch, "losses": state.losses, "predictions": state.predictions}
         progress = {**done, "history": history}
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({**progress, **loop.checkpoint()}, partial)
-            partial.rename(self._path)
-        except (OSError, RuntimeError) as error:
+            with beside(self._path) as partial:
+                torch.save({**progress, **loop.checkpoint()}, partial)
+        except (WriteError, RuntimeError) as error:
             # A checkpoint that cannot be written (full disk) costs time after a crash; the run itself goes on.
-            with suppress(OSError):
-                partial.unlink()
             warnings.warn(f"no checkpoint could be written to {self._path.parent}: {error}", stacklevel=2)
         self._saved = time.monotonic()
 

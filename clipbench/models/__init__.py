@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from clipbench.errors import UserError
+from clipbench.errors import UserError, near
 from clipbench.models.clipseg.configs import ARCHITECTURES, architecture
 
 TINY = "clipbench-tiny"
@@ -66,10 +66,7 @@ def _config_path(backbone: str) -> Path:
     folder = Path(spec.origin).parent / "model_configs" if spec and spec.origin else Path()
     path = folder / f"{backbone}.json"
     if not path.is_file():
-        from difflib import get_close_matches
-
-        near = get_close_matches(backbone, [p.stem for p in folder.glob("*.json")], n=3, cutoff=0.5)
-        hint = f" Near it are {', '.join(near)}." if near else ""
+        hint = near(backbone, (p.stem for p in folder.glob("*.json")), 3)
         raise UserError(
             f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, a timm ViT "
             f"(vit_base_patch16_224), mambavision_base, {TINY}, or a config FILE.json."

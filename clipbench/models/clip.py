@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clipbench.errors import MissingWeightsError, UserError
+from clipbench.errors import MissingWeightsError, UserError, near
 from clipbench.models import TINY, family
 from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
 from clipbench.models.weights.files import check_file, check_finite, fault, read_tensors
@@ -65,10 +65,7 @@ def _open_clip(backbone: str, weights: str, sources: Sources, seed: int) -> Any:
 
     name = _configured(backbone, sources.config)
     if name not in open_clip.list_models():
-        from difflib import get_close_matches
-
-        near = ", ".join(get_close_matches(name, open_clip.list_models(), n=3, cutoff=0.5))
-        raise UserError(f"open_clip knows no model {name!r}{f'; near it are {near}' if near else ''}.")
+        raise UserError(f"open_clip knows no model {name!r}.{near(name, open_clip.list_models(), 3)}")
     if sources.weights is not None:
         return _with_file(open_clip, name, sources.weights)
     if weights == "random":

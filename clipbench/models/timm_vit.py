@@ -10,7 +10,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from clipbench.errors import MissingWeightsError, UserError
+from clipbench.errors import MissingWeightsError, UserError, near
 from clipbench.models import TINY_VIT
 from clipbench.models.backbone import Backbone, weights_digest
 from clipbench.models.weights.files import load_file_into
@@ -79,10 +79,7 @@ def _pretrained(name: str, tag: str) -> Any:
 
 def _check_name(name: str) -> None:
     if not timm.is_model(name):
-        from difflib import get_close_matches
-
-        near = ", ".join(get_close_matches(name, timm.list_models("vit_*"), n=3, cutoff=0.5))
-        raise UserError(f"timm knows no model {name!r}{f'; near it are {near}' if near else ''}.")
+        raise UserError(f"timm knows no model {name!r}.{near(name, timm.list_models('vit_*'), 3)}")
 
 
 def _check_tower(name: str, model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clipbench.errors import UserError
+from clipbench.errors import UserError, near
 from clipbench.registry.assumptions import Assumption, load_assumptions
 from clipbench.registry.table import Experiment, load_experiment
 from clipbench.registry.toml_files import read_toml, strict
@@ -119,11 +119,7 @@ def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper
 
 
 def _unknown(pattern: str, everything: Sequence[tuple[Paper, Experiment]]) -> str:
-    from difflib import get_close_matches
-
-    names = [n for _, e in everything for n in (e.id, *e.aliases)]
-    near = get_close_matches(pattern, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = near(pattern, (n for _, e in everything for n in (e.id, *e.aliases)))
     ids = ", ".join(e.id for _, e in everything)
     return f"no experiment is called {pattern!r}.{hint} Known are {ids}; `clipbench list` shows their aliases."
 

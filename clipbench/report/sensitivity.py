@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from clipbench.compare.choices import Gain, Sensitivity, Shift
+from clipbench.files import write_bytes
 from clipbench.report.provenance import provenance_of
-from clipbench.report.write import replace_file
 
 _HEADERS = ("assumption", "default", "reading", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
 _BLUE, _GREY, _RED = "#2171b5", "#9a9a9a", "#d55e00"
@@ -34,7 +34,7 @@ def write(result: Sensitivity, out: Path) -> list[Path]:
     stem = out / "figures" / result.paper.id / f"{result.experiment.name}-assumptions"
     figure = _figure(result)
     contents = {"png": _saved(figure, "png"), "svg": _saved(figure, "svg"), "csv": _numbers(result)}
-    return [replace_file(stem.with_name(f"{stem.name}.{suffix}"), content) for suffix, content in contents.items()]
+    return [write_bytes(stem.with_name(f"{stem.name}.{suffix}"), content) for suffix, content in contents.items()]
 
 
 def about(result: Sensitivity) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
-from clipbench.errors import UserError
+from clipbench.files import write_bytes
 from clipbench.plan.select import source_of
 from clipbench.registry import Experiment, Paper, find
 from clipbench.registry.paper import Extend, as_it_is
@@ -40,7 +39,7 @@ def write_tables(
             t.to_json(table),
         )
         for suffix, content in zip(_FORMATS, contents, strict=True):
-            written.append(replace_file(stem.with_name(f"{stem.name}.{suffix}"), content.encode()))
+            written.append(write_bytes(stem.with_name(f"{stem.name}.{suffix}"), content.encode()))
     return written
 
 
@@ -55,7 +54,7 @@ def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> li
     for paper, experiment in find(patterns):
         folder = out / "figures" / paper.id
         for name, content in _drawn(paper, experiment, library, store).items():
-            written.append(replace_file(folder / name, content))
+            written.append(write_bytes(folder / name, content))
     return written
 
 
@@ -75,18 +74,6 @@ def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store)
 
         return {f"{name}.png": png for name, png in draw_sheets(paper, experiment, library, store).items()}
     return {f"{experiment.name}.{suffix}": content for suffix, content in by_suffix.items()}
-
-
-def replace_file(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all. Raises ``UserError`` on a full disk or a folder that cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}. Name another folder with --out.") from error
-    return path
 
 
 def _has_runs(paper: Paper, experiment: Experiment, library: Library) -> bool:

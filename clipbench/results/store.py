@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import socket
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UserError
+from clipbench.files import ANOTHER_OUT, partial_name, reason, remove, sweep
 from clipbench.results.record import Record
 
 CLAIM_SECONDS = 900.0
@@ -87,15 +87,15 @@ class Store:
         if not drafts:
             return
         name = uuid.uuid4().hex
-        partial, ready = self.root / f".partial-{name}", self.root / f".ready-{name}"
+        partial, ready = self.root / partial_name(name), self.root / f".ready-{name}"
         try:
             for draft in drafts:
                 _write(partial / draft.record.id, draft)
             partial.rename(ready)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            reason = f"the records cannot be written to {self.root}: {_plain(error)}."
-            raise UserError(f"{reason} {_rescue(drafts, self.root)}") from error
+            remove(partial)
+            lost = f"the records cannot be written to {self.root}: {reason(error)}. {ANOTHER_OUT}"
+            raise UserError(f"{lost} {_rescue(drafts, self.root)}") from error
         self._promote(ready)
 
     def set_aside(self, run_id: str) -> None:
@@ -124,7 +124,8 @@ class Store:
                 self._promote(ready)
 
     def _sweep(self) -> None:
-        """Remove the claims of the dead: a run whose owner died after writing its record is never claimed again."""
+        """Remove what the dead have left: half-written records, and claims that nobody will ask for again."""
+        sweep(self.root)
         for path in _entries(self.root / ".claims"):
             with suppress(OSError):  # a folder that this process may not write is its owner's to sweep
                 if path.name.startswith(_CLEARING):
@@ -177,7 +178,7 @@ class Claim:
                     self.release()
                     return False
         except OSError as error:
-            raise UserError(f"the results folder {self._folder.parent} cannot be written: {_plain(error)}.") from error
+            raise UserError(f"the results folder {self._folder.parent} cannot be written: {reason(error)}. {ANOTHER_OUT}") from error
         return True
 
     def renew(self) -> None:
@@ -347,9 +348,3 @@ def _seal(values: Mapping[str, Any]) -> str:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-
-
-def _plain(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "the disk is full (make room, or name another folder with --out)"
-    return f"{error.strerror} (name another folder with --out)"

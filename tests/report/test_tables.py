@@ -15,13 +15,14 @@ import pytest
 
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper, summary
+from clipbench.files import write_bytes
 from clipbench.registry import Overrides
 from clipbench.registry.printed import load_published
 from clipbench.report import table as t
 from clipbench.report.comparison import render
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import SMOKE, provenance_of
-from clipbench.report.write import replace_file, write_tables
+from clipbench.report.write import write_tables
 from clipbench.results.record import Record
 from clipbench.results.store import Draft, Store
 from tests.factory import PAPERS, record, records, table
@@ -234,8 +235,8 @@ def test_html_escapes_what_a_record_says() -> None:
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b.md"
-    replace_file(path, b"one")
-    replace_file(path, b"two")
+    write_bytes(path, b"one")
+    write_bytes(path, b"two")
     assert path.read_bytes() == b"two"
     assert [p.name for p in path.parent.iterdir()] == ["b.md"]
 

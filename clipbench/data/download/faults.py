@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from pathlib import Path
 
 from clipbench.errors import UserError
+from clipbench.files import reason
 
 
 class BrokenOffError(Exception):
@@ -21,24 +21,11 @@ class RefusedError(Exception):
     """This address does not give the file, and would not at the next try; another address may."""
 
 
-_WORDS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.EFBIG: "the file grows beyond what this disk or process may write",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "writing there is not permitted",
-    errno.EPERM: "writing there is not permitted",
-    errno.ENOTDIR: "a file stands where a folder should be",
-    errno.EEXIST: "a file stands where a folder should be",
-}
-
-
 def not_written(error: OSError, path: Path) -> UserError:
     """The paragraph for a folder that cannot be written."""
-    why = _WORDS.get(error.errno or 0, error.strerror or str(error))
     return UserError(
-        f"{path} cannot be written: {why}. Make room or change its permissions, or name another folder with --data DIR "
-        f"or CLIPBENCH_DATA; then run the same command again, it goes on from what has come."
+        f"{path} cannot be written: {reason(error)}. Make room or change its permissions, or name another folder with "
+        f"--data DIR or CLIPBENCH_DATA; then run the same command again, it goes on from what has come."
     )
 
 

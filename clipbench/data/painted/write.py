@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from functools import cache
 from pathlib import Path
 
 from clipbench.data.painted.subset import Subset
 from clipbench.data.painted.subsets import SUBSETS
 from clipbench.errors import UserError
+from clipbench.files import beside
 
 
 @cache
@@ -50,26 +49,9 @@ def write_subset(dataset: str, root: Path) -> Path:
     final = data_folder(root) / subset.folder
     if final.is_dir():
         return final
-    try:
-        _write_and_rename(subset, final)
-    except OSError as error:
-        raise UserError(f"The smoke subset of {dataset} cannot be written to {final}: {error}.") from error
-    return final
-
-
-def _write_and_rename(subset: Subset, final: Path) -> None:
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
-    try:
+    with beside(final, "Make room there, or name another folder with CLIPBENCH_CACHE.") as partial:
         _write_files(subset, partial)
-        partial.chmod(0o755)
-        try:
-            partial.rename(final)
-        except OSError:
-            if not final.is_dir():  # otherwise another process was first, and wrote the same images
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return final
 
 
 def _write_files(subset: Subset, folder: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from clipbench.data.cache import cache_dir
 from clipbench.engine.batches.views import EpochPlan, Images, flipped_batches
+from clipbench.files import WriteError, beside
 from clipbench.models.transfer import sent
 from clipbench.registry import Protocol
 
@@ -102,11 +101,5 @@ def _read(path: Path, count: int) -> Tensor | None:
 
 def _write(path: Path, features: Tensor) -> None:
     """Keep the features for later passes, written beside and renamed; a disk that is full costs a later pass time."""
-    partial = path.with_name(f".{path.stem}-{os.getpid()}-{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(WriteError, SafetensorError), beside(path) as partial:
         save_file({"features": features.cpu().contiguous()}, partial)
-        partial.rename(path)
-    except (OSError, SafetensorError):
-        with suppress(OSError):
-            partial.unlink()

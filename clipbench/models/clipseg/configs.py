@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from clipbench.errors import UserError
+from clipbench.errors import UserError, near
 
 TINY_CLIPSEG = "clipbench-random-clipseg"
 """A CLIPSeg of four blocks, 96 px, for smoke runs. Its weights are random: a Dice with it means nothing."""
@@ -95,7 +94,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 def architecture(name: str) -> Architecture:
     """The row of that name. Raises ``UserError`` that lists the names."""
     if name not in ARCHITECTURES:
-        near = get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"no CLIPSeg is called {name!r}; there are {', '.join(ARCHITECTURES)}{hint}")
+        raise UserError(
+            f"no CLIPSeg is called {name!r}; there are {', '.join(ARCHITECTURES)}.{near(name, ARCHITECTURES)}"
+        )
     return ARCHITECTURES[name]
