@@ -12,7 +12,7 @@ from torch import nn
 
 from clipbench.errors import MissingWeightsError, UserError, near
 from clipbench.models import TINY, family
-from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, Backbone, weights_digest
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, ImageTower, weights_digest
 from clipbench.models.weights.files import check_file, check_finite, fault, read_tensors
 from clipbench.models.weights.hub import fetching
 from clipbench.models.weights.openai import NUMBERS, check_activation, from_torchscript, is_torchscript
@@ -21,7 +21,7 @@ from clipbench.models.weights.sources import Sources
 _NO_FILES = Sources()
 
 
-def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Backbone:
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> ImageTower:
     """The vision tower, on the CPU in float32, without the projection into the joint space (the head does not use it).
 
     ``weights`` is an open_clip tag (``openai``), ``embedded`` (the tiny model's), ``random`` (drawn from ``seed``), or
@@ -32,7 +32,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     visual.proj = None
     mean, std = getattr(visual, "image_mean", None), getattr(visual, "image_std", None)
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-    return Backbone(
+    return ImageTower(
         module=visual,
         tokens=lambda images: visual.transformer(visual._embeds(images)),
         norm=visual.ln_post,

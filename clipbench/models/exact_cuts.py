@@ -5,22 +5,34 @@ Exact: in the last block a token's own result takes the other tokens' keys and v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+Enter = Callable[[int, Tensor], Tensor]
+"""What happens to the states ``[N, L, D]`` in front of block ``i``: where deep prompts come in."""
 
-def encode_one(transformer: Any, states: Tensor, at: Tensor | None, mask: Tensor | None) -> Tensor:
-    """States ``[N, D]`` behind the transformer, of sequences ``[N, L, D]``, at the places ``at`` ``[N]`` (None: 0).
 
-    A transformer that is none of open_clip's plain ones, or that somebody watches, runs in full.
+def encode_one(
+    transformer: Any, states: Tensor, at: Tensor | None, mask: Tensor | None, enter: Enter | None = None
+) -> Tensor:
+    """States ``[N, D]`` behind the transformer, of sequences ``[N, L, D]``, at the positions ``at`` ``[N]`` (None: 0).
+
+    ``mask`` is one for all, ``[L, L]``, or one per sequence and head, ``[N * heads, L, L]``. A transformer that is none
+    of open_clip's plain ones, or that somebody watches, runs in full.
     """
-    if not can_be_cut(transformer):
+    cut = can_be_cut(transformer)
+    if enter is None and not cut:
         return _one(transformer(states, attn_mask=mask), at)[:, 0]
-    for block in transformer.resblocks[:-1]:
+    last = len(transformer.resblocks) - 1
+    for number, block in enumerate(transformer.resblocks):
+        states = states if enter is None else enter(number, states)
+        if cut and number == last:
+            return _last(block, states, at, mask)[:, 0]
         states = block(states, attn_mask=mask)
-    return _last(transformer.resblocks[-1], states, at, mask)[:, 0]
+    return _one(states, at)[:, 0]
 
 
 def can_be_cut(transformer: nn.Module) -> bool:
@@ -41,10 +53,18 @@ def _watched(module: nn.Module) -> bool:
 def _last(block: Any, states: Tensor, at: Tensor | None, mask: Tensor | None) -> Tensor:
     """The block as open_clip has it, ``[N, 1, D]``."""
     normed = block.ln_1(states)
-    rows = None if mask is None or at is None else mask[at].repeat_interleave(block.attn.num_heads, 0)[:, None]
+    rows = None if mask is None or at is None else _rows(mask, at, block.attn.num_heads)
     mixed = block.attention(q_x=_one(normed, at), k_x=normed, v_x=normed, attn_mask=rows)
     x = _one(states, at) + block.ls_1(mixed)
     return x + block.ls_2(block.mlp(block.ln_2(x)))  # type: ignore[no-any-return]
+
+
+def _rows(mask: Tensor, at: Tensor, heads: int) -> Tensor:
+    """The masks' rows of the tokens that are read, ``[N * heads, 1, L]``."""
+    if mask.ndim == 2:
+        return mask[at].repeat_interleave(heads, 0)[:, None]
+    every = at.repeat_interleave(heads)
+    return mask[torch.arange(len(mask), device=mask.device), every][:, None]
 
 
 def _one(states: Tensor, at: Tensor | None) -> Tensor:

@@ -1,30 +1,31 @@
-"""A CLIP with both towers: images and prompts into one space, with the text tower cut to what a prompt needs.
+"""A vision-language model behind one interface: images and prompts into one space, prompts and deep tokens included.
 
-The cuts are exact. The context ends with the longest prompt: the text transformer is causal and its feature is read at
-the end-of-text token, so that nothing behind it matters. Prompts of very different length run in a few groups. And the
-last block of either tower works for the one token that is read.
+What need not be computed is left out, exactly. Where the text transformer is causal and its feature is that of the
+end-of-text token, the context ends with the longest prompt, and prompts of very different length run in a few groups.
+The last block of either tower works for the one token that is read. And of many prompts that are trained on, the
+activations of some are computed twice, so that memory stays bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from clipbench.errors import UserError
-from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
 from clipbench.models.clip import load_model
-from clipbench.models.exact_cuts import encode_one
-from clipbench.models.prompts import PromptGroup, grouped
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
+from clipbench.models.prompts import PromptGroup, Prompts
+from clipbench.models.text_tower import Deep, TextTower, text_tower
 from clipbench.models.transfer import sent
+from clipbench.models.vision_tower import VisionTower, vision_tower
 from clipbench.models.weights.sources import Sources
 
 _NO_FILES = Sources()
-_TEXT_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 _TOKENS_KEPT = 8192
 """Prompt tokens per replica whose activations are kept for the backward pass; of more, they are computed twice."""
 _TOKENS_AT_ONCE = 2048
@@ -32,12 +33,27 @@ _TOKENS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True)
-class DualEncoder:
-    """A CLIP of open_clip's, in one piece: ``module`` is what methods adapt."""
+class ImageText:
+    """A pretrained vision-language model, in one piece.
+
+    Attributes:
+        module: The whole network; what adapters go into.
+        vision: Its image tower.
+        text: Its text tower.
+        tokenise: Texts to tokens; raises ``UserError`` for one that does not fit.
+        width: Of the joint space, D.
+        image_size: Side of the square images that it takes.
+        mean: Per channel, that the images are normalised with.
+        std: Likewise.
+        name: The backbone's name in the protocol.
+        weights: The weights' name in the protocol.
+        weights_sha256: Digest of all parameters and buffers.
+    """
 
     module: nn.Module
-    text: nn.Module
-    tokenizer: Callable[[Sequence[str]], Tensor]
+    vision: VisionTower
+    text: TextTower
+    tokenise: Callable[[Sequence[str]], Prompts]
     width: int
     image_size: int
     mean: Sequence[float]
@@ -46,116 +62,141 @@ class DualEncoder:
     weights: str
     weights_sha256: str
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Features ``[B, E]`` of normalised images ``[B, 3, S, S]``, not normalised."""
-        visual: Any = self.module.visual
-        if not _reads_one_token(visual):
-            whole: Tensor = visual(images)
-            return whole
-        pooled = visual.ln_post(encode_one(visual.transformer, visual._embeds(images), None, None))
-        features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
-        return features
+    @property
+    def image_width(self) -> int:
+        """Width of the image tower's tokens, Dv; 0 where it has no transformer that deep tokens could enter."""
+        return self.vision.width
+
+    @property
+    def text_width(self) -> int:
+        """Width of the text tower's tokens, Dt."""
+        return self.text.width
+
+    @property
+    def image_layers(self) -> int:
+        """Blocks of the image tower; 0 where it has no transformer that deep tokens could enter."""
+        return self.vision.layers
+
+    @property
+    def text_layers(self) -> int:
+        """Blocks of the text tower."""
+        return self.text.layers
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The checkpoint's factor on cosines, a scalar without gradient: the exponential of what is stored."""
+        model: Any = self.module
+        scale: Tensor = model.logit_scale.detach().float().exp().squeeze()
+        return scale
+
+    @property
+    def logit_bias(self) -> Tensor | None:
+        """What SigLIP's loss adds to the scaled cosine, a scalar without gradient; None for other models."""
+        bias: Any = getattr(self.module, "logit_bias", None)
+        return None if bias is None else bias.detach().float().squeeze()
+
+    def encode_image(self, images: Tensor, deep: Deep | None = None) -> Tensor:
+        """Features ``[N, D]`` of normalised images ``[N, 3, S, S]``, not normalised.
+
+        Args:
+            images: One batch; the rows of several seeds follow each other.
+            deep: Tokens ``[N, T, Dv]`` by layer (MaPLe's and PromptSRC's form). Those of layer 0 are appended behind
+                class and patch tokens, in front of the first norm; those of a later layer take the place of the last T
+                tokens in front of that block.
+
+        Raises:
+            UserError: The tower has no blocks that deep tokens could enter.
+        """
+        if deep and not self.image_layers:
+            raise UserError(f"{self.name} has no image tower that prompts could be put into: it is no plain ViT.")
+        return self.vision.encode(images, deep)
+
+    def prompts(self, texts: Sequence[str]) -> Prompts:
+        """The texts as tokens. Raises ``UserError`` for one that the model's context does not hold."""
+        return self.tokenise(texts)
+
+    def embed(self, prompts: Prompts) -> Tensor:
+        """Token embeddings ``[C, L, Dt]``, without positions: what prompt learners replace a part of."""
+        return self.text.embed(sent(prompts.ids, self.text.device))
+
+    def encode_text(
+        self, prompts: Prompts, embedded: Tensor | None = None, deep: Deep | None = None, replicas: int = 1
+    ) -> Tensor:
+        """Features ``[R, C, D]`` of all prompts under each of R replicas, in the prompts' order, not normalised.
+
+        Args:
+            prompts: What :meth:`prompts` gave; it says which tokens matter, and where features are read.
+            embedded: Embeddings in the place of the tokens': ``[R, C, L, Dt]``, or ``[C, L, Dt]`` for all replicas.
+            deep: Tokens ``[R, T, Dt]`` by layer, from 1 on; they take the place of tokens 1 to T in front of that
+                block, in every prompt of their replica.
+            replicas: R. The towers see rows that follow each other seed by seed, ``[R * n]``.
+        """
+        parts = []
+        for piece, again in _pieces(prompts.groups):
+            states = self._embedded(piece, embedded, replicas)
+            ends = sent(piece.ends, self.text.device).repeat(replicas)
+            features: Tensor = (
+                checkpoint(self.text.encode, states, ends, deep, use_reentrant=False)
+                if again and torch.is_grad_enabled()
+                else self.text.encode(states, ends, deep)
+            )
+            parts.append(features.view(replicas, len(ends) // replicas, -1))
+        order = torch.cat([group.classes for group in prompts.groups])
+        return torch.cat(parts, dim=1)[:, sent(torch.argsort(order), self.text.device)]
+
+    def image_parameters(self) -> list[nn.Parameter]:
+        """Every parameter that an image's feature depends on."""
+        return list(self.vision.module.parameters())
 
     def text_parameters(self) -> list[nn.Parameter]:
         """Every parameter that a prompt's feature depends on."""
-        parts: list[Any] = [getattr(self.text, name) for name in _TEXT_PARTS]
-        modules = [part for part in parts if isinstance(part, nn.Module)]
-        plain = [part for part in parts if isinstance(part, nn.Parameter)]
-        return [*plain, *(p for module in modules for p in module.parameters())]
+        return self.text.parameters()
 
-    def prompt_groups(self, prompts: Sequence[str]) -> list[PromptGroup]:
-        """The prompts as tokens, in groups of like length. Raises ``UserError`` for one that the context cuts off."""
-        tokens = self.tokenizer(prompts)
-        ends = tokens.argmax(dim=-1)
-        # A prompt that is too long loses its words but keeps the end-of-text token in the last place.
-        for prompt, end in zip(prompts, ends.tolist(), strict=True):
-            if end == tokens.shape[1] - 1:
-                raise UserError(
-                    f"the prompt {prompt[:80]!r} does not fit into the {tokens.shape[1]} tokens of {self.name}; "
-                    f"shorten the template or the class name."
-                )
-        return grouped(tokens, ends)
-
-    def encode_groups(self, groups: Sequence[PromptGroup], replicas: int = 1) -> Tensor:
-        """Features ``[R, C, E]`` of every prompt under every replica's adapters, in the prompts' order."""
-        device = cast("Tensor", self.text.positional_embedding).device
-        parts = []
-        for tokens, ends, again in _pieces(groups):
-            embedded, at = self.embed(sent(tokens, device)).repeat(replicas, 1, 1), sent(ends, device).repeat(replicas)
-            features: Tensor = (
-                checkpoint(self.encode_embedded, embedded, at, use_reentrant=False)
-                if again and torch.is_grad_enabled()
-                else self.encode_embedded(embedded, at)
-            )
-            parts.append(features.view(replicas, len(tokens), -1))
-        order = torch.cat([group.classes for group in groups])
-        return torch.cat(parts, dim=1)[:, sent(torch.argsort(order), device)]
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Token and position embeddings ``[C, L, D]`` of tokens ``[C, L]``: what prompt learners replace a part of."""
-        tower: Any = self.text
-        embedded: Tensor = tower.token_embedding(tokens) + tower.positional_embedding[: tokens.shape[1]]
-        return embedded
-
-    def encode_embedded(self, embedded: Tensor, ends: Tensor) -> Tensor:
-        """Features ``[N, E]`` of embedded prompts ``[N, L, D]``, read at ``ends`` ``[N]``."""
-        tower: Any = self.text
-        length = embedded.shape[1]
-        mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
-        # The last norm acts token by token: it is enough to take it where the feature is read.
-        pooled = tower.ln_final(encode_one(tower.transformer, embedded, ends, mask))
-        projection = tower.text_projection
-        features: Tensor = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
-        return features
-
-    def normalisation(self, reading: str) -> tuple[Sequence[float], Sequence[float]]:
+    def normalisation(self, word: str) -> tuple[Sequence[float], Sequence[float]]:
         """Channel mean and std that the protocol's word asks for."""
-        return named_normalisation(reading, self.mean, self.std)
+        return named_normalisation(word, self.mean, self.std)
+
+    def _embedded(self, piece: PromptGroup, embedded: Tensor | None, replicas: int) -> Tensor:
+        """Embeddings ``[R * c, L, Dt]`` of a piece of a group."""
+        if embedded is None:
+            return self.text.embed(sent(piece.tokens, self.text.device)).repeat(replicas, 1, 1)
+        rows = embedded[..., sent(piece.classes, embedded.device), : piece.tokens.shape[1], :]
+        return rows.flatten(0, 1) if rows.ndim == 4 else rows.repeat(replicas, 1, 1)
 
 
-def _pieces(groups: Sequence[PromptGroup]) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Tokens ``[c, L]`` and ends ``[c]`` of piece after piece, and whether its activations are computed again.
+def _pieces(groups: Sequence[PromptGroup]) -> Iterator[tuple[PromptGroup, bool]]:
+    """Piece after piece of the groups, and whether its activations are computed again.
 
     What is kept comes first: dropout finds its old masks for what is computed again by counting back from the last.
     """
     left = _TOKENS_KEPT
     for group in groups:
-        length = group.tokens.shape[1]
-        kept = min(left // length, len(group.tokens))
-        left = left - kept * length if kept == len(group.tokens) else 0
+        length, count = group.tokens.shape[1], len(group.tokens)
+        kept = min(left // length, count)
+        left = left - kept * length if kept == count else 0
         if kept:
-            yield group.tokens[:kept], group.ends[:kept], False
+            yield group.part(0, kept), False
         size = max(_TOKENS_AT_ONCE // length, 1)
-        for tokens, ends in zip(
-            torch.split(group.tokens[kept:], size), torch.split(group.ends[kept:], size), strict=True
-        ):
-            if len(tokens):
-                yield tokens, ends, True
+        for start in range(kept, count, size):
+            yield group.part(start, start + size), True
 
 
-def _reads_one_token(visual: Any) -> bool:
-    """Whether the image's feature is its class token's, in open_clip's own vision transformer."""
-    from open_clip.transformer import VisionTransformer
-
-    plain = type(visual) is VisionTransformer and visual.attn_pool is None and not visual.output_tokens
-    return plain and visual.pool_type == "tok" and not visual._forward_hooks and not visual._forward_pre_hooks
-
-
-def load_dual(backbone: str, weights: str, sources: Sources = _NO_FILES) -> DualEncoder:
-    """Both towers of an open_clip CLIP, on the CPU in float32, without dropout.
+def load_image_text(backbone: str, weights: str, sources: Sources = _NO_FILES) -> ImageText:
+    """A vision-language model with both towers, on the CPU in float32, without dropout.
 
     ``weights`` as for :func:`clipbench.models.clip.load_backbone`. Raises ``UserError`` for what cannot be loaded, and
-    for a model whose text feature is not read at the end-of-text token of a causal transformer.
+    for a model whose text tower does not work on tokens as CLIP's does.
     """
-    model = load_model(backbone, weights, sources)
-    visual, text = model.visual, getattr(model, "text", model)
-    _check(backbone, text, getattr(text, "text_pool_type", getattr(text, "pool_type", None)))
+    model = load_model(backbone, weights, sources).float().eval()
+    visual = model.visual
+    text, tokenise = text_tower(model, backbone)
     size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-    return DualEncoder(
-        module=model.float().eval(),
+    return ImageText(
+        module=model,
+        vision=vision_tower(visual),
         text=text,
-        tokenizer=_tokenizer(model.context_length),
-        width=int(model.visual.output_dim),
+        tokenise=tokenise,
+        width=int(visual.output_dim),
         image_size=size,
         mean=tuple(getattr(visual, "image_mean", None) or CLIP_MEAN),
         std=tuple(getattr(visual, "image_std", None) or CLIP_STD),
@@ -165,24 +206,4 @@ def load_dual(backbone: str, weights: str, sources: Sources = _NO_FILES) -> Dual
     )
 
 
-def _tokenizer(context_length: int) -> Callable[[Sequence[str]], Tensor]:
-    """CLIP's byte-pair encoding at the model's context length."""
-    from open_clip import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=context_length)
-
-    def tokens(prompts: Sequence[str]) -> Tensor:
-        found: Tensor = tokenizer(list(prompts))
-        return found
-
-    return tokens
-
-
-def _check(backbone: str, text: nn.Module, pooling: str | None) -> None:
-    missing = [name for name in _TEXT_PARTS if not hasattr(text, name)]
-    causal = getattr(text, "attn_mask", None) is not None
-    if missing or pooling != "argmax" or not causal or getattr(text, "cls_emb", None) is not None:
-        raise UserError(
-            f"{backbone} has no text tower like CLIP's own (a causal transformer with CLIP's tokens, read at the "
-            f"end-of-text token), which prompts need here; the ViT models of OpenAI and LAION have one."
-        )
+load_dual = load_image_text

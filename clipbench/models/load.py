@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from clipbench.models import family
-from clipbench.models.backbone import Backbone
+from clipbench.models.image_tower import ImageTower
 from clipbench.models.weights.sources import Sources
 
 _MODULES: Mapping[str, str] = {
@@ -18,8 +18,13 @@ _MODULES: Mapping[str, str] = {
 _NO_FILES = Sources()
 
 
-def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES) -> Backbone:
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES) -> ImageTower:
     """The image tower, on the CPU in float32. Raises ``UserError`` for what its module cannot load."""
     module = import_module(_MODULES[family(backbone)])
-    loaded: Backbone = module.load_backbone(backbone, weights, sources)
+    loaded: ImageTower = module.load_backbone(backbone, weights, sources)
     return loaded
+
+
+def load_image_tower(backbone: str, weights: str, pooling: str, sources: Sources = _NO_FILES) -> ImageTower:
+    """The image tower with the protocol's pooling. Raises ``UserError`` for a pooling that it does not have."""
+    return load_backbone(backbone, weights, sources).pooled_by(pooling)

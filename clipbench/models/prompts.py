@@ -1,4 +1,4 @@
-"""Prompts in groups of like length: a name of nine tokens must not make a thousand short prompts nine tokens longer."""
+"""Prompts as tokens, in groups of like length: one long class name must not make a thousand short prompts longer."""
 
 from __future__ import annotations
 
@@ -21,6 +21,36 @@ class PromptGroup:
     tokens: Tensor
     ends: Tensor
     classes: Tensor
+
+    def part(self, start: int, stop: int) -> PromptGroup:
+        """Its prompts from number ``start`` up to ``stop``."""
+        return PromptGroup(self.tokens[start:stop], self.ends[start:stop], self.classes[start:stop])
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Tokenised prompts.
+
+    Attributes:
+        ids: Tokens ``[C, L]``, cut behind the longest prompt where the text tower allows that.
+        ends: The position ``[C]`` of the token that a prompt's feature is taken from.
+        groups: The same prompts in groups of like length; they are encoded group by group.
+    """
+
+    ids: Tensor
+    ends: Tensor
+    groups: Sequence[PromptGroup]
+
+    @classmethod
+    def cut(cls, tokens: Tensor, ends: Tensor) -> Prompts:
+        """Of tokens ``[C, 77]`` of which nothing behind ``ends`` ``[C]`` matters."""
+        return cls(tokens[:, : int(ends.max()) + 1].contiguous(), ends, grouped(tokens, ends))
+
+    @classmethod
+    def whole(cls, tokens: Tensor, end: int) -> Prompts:
+        """Of tokens ``[C, L]`` that all matter, padding too; every feature is taken from position ``end``."""
+        ends = torch.full((len(tokens),), end)
+        return cls(tokens, ends, [PromptGroup(tokens, ends, torch.arange(len(tokens)))])
 
 
 def grouped(tokens: Tensor, ends: Tensor) -> list[PromptGroup]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clipbench.errors import MissingWeightsError, UserError, near
 from clipbench.models import TINY_VIT
-from clipbench.models.backbone import Backbone, weights_digest
+from clipbench.models.image_tower import ImageTower, weights_digest
 from clipbench.models.weights.files import load_file_into
 from clipbench.models.weights.hub import fetching
 from clipbench.models.weights.sources import Sources
@@ -22,7 +22,7 @@ _TINY = {"img_size": 64, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_head
 """The smoke profile's ViT: 64 tokens and a class token, some 100,000 parameters."""
 
 
-def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Backbone:
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> ImageTower:
     """A timm ``VisionTransformer`` without its classifier, on the CPU in float32.
 
     ``weights`` is a timm tag (``augreg_in21k_ft_in1k``), ``random`` (drawn from ``seed``), or the digest of
@@ -31,7 +31,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     """
     model = _model(backbone, weights, sources.weights, seed)
     _check_tower(backbone, model)
-    return Backbone(
+    return ImageTower(
         module=model,
         tokens=lambda images: _tokens(model, images),
         norm=model.norm,

@@ -29,7 +29,7 @@ from clipbench.data.splits import split
 from clipbench.engine.batches.crops import crop_box, epoch_draws
 from clipbench.engine.batches.views import epoch_order
 from clipbench.engine.random import stream_seed
-from clipbench.models.backbone import CLIP_MEAN, CLIP_STD
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
 from clipbench.plan.select import Planned, make_plan
 from clipbench.registry import Overrides, Protocol

@@ -24,7 +24,7 @@ from clipbench.engine.loop import Loop, State
 from clipbench.engine.random import stream
 from clipbench.engine.run_job import run_pass
 from clipbench.launch.local import Options, carry_out
-from clipbench.models.backbone import CLIP_MEAN, CLIP_STD
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
 from clipbench.plan.select import Plan
 from clipbench.registry import Overrides, Protocol

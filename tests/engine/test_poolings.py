@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clipbench.errors import UserError
-from clipbench.models.backbone import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, weights_digest
 from clipbench.models.clip import load_backbone
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, weights_digest
 from clipbench.models.tiny import load_tiny
 
 IMAGES = torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(7))

@@ -16,15 +16,16 @@ from clipbench.adapters import AdapterConfig, adapt, adapted_modules, set_dropou
 from clipbench.errors import UserError
 from clipbench.models import exact_cuts as last_block
 from clipbench.models import image_text as dual
-from clipbench.models.image_text import DualEncoder, load_dual
+from clipbench.models import text_tower
+from clipbench.models.image_text import ImageText, load_image_text
 
 WORDS = st.text("abcdefghij klmnop", min_size=0, max_size=90)
 TWO = pytest.mark.parametrize("kind", ["lora", "dora"])
 
 
-def encoder(kind: Any = None, replicas: int = 1, **options: Any) -> DualEncoder:
+def encoder(kind: Any = None, replicas: int = 1, **options: Any) -> ImageText:
     """The tiny CLIP, with adapters in both towers that do something."""
-    made = load_dual("clipbench-tiny", "embedded")
+    made = load_image_text("clipbench-tiny", "embedded")
     if kind is not None:
         seeds = tuple(range(replicas))
         adapt(made.module, AdapterConfig(kind, 2, targets="qkvo", replicas=replicas, init_seeds=seeds, **options))
@@ -35,7 +36,7 @@ def encoder(kind: Any = None, replicas: int = 1, **options: Any) -> DualEncoder:
     return made
 
 
-def gradients(made: DualEncoder, features: Tensor) -> list[Tensor]:
+def gradients(made: ImageText, features: Tensor) -> list[Tensor]:
     """Of a fixed mix of the features, with respect to everything that is trained."""
     mix = torch.randn(features.shape, generator=torch.Generator().manual_seed(9))
     trained = [p for p in made.module.parameters() if p.requires_grad]
@@ -58,7 +59,7 @@ def test_prompts_cut_and_grouped_are_the_form_of_77_tokens(kind: str, names: lis
     made.module.double()
     prompts = [f"a photo of a {name}." for name in names]
     module: Any = made.module
-    found = made.encode_groups(made.prompt_groups(prompts))[0]
+    found = made.encode_text(made.prompts(prompts))[0]
     due = module.encode_text(open_clip.tokenize(prompts, 77))
     close(list(found), list(due), 1e-9)
     close(gradients(made, found), gradients(made, due), 1e-9)
@@ -67,11 +68,12 @@ def test_prompts_cut_and_grouped_are_the_form_of_77_tokens(kind: str, names: lis
 def test_prompts_of_many_lengths_run_in_several_groups() -> None:
     made = encoder("lora")
     prompts = [f"a photo of a {'very ' * (i % 40)}old cat." for i in range(200)]
-    groups = made.prompt_groups(prompts)
+    found = made.prompts(prompts)
+    groups = found.groups
     assert 1 < len(groups) <= 4
     assert all(group.tokens.shape[1] == int(group.ends.max()) + 1 for group in groups)
     module: Any = made.module
-    close(list(made.encode_groups(groups)[0]), list(module.encode_text(open_clip.tokenize(prompts, 77))))
+    close(list(made.encode_text(found)[0]), list(module.encode_text(open_clip.tokenize(prompts, 77))))
 
 
 @pytest.mark.parametrize("kind", [None, "lora", "dora"])
@@ -93,7 +95,7 @@ def test_a_tower_without_adapters_is_open_clips_own(towers: Any) -> None:
     images, prompts = torch.randn(2, 3, 64, 64), ["a cat", "a photo of a dog."]
     close(list(made.encode_image(images)), list(module.encode_image(images)))
     close(
-        list(made.encode_groups(made.prompt_groups(prompts))[0]),
+        list(made.encode_text(made.prompts(prompts))[0]),
         list(module.encode_text(open_clip.tokenize(prompts, 77))),
     )
 
@@ -104,7 +106,7 @@ def test_replicas_are_separate_models_with_their_own_dropout(kind: str) -> None:
     made.module.train()
     prompts, images = ["a cat", "a photo of a dog."], torch.randn(6, 3, 64, 64)
     set_dropout_seeds(made.module, (5, 6, 7))
-    text, seen = made.encode_groups(made.prompt_groups(prompts), 3), made.encode_image(images).view(3, 2, -1)
+    text, seen = made.encode_text(made.prompts(prompts), replicas=3), made.encode_image(images).view(3, 2, -1)
     for replica in range(3):
         alone = encoder(kind, dropout=0.25)
         alone.module.train()
@@ -114,7 +116,7 @@ def test_replicas_are_separate_models_with_their_own_dropout(kind: str) -> None:
                 for key, value in adapter.named_parameters():
                     value[0].copy_(ours[name].get_parameter(key)[replica])
         set_dropout_seeds(alone.module, (5 + replica,))
-        close([text[replica]], [alone.encode_groups(alone.prompt_groups(prompts))[0]])
+        close([text[replica]], [alone.encode_text(alone.prompts(prompts))[0]])
         close([seen[replica]], [alone.encode_image(images[2 * replica : 2 * replica + 2])])
 
 
@@ -150,26 +152,26 @@ def test_recomputed_activations_give_the_same_gradients(
         monkeypatch.setattr(dual, "checkpoint", way)
         made = encoder(kind, replicas=2, dropout=dropout)
         made.module.train()
-        groups = made.prompt_groups(PROMPTS)
-        assert len(groups) == 2
+        found = made.prompts(PROMPTS)
+        assert len(found.groups) == 2
         set_dropout_seeds(made.module, (1, 2))
-        features = made.encode_groups(groups, 2)
+        features = made.encode_text(found, replicas=2)
         results.append((features, gradients(made, features)))
     assert torch.equal(results[0][0], results[1][0])
     close(results[0][1], results[1][1], 1e-6)
     assert len(recomputed) > 1
     assert max(recomputed) <= 2 * at_once  # of two replicas
-    tokens = sum(group.tokens.numel() for group in groups)
-    assert tokens - kept <= sum(recomputed) / 2 <= tokens - kept + max(g.tokens.shape[1] for g in groups)
+    tokens = sum(group.tokens.numel() for group in found.groups)
+    assert tokens - kept <= sum(recomputed) / 2 <= tokens - kept + max(g.tokens.shape[1] for g in found.groups)
 
 
 def test_nothing_is_recomputed_without_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dual, "_TOKENS_KEPT", 0)
     made = encoder("lora")
-    due = made.encode_groups(made.prompt_groups(PROMPTS))
+    due = made.encode_text(made.prompts(PROMPTS))
     monkeypatch.delattr(dual, "checkpoint")
     with torch.no_grad():
-        close(list(made.encode_groups(made.prompt_groups(PROMPTS))[0]), list(due[0]))
+        close(list(made.encode_text(made.prompts(PROMPTS))[0]), list(due[0]))
 
 
 def test_a_block_that_somebody_watches_runs_in_full() -> None:
@@ -181,7 +183,7 @@ def test_a_block_that_somebody_watches_runs_in_full() -> None:
     for tower in (module.visual.transformer, module.transformer):
         tower.resblocks[-1].register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape)))
     close(list(made.encode_image(images)), list(due))
-    made.encode_groups(made.prompt_groups(["a cat"]))
+    made.encode_text(made.prompts(["a cat"]))
     assert seen == [(2, 65, 96), (1, 4, 96)]
 
 
@@ -221,7 +223,7 @@ def test_the_last_block_is_cut_where_it_can_be(monkeypatch: pytest.MonkeyPatch) 
     for tower in (module.visual.transformer, module.transformer):
         tower.resblocks[-1].ln_2.register_forward_hook(lambda _, __, out: seen.append(tuple(out.shape)))
     made.encode_image(torch.randn(2, 3, 64, 64))
-    made.encode_groups(made.prompt_groups(["a cat", "two dogs"]))
+    made.encode_text(made.prompts(["a cat", "two dogs"]))
     assert seen == [(2, 1, 96), (2, 1, 96)]
     monkeypatch.setattr(last_block, "can_be_cut", lambda _: False)
     made.encode_image(torch.randn(2, 3, 64, 64))
@@ -230,16 +232,16 @@ def test_the_last_block_is_cut_where_it_can_be(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_prompt_that_does_not_fit_is_refused() -> None:
     made = encoder()
-    assert made.prompt_groups(["cat " * 74])[0].tokens.shape == (1, 76)
+    assert made.prompts(["cat " * 74]).ids.shape == (1, 76)
     with pytest.raises(UserError, match=r"does not fit into the 77 tokens of clipbench-tiny"):
-        made.prompt_groups(["a cat", "cat " * 76])
+        made.prompts(["a cat", "cat " * 76])
 
 
 def test_text_parameters_are_those_that_a_prompt_depends_on() -> None:
     made = encoder()
     module: Any = made.module
     module.requires_grad_(True)
-    features = made.encode_groups(made.prompt_groups(["a photo of a cat."]))
+    features = made.encode_text(made.prompts(["a photo of a cat."]))
     features.square().sum().backward()
     reached = {id(p) for p in module.parameters() if p.grad is not None}
     assert reached == {id(p) for p in made.text_parameters()}
@@ -248,7 +250,7 @@ def test_text_parameters_are_those_that_a_prompt_depends_on() -> None:
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "roberta-ViT-B-32"])
 def test_a_text_tower_of_another_kind_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = nn.Module()
-    for part in dual._TEXT_PARTS:
+    for part in text_tower._PARTS:
         setattr(text, part, nn.Identity())
     attributes = {
         "coca_ViT-B-32": {"attn_mask": torch.zeros(1), "cls_emb": torch.zeros(1), "text_pool_type": "argmax"},
@@ -261,4 +263,4 @@ def test_a_text_tower_of_another_kind_is_refused(name: str, monkeypatch: pytest.
     model.add_module("text", text)
     monkeypatch.setattr(dual, "load_model", lambda *_: model)
     with pytest.raises(UserError, match=f"{name} has no text tower like CLIP's own"):
-        load_dual(name, "random")
+        load_image_text(name, "random")

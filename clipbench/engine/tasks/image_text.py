@@ -11,7 +11,7 @@ from torch.nn import functional
 from clipbench.data.images import ImageSet
 from clipbench.engine.prompts import prompts_of
 from clipbench.engine.tasks.task import Task
-from clipbench.models.image_text import load_dual
+from clipbench.models.image_text import load_image_text
 from clipbench.models.transfer import sent
 from clipbench.models.weights.sources import Sources
 from clipbench.registry import Protocol
@@ -26,12 +26,12 @@ class ImageTextTask(Task):
 
     def __init__(self, protocol: Protocol, images: ImageSet, seeds: Sequence[int], sources: Sources) -> None:
         super().__init__()
-        self.encoder = load_dual(protocol.backbone or "", protocol.weights or "", sources)
+        self.encoder = load_image_text(protocol.backbone or "", protocol.weights or "", sources)
         self.model = self.encoder.module
         found = prompts_of(images, protocol)
         self.prompts = tuple(found.texts)
         self._columns = None if found.complete else (torch.tensor(found.classes), found.width)
-        self._groups = self.encoder.prompt_groups(self.prompts)
+        self._tokens = self.encoder.prompts(self.prompts)
         self.replicas = len(seeds)
         self._scale = protocol.logit_scale or 100.0
         self._kept: Tensor | None = None
@@ -76,7 +76,7 @@ class ImageTextTask(Task):
         return self
 
     def _encoded(self, replicas: int) -> Tensor:
-        return functional.normalize(self.encoder.encode_groups(self._groups, replicas).float(), dim=-1)
+        return functional.normalize(self.encoder.encode_text(self._tokens, replicas=replicas).float(), dim=-1)
 
 
 def _placed(scores: Tensor, columns: Tensor, width: int) -> Tensor:

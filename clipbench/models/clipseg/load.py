@@ -12,7 +12,10 @@ from torch import nn
 
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import family
-from clipbench.models.backbone import (
+from clipbench.models.clip import load_model
+from clipbench.models.clipseg.configs import Architecture, architecture
+from clipbench.models.clipseg.from_clip import architecture_of, fill_towers
+from clipbench.models.image_tower import (
     CLIP_MEAN,
     CLIP_STD,
     IMAGENET_MEAN,
@@ -20,9 +23,6 @@ from clipbench.models.backbone import (
     named_normalisation,
     weights_digest,
 )
-from clipbench.models.clip import load_model
-from clipbench.models.clipseg.configs import Architecture, architecture
-from clipbench.models.clipseg.from_clip import architecture_of, fill_towers
 from clipbench.models.weights.files import load_file_into
 from clipbench.models.weights.hub import fetching
 from clipbench.models.weights.sources import Sources, weights_file

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY_MAMBA
-from clipbench.models.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, weights_digest
+from clipbench.models.image_tower import IMAGENET_MEAN, IMAGENET_STD, ImageTower, weights_digest
 from clipbench.models.mambavision.network import SIZES, MambaVision, Size
 from clipbench.models.weights.files import load_file_into
 from clipbench.models.weights.hub import fetching
@@ -22,7 +22,7 @@ _PREFIXES = ("module.", "model.")
 """Of the official ``.pth.tar`` files under DistributedDataParallel, and of their Hugging Face versions."""
 
 
-def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Backbone:
+def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> ImageTower:
     """MambaVision without its classifier, on the CPU in float32.
 
     ``weights`` is an official name (``mamba_vision_B-1K``), ``random`` (drawn from ``seed``), or the digest of
@@ -34,7 +34,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     model = _random(size, seed)
     if sources.weights is not None or weights != "random":
         load_file_into(model, sources.weights or _official(backbone, weights), backbone, _PREFIXES)
-    return Backbone(
+    return ImageTower(
         module=model.eval(),
         tokens=lambda images: model.maps(images).flatten(2).mT,
         norm=lambda tokens: _normed(model, tokens),
