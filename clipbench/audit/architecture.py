@@ -137,7 +137,7 @@ def trainable_and_total(protocol: Protocol, classes: int) -> tuple[int, int]:
 
     Raises ``UserError`` where the model or the method has no closed form.
     """
-    model = model_of(protocol.backbone or "")
+    model = model_of(protocol.need("backbone"))
     if protocol.task == "linear-head":
         head = model.vision.width * classes + (classes if protocol.head_bias else 0)
         frozen = model.vision.parameters
@@ -157,9 +157,9 @@ def trainable_and_total(protocol: Protocol, classes: int) -> tuple[int, int]:
 def _adapters(protocol: Protocol, model: Model) -> int:
     if protocol.method not in ("lora", "dora"):
         raise UserError(f"no parameter count for the method {protocol.method!r}")
-    towers = model.towers(protocol.towers or "vision")
-    magnitude = (protocol.norm_axis or "output") if protocol.method == "dora" else None
-    return adapter_parameters(towers, protocol.targets or "qkvo", protocol.rank or 0, magnitude=magnitude)
+    towers = model.towers(protocol.need("towers"))
+    magnitude = protocol.need("norm_axis") if protocol.method == "dora" else None
+    return adapter_parameters(towers, protocol.need("targets"), protocol.need("rank"), magnitude=magnitude)
 
 
 @cache

@@ -53,7 +53,7 @@ def _shares(trainable: int, total: int, protocol: Protocol) -> tuple[list[Fracti
 
 def _original(protocol: Protocol) -> int:
     """Parameters before anything is added: the tower under a linear head, or the whole model."""
-    model = model_of(protocol.backbone or "")
+    model = model_of(protocol.need("backbone"))
     return model.vision.parameters if protocol.task == "linear-head" else model.parameters
 
 

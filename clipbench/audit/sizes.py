@@ -21,7 +21,7 @@ def test_size(paper: Paper, protocol: Protocol, metric: str) -> tuple[int | None
         return None, f"{metric} is no share of counted answers"
     if protocol.split_rule == "leave-one-domain-out":
         return None, "a mean over held-out domains of different sizes, whose parts are not printed"
-    if (stated := _official(paper.folder).get(protocol.dataset or "")) is not None:
+    if (stated := _official(paper.folder).get(protocol.need("dataset"))) is not None:
         return stated
     if protocol.split_rule == "stratified-fraction" and protocol.dataset in known():
         return _stratified(protocol)
@@ -30,7 +30,7 @@ def test_size(paper: Paper, protocol: Protocol, metric: str) -> tuple[int | None
 
 def _stratified(protocol: Protocol) -> tuple[int, str]:
     """Of every class, the rounded share trains and the rest tests."""
-    data, fraction = entry(protocol.dataset or ""), protocol.train_fraction or 0.0
+    data, fraction = entry(protocol.need("dataset")), protocol.need("train_fraction")
     images = sum(n - min(max(round(fraction * n), 1), n - 1) for n in data.classes.values())
     return images, f"{data.images:,} images of {data.name}, {100 * (1 - fraction):.0f}% of every class tests"
 

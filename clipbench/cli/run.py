@@ -73,7 +73,7 @@ def _say(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
 
 def _needs(planned: Planned) -> tuple[str, bool]:
     """The data set, and whether (as zero-shot does) the run needs its test part only."""
-    return planned.run.protocol.dataset or "", planned.run.protocol.shots == 0
+    return planned.run.protocol.need("dataset"), planned.run.protocol.shots == 0
 
 
 def _missing(plan: Plan, data_root: Path, own: Mapping[str, Path]) -> Missing:

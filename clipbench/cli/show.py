@@ -189,4 +189,4 @@ def _ids(protocol: Protocol, seed: int) -> str | dict[str, str]:
     """The run of a cell and seed, or its runs by held-out domain."""
     if not domains_of(protocol):
         return Run(protocol, seed).id
-    return {p.test_domain or "": Run(p, seed).id for p in runs_of(protocol)}
+    return {p.need("test_domain"): Run(p, seed).id for p in runs_of(protocol)}

@@ -31,7 +31,7 @@ def _about(folder: Path, protocols: Sequence[Protocol]) -> list[str]:
     lines = [f"{folder.name}: {len(images.classes)} classes; {sizes}" for sizes in _sizes(images, protocols)]
     if passed_over := class_folders(folder).passed_over:
         lines.append(f"not read in {folder.name}: {passed_over}")
-    draws = sorted({(p.shots or 0, p.split_rule or "") for p in protocols})
+    draws = sorted({(p.need("shots"), p.need("split_rule")) for p in protocols if p.shots})
     return [*lines, *(line for shots, rule in draws if (line := shortage(images, rule, shots)))]
 
 

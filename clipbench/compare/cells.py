@@ -39,7 +39,7 @@ class Measured:
     @property
     def profile(self) -> str:
         """``full`` or ``smoke``."""
-        return self.records[0].protocol.profile or "full"
+        return str(self.records[0].protocol.need("profile"))
 
 
 class Library:
@@ -160,9 +160,9 @@ def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> R
 
 def _collapsed(records: Sequence[Record]) -> dict[str, str]:
     """The runs of a cell that collapsed, by id, with what is said of them; each held-out domain by itself."""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[str | None, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.protocol.test_domain or "", []).append(record)
+        groups.setdefault(record.protocol.test_domain, []).append(record)
     fallen: dict[str, str] = {}
     for domain, group in groups.items():
         if lost := collapsed(group):
@@ -187,7 +187,7 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
 
 def _drawn(protocol: Protocol) -> list[str]:
     """What a segmentation's backbone leaves to chance: a CLIP, unlike a CLIPSeg, has no decoder of its own."""
-    if protocol.task != "segmentation" or family(protocol.backbone or "") == "clipseg":
+    if protocol.task != "segmentation" or family(protocol.need("backbone")) == "clipseg":
         return []
     drawn = ["decoder drawn at random"]
     if protocol.rank is None:

@@ -91,7 +91,7 @@ def sensitivity(
     """What the records say of the readings of one experiment; None where there is no record of it."""
     own = [r for r in records if r.origin.experiment.startswith(f"{paper.id}/")]
     profile = profile or ("full" if any(r.protocol.profile != "smoke" for r in own) else "smoke")
-    own = [r for r in own if (r.protocol.profile or "full") == profile and experiment.metric in r.metrics]
+    own = [r for r in own if r.protocol.profile == profile and experiment.metric in r.metrics]
     if not own:
         return None
     overrides = Overrides(profile, {}, _fields(own))

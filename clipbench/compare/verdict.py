@@ -161,12 +161,12 @@ def test_set(records: Sequence[Record]) -> TestSet:
     """The test images behind a cell; of several data sets (an average) the smallest stands for all."""
     sets: dict[str, list[Record]] = {}
     for record in records:
-        sets.setdefault(record.protocol.dataset or "", []).append(record)
+        sets.setdefault(record.protocol.need("dataset"), []).append(record)
     smallest = min(sets.values(), key=test_images)
     images, first = test_images(smallest), smallest[0]
     held_out = first.protocol.test_domain is not None
     population = images if held_out else images + first.data.train_images
-    return TestSet(images, population, first.protocol.split_draw or "same")
+    return TestSet(images, population, first.protocol.split_draw if first.protocol.split_draw else "same")
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ def image_set(protocol: Protocol, data_root: Path, own: Mapping[str, Path] = _NO
 
     Raises ``UserError`` where images are missing or (without ``limit``) not all there.
     """
-    if (folder := own.get(protocol.dataset or "")) is not None:
-        return replace(own_images(folder), dataset=protocol.dataset or "")
-    official = entry(protocol.dataset or "")
+    if (folder := own.get(protocol.need("dataset"))) is not None:
+        return replace(own_images(folder), dataset=protocol.need("dataset"))
+    official = entry(protocol.need("dataset"))
     images = _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, data_root)
     if protocol.split_rule in _FEW_SHOT and not images.parts:
         images = with_parts(images)
@@ -42,7 +42,7 @@ def check_data(protocols: Iterable[Protocol], data_root: Path, own: Mapping[str,
             try:
                 image_set(protocol, data_root, own)
             except UserError as error:
-                missing[protocol.dataset or ""] = str(error)
+                missing[protocol.need("dataset")] = str(error)
     return missing
 
 
@@ -54,7 +54,7 @@ def part_sizes(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tup
     """
     if protocol.dataset in own:
         return _sizes_of(image_set(protocol, Path(), own), protocol)
-    official = entry(protocol.dataset or "")
+    official = entry(protocol.need("dataset"))
     if protocol.profile != "smoke":
         return official_sizes(official, protocol)
     if official.layout == "class-folders":

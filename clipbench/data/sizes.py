@@ -14,7 +14,7 @@ from clipbench.registry import Protocol
 
 def official_sizes(entry: Entry, protocol: Protocol) -> tuple[int, int]:
     """Training and test images of one run. Raises ``UserError`` for a rule without code."""
-    rule = _SIZES.get(protocol.split_rule or "")
+    rule = _SIZES.get(protocol.need("split_rule"))
     if rule is None:
         raise UserError(f"the split rule {protocol.split_rule!r} is not implemented; there is {', '.join(_SIZES)}.")
     return rule(entry, protocol)
@@ -27,20 +27,21 @@ def _stratified(entry: Entry, protocol: Protocol) -> tuple[int, int]:
 
 
 def _coop(entry: Entry, protocol: Protocol) -> tuple[int, int]:
-    shots = protocol.shots or 0
+    shots = protocol.need("shots")
     train = (min(n, shots) for n in _per_class(entry, "train"))
     return _cut(train, protocol), _cut(_per_class(entry, "test"), protocol)
 
 
 def _clip_lora(entry: Entry, protocol: Protocol) -> tuple[int, int]:
-    train = (protocol.shots or 0 for _ in _per_class(entry, "train"))
+    shots = protocol.need("shots")
+    train = (shots for _ in _per_class(entry, "train"))
     return _cut(train, protocol), _cut(_per_class(entry, "test"), protocol)
 
 
 def _leave_one_out(entry: Entry, protocol: Protocol) -> tuple[int, int]:
     """For the target ``each``, the sum over all of them."""
     if protocol.test_domain != "each":
-        return _one_target(entry, protocol, protocol.test_domain or "")
+        return _one_target(entry, protocol, protocol.need("test_domain"))
     sizes = [_one_target(entry, protocol, domain) for domain in entry.domains]
     return sum(train for train, _ in sizes), sum(test for _, test in sizes)
 
@@ -54,7 +55,7 @@ def _one_target(entry: Entry, protocol: Protocol, target: str) -> tuple[int, int
 
 def _class_counts(entry: Entry, protocol: Protocol) -> tuple[int, int]:
     """Classes of each source domain and of the target."""
-    if (protocol.label_space or "closed-set") == "closed-set":
+    if protocol.need("label_space") == "closed-set":
         return entry.class_count, entry.class_count
     # Sorted names that stand for the classes: the split counts them and asks for no name.
     cut = class_split(entry.id, [f"{i:04d}" for i in range(entry.class_count)])

@@ -32,7 +32,7 @@ class Split:
 
 def split(images: ImageSet, protocol: Protocol, seed: int) -> Split:
     """Cut the images by the protocol's rule; with ``limit`` at most that many per class, domain and part remain."""
-    rule = RULES.get(protocol.split_rule or "")
+    rule = RULES.get(protocol.need("split_rule"))
     if rule is None:
         raise UserError(f"the split rule {protocol.split_rule!r} is not implemented; there is {', '.join(RULES)}.")
     cut = rule(images, protocol, 0 if protocol.split_draw == "once" else seed)
@@ -63,7 +63,7 @@ def stratified_fraction(images: ImageSet, protocol: Protocol, seed: int) -> Spli
 
 def train_count(members: int, protocol: Protocol, *, limited: bool = True) -> int:
     """Training images of a class of that many."""
-    count = min(max(round((protocol.train_fraction or 0.0) * members), 1), members - 1)
+    count: int = min(max(round(protocol.need("train_fraction") * members), 1), members - 1)
     return min(count, protocol.limit) if limited and protocol.limit else count
 
 
@@ -73,7 +73,7 @@ def few_shot(
     """A rule that draws ``protocol.shots`` images per class; with no shots only the test part is left."""
 
     def rule(images: ImageSet, protocol: Protocol, seed: int) -> Split:
-        train, val, test = draw(images, protocol.shots or 0, seed)
+        train, val, test = draw(images, protocol.need("shots"), seed)
         if not test:
             raise UserError(f"{images.root}: the test part has no image.")
         return Split(train, test, "", val)
@@ -126,7 +126,7 @@ class _Seen:
 
 def _classes_of_domains(images: ImageSet, protocol: Protocol, sources: Sequence[str]) -> _Seen:
     everything = frozenset(range(len(images.classes)))
-    if (protocol.label_space or "closed-set") == "closed-set":
+    if protocol.need("label_space") == "closed-set":
         return _Seen(dict.fromkeys(sources, everything), everything, ())
     cut = class_split(images.dataset, images.classes)
     labels = {name: label for label, name in enumerate(images.classes)}

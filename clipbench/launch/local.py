@@ -72,7 +72,7 @@ def replicable(protocol: Protocol) -> bool:
 
     The method must allow it; a gradient norm or a validation set would couple them.
     """
-    return not trains_alone(protocol) and method(protocol.method or "").replicable
+    return not trains_alone(protocol) and method(protocol.need("method")).replicable
 
 
 class _Worker:
@@ -114,7 +114,7 @@ class _Worker:
             self._fail(group, str(error), "not run")
             return True
         except (Exception, SystemExit) as error:
-            name = (group[0].run.protocol.method or "").partition("@")[0]
+            name = group[0].run.protocol.need("method").partition("@")[0]
             if not is_own(name):
                 raise
             self._fail(group, f"the method {name} failed: {own_fault(name, error)}.", "FAILED")

@@ -48,5 +48,5 @@ def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, Path
 
 def _passed(protocol: Protocol, train: int, test: int) -> tuple[int, int]:
     """How many images pass in training and in tests, from how many there are."""
-    times = 1 if protocol.tested == "last" else max(protocol.epochs or 1, 1)
+    times = protocol.epochs if protocol.tested == "every-epoch" and protocol.epochs else 1
     return images_trained(protocol, train), test * times

@@ -69,9 +69,9 @@ def _gap(protocol: Protocol) -> str | None:
         allowed = _IMPLEMENTED.get(name, ())
         if value not in allowed and _ANY not in allowed:
             return f"{name.replace('_', ' ')} {value!r} is not implemented yet"
-    if protocol.dataset not in known_datasets() and "@" not in (protocol.dataset or ""):
+    own = "@" in protocol.need("dataset")
+    if protocol.dataset not in known_datasets() and not own:
         return f"no reader for the data set {protocol.dataset} yet"
-    own = "@" in (protocol.dataset or "")
     if reason := _other_task(protocol) or _no_domain(protocol):
         return reason
     if protocol.profile == "smoke" and not own and protocol.dataset not in _generated():
@@ -89,7 +89,7 @@ def _other_task(protocol: Protocol) -> str | None:
             return f"{name.replace('_', ' ')} is a field of segmentation, not of the task {protocol.task}"
     if not segments or protocol.dataset not in known_datasets():
         return None
-    prompts = entry(protocol.dataset or "").reading.get("prompts")
+    prompts = entry(protocol.need("dataset")).reading.get("prompts")
     if prompts and protocol.prompt_type not in prompts:
         return f"{protocol.dataset} has no prompt {protocol.prompt_type}, only {prompts[0]} to {prompts[-1]}"
     return None
@@ -99,9 +99,9 @@ def _no_domain(protocol: Protocol) -> str | None:
     """Why a protocol that holds a domain out cannot do so with its data set."""
     if protocol.split_rule != "leave-one-domain-out":
         return None
-    domains = entry(protocol.dataset or "").domains if protocol.dataset in known_datasets() else {}
+    domains = entry(protocol.need("dataset")).domains if protocol.dataset in known_datasets() else {}
     if not domains:
-        return f"{(protocol.dataset or '').partition('@')[0]} has no domains of which one could be held out"
+        return f"{protocol.need('dataset').partition('@')[0]} has no domains of which one could be held out"
     if protocol.test_domain != EACH and protocol.test_domain not in domains:
         return f"{protocol.dataset} has no domain {protocol.test_domain!r}; it has {', '.join(domains)}"
     if protocol.label_space == "odg" and protocol.task != "image-text":

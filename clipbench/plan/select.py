@@ -150,8 +150,8 @@ def _filter(word: str) -> Callable[[Cell, Protocol], bool]:
         names = {
             "row": [cell.row.id],
             "column": [cell.column.id],
-            "method": [cell.row.id, cell.column.id, protocol.method or ""],
-            "dataset": [protocol.dataset or "", (cell.column.dataset_name or "").lower()],
+            "method": [cell.row.id, cell.column.id, protocol.need("method")],
+            "dataset": [protocol.need("dataset"), (cell.column.dataset_name or "").lower()],
         }
         if key not in names and not hasattr(protocol, key):
             raise UserError(f"--only knows row, column, method, dataset and the protocol's fields, not {key!r}.")

@@ -40,7 +40,9 @@ def by_domain(records: Sequence[Record], read: Callable[[Record], float]) -> dic
     """The number of every seed, by held-out domain; under the name ``""`` where none is held out."""
     found: dict[str, dict[int, float]] = {}
     for record in records:
-        found.setdefault(record.protocol.test_domain or "", {})[record.seed] = read(record)
+        found.setdefault(record.protocol.test_domain if record.protocol.test_domain else "", {})[record.seed] = read(
+            record
+        )
     return found
 
 

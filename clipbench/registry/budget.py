@@ -32,13 +32,13 @@ class Budget:
 
 def budget(protocol: Protocol, train_images: int) -> Budget:
     """CLIP-LoRA trains 500 steps per shot whatever the number of classes (lora.py:73); others count epochs."""
-    size = min(protocol.batch_size or 1, train_images)
-    if size == 0 or not (protocol.steps_per_shot or protocol.epochs):
+    if not train_images or not (protocol.steps_per_shot or protocol.epochs):
         return Budget(0, 0, by_steps=False)
-    per_epoch = train_images // size if protocol.drop_last else -(-train_images // size)
+    size = min(protocol.need("batch_size"), train_images)
+    per_epoch = train_images // size if protocol.need("drop_last") else -(-train_images // size)
     if protocol.steps_per_shot:
-        return Budget(per_epoch, protocol.steps_per_shot * max(protocol.shots or 1, 1), by_steps=True)
-    return Budget(per_epoch, per_epoch * (protocol.epochs or 0), by_steps=False)
+        return Budget(per_epoch, protocol.steps_per_shot * protocol.need("shots"), by_steps=True)
+    return Budget(per_epoch, per_epoch * protocol.need("epochs"), by_steps=False)
 
 
 def images_trained(protocol: Protocol, train_images: int, steps: int | None = None) -> int:
@@ -49,7 +49,7 @@ def images_trained(protocol: Protocol, train_images: int, steps: int | None = No
     due = budget(protocol, train_images)
     if not due.steps:
         return 0
-    size = min(protocol.batch_size or 1, train_images)
-    in_epoch = due.steps_per_epoch * size if protocol.drop_last else train_images
+    size: int = min(protocol.need("batch_size"), train_images)
+    in_epoch = due.steps_per_epoch * size if protocol.need("drop_last") else train_images
     whole, rest = divmod(due.steps if steps is None else steps, due.steps_per_epoch)
     return whole * in_epoch + rest * size

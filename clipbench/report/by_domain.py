@@ -26,7 +26,7 @@ def beside(cell: Comparison) -> dict[str, Mapping[str, Mapping[int, float]]]:
     if cell.measured is None:
         return {}
     counted = cell.measured.by_domain
-    runs = [r for r in cell.measured.records if r.seed in counted.get(r.protocol.test_domain or "", {})]
+    runs = [r for r in cell.measured.records if r.seed in counted.get(r.protocol.need("test_domain"), {})]
     return {
         name: by_domain(runs, METRICS[name].read)
         for name in _BESIDE

@@ -46,13 +46,13 @@ def provenance_of(records: Iterable[Record]) -> Provenance:
     """Sum up the runs; a run that stands behind several cells counts once."""
     unique = {r.id: r for r in records}.values()
     return Provenance(
-        profiles=_distinct(r.protocol.profile or "full" for r in unique),
+        profiles=_distinct(r.protocol.need("profile") for r in unique),
         devices=_distinct(r.environment.device for r in unique),
         dates=_ends(sorted(r.finished[:10] for r in unique)),
         commits=_distinct(r.environment.commit for r in unique),
         versions=_distinct(f"clipbench {r.environment.clipbench}, torch {r.environment.torch}" for r in unique),
         runs=len(unique),
-        generated=not any("@" in (r.protocol.dataset or "") for r in unique),
+        generated=not any("@" in r.protocol.need("dataset") for r in unique),
     )
 
 

@@ -89,7 +89,7 @@ def test_placements_of_clipseg(targets: str, towers: str, due: int) -> None:
     """PROTOCOLS 4.4."""
     protocol = Protocol(
         task="segmentation", method="dora", backbone="clipseg-rd64-refined", rank=8, targets=targets, towers=towers,
-        also_trained="up-convolution",
+        also_trained="up-convolution", norm_axis="output",
     )  # fmt: skip
     assert trainable_and_total(protocol, 0)[0] == due
 

@@ -47,7 +47,7 @@ def benchmark(dataset: str, parts: bool = True, per_cell: int = 2) -> ImageSet:
     )
 
 
-def protocol(target: str | None, space: str | None = None, train: str = "all", test: str = "all") -> Protocol:
+def protocol(target: str | None, space: str = "closed-set", train: str = "all", test: str = "all") -> Protocol:
     return Protocol(
         split_rule="leave-one-domain-out", test_domain=target, label_space=space, train_part=train, test_part=test
     )

@@ -118,8 +118,8 @@ def test_a_class_of_one_image_cannot_be_split() -> None:
         split(image_set(3, 1), rule(0.5), 1)
 
 
-def test_a_rule_without_code_is_refused() -> None:
-    with pytest.raises(UserError, match="split rule None is not implemented; there is stratified-fraction, coop"):
+def test_a_protocol_without_a_rule_is_refused() -> None:
+    with pytest.raises(UserError, match="does not say split_rule"):
         split(image_set(3, 3), Protocol(), 1)
 
 

@@ -35,9 +35,9 @@ def test_steps_per_shot(images: int, batch: int, per_shot: int, shots: int, drop
 
 
 def test_clip_loras_steps() -> None:
-    eurosat = budget(Protocol(batch_size=32, steps_per_shot=500, shots=1), 10)
+    eurosat = budget(Protocol(batch_size=32, drop_last=False, steps_per_shot=500, shots=1), 10)
     assert (eurosat.steps_per_epoch, eurosat.steps, eurosat.epochs) == (1, 500, 500)
-    imagenet = budget(Protocol(batch_size=32, steps_per_shot=500, shots=16), 16_000)
+    imagenet = budget(Protocol(batch_size=32, drop_last=False, steps_per_shot=500, shots=16), 16_000)
     assert (imagenet.steps_per_epoch, imagenet.steps, imagenet.epochs) == (500, 8000, 16)
 
 
@@ -49,7 +49,7 @@ def test_nothing_to_train() -> None:
 
 @pytest.mark.parametrize(("per_epoch", "steps"), [(1, 500), (7, 8000), (500, 8000), (3, 5)])
 def test_some_twenty_history_lines(per_epoch: int, steps: int) -> None:
-    due = budget(Protocol(batch_size=1, steps_per_shot=steps, shots=1), per_epoch)
+    due = budget(Protocol(batch_size=1, drop_last=False, steps_per_shot=steps, shots=1), per_epoch)
     ends = [min(e * per_epoch, steps) for e in range(due.epochs + 1)]
     lines = [b for a, b in pairwise(ends) if due.line_due(a, b)]
     assert lines[-1] == steps
