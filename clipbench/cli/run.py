@@ -27,7 +27,7 @@ from clipbench.registry.protocol import field_value
 from clipbench.results.store import Store
 
 if TYPE_CHECKING:
-    from clipbench.launch.local import Summary
+    from clipbench.launch.launcher import Summary
 
 
 Missing: TypeAlias = Mapping[tuple[str, bool], str]
@@ -98,13 +98,15 @@ def _carry_out(
     arguments: argparse.Namespace, plan: Plan, store: Store, data: tuple[Path, Mapping[str, Path]], sources: Sources
 ) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
+    from clipbench.engine.context import Context
     from clipbench.engine.device import pick_device
-    from clipbench.engine.place import Workplace
-    from clipbench.launch.local import Options, carry_out
+    from clipbench.launch.launcher import Options
+    from clipbench.launch.local import Local
+    from clipbench.plan.jobs import jobs_of
 
     root, own = data
-    place = Workplace(root, pick_device(arguments.device), store.root / ".checkpoints", sources, own)
-    return carry_out(plan, store, place, Options(arguments.replicas, arguments.force))
+    context = Context(root, pick_device(arguments.device), store.root / ".checkpoints", sources, own)
+    return Local().launch(jobs_of(plan), store, context, Options(arguments.replicas, arguments.force))
 
 
 def _write_reports(arguments: argparse.Namespace, added: Extension) -> list[Path]:

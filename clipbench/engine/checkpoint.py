@@ -1,16 +1,18 @@
-"""Checkpoints of a pass: all that is needed to continue exactly, written beside and renamed into place."""
+"""Checkpoints of a job: all that is needed to continue exactly, written beside and renamed into place."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import pickle
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,9 +33,9 @@ def code_digest() -> str:
 
 
 class Checkpoint:
-    """The file of one pass; saved at most every ``seconds``.
+    """The file of one job; saved at most every ``seconds``.
 
-    ``identity`` is all that the pass depends on: the runs that train together, their splits, the weights, the code. A
+    ``identity`` is all that the job depends on: the runs that train together, their splits, the weights, the code. A
     checkpoint of anything else is not found, so that nothing is continued with other data or another program.
     """
 
@@ -44,34 +46,58 @@ class Checkpoint:
 
     def maybe_save(self, loop: Loop, state: State) -> None:
         """Save at the end of an epoch, if the last time is long enough ago."""
-        if time.monotonic() - self._saved < self._seconds:
-            return
-        loop.settle(state)
+        if time.monotonic() - self._saved >= self._seconds:
+            self.save(loop, state)
+
+    def save(self, loop: Loop, state: State) -> None:
+        """Save now. One that cannot be written (a full disk) costs time after a crash; the run itself goes on."""
+        loop.collect_losses(state)
         history = [[asdict(line) for line in lines] for lines in state.history]
-        done = {"epoch": state.epoch, "losses": state.losses, "predictions": state.predictions}
-        progress = {**done, "history": history}
+        progress = {
+            "stage": state.stage,
+            "epoch": state.epoch,
+            "losses": state.losses.clone(),
+            "outputs": [dict(each) for each in state.outputs],
+            "history": history,
+        }
         try:
             with beside(self._path) as partial:
                 torch.save({**progress, **loop.checkpoint()}, partial)
         except (WriteError, RuntimeError) as error:
-            # A checkpoint that cannot be written (full disk) costs time after a crash; the run itself goes on.
             warnings.warn(f"no checkpoint could be written to {self._path.parent}: {error}", stacklevel=2)
         self._saved = time.monotonic()
 
-    def restore(self, loop: Loop) -> State:
-        """Put the saved parameters and optimiser into ``loop``; a fresh state where no usable checkpoint is."""
+    def load(self) -> dict[str, Any] | None:
+        """The content of the file; None, with a warning, where it is none of ours."""
         if not self._path.exists():
-            return State()
+            return None
         try:
             saved = torch.load(self._path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            warnings.warn(f"the checkpoint {self._path} cannot be read, the pass starts anew: {error}", stacklevel=2)
-            return State()
-        loop.restore(saved)
-        history = [[Epoch(**line) for line in lines] for lines in saved["history"]]
-        return State(saved["epoch"], history, list(saved["predictions"]), saved["losses"])
+            if not isinstance(saved, dict) or not isinstance(saved.get("stage"), int):
+                raise ValueError("it holds something else")
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            self._unusable(error)
+            return None
+        return saved
+
+    def restore(self, loop: Loop, saved: Mapping[str, Any]) -> State:
+        """Put the parameters and optimiser of ``load`` into ``loop``; a fresh state where they are not the loop's."""
+        before = copy.deepcopy(loop.checkpoint())
+        try:
+            history = [[Epoch(**line) for line in lines] for lines in saved["history"]]
+            state = State(saved["stage"], saved["epoch"], history, list(saved["outputs"]), saved["losses"])
+            loop.restore(dict(saved))
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            self._unusable(error)
+            loop.restore(before)
+            return State(saved["stage"])
+        return state
 
     def remove(self) -> None:
         """The records are in place; the checkpoint is of no more use."""
         with suppress(OSError):
             self._path.unlink()
+
+    def _unusable(self, error: Exception) -> None:
+        message = f"the checkpoint {self._path} cannot be used ({error}); what it stands for is trained anew."
+        warnings.warn(message, stacklevel=3)

@@ -1,8 +1,8 @@
-"""The optimiser's step: AdamW, fp16's loss scale, and the largest gradient norm where the protocol has one."""
+"""The optimiser's step: AdamW, Adam or SGD by group, fp16's loss scale per seed, and the largest gradient norm."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,68 +11,65 @@ from torch import Tensor, nn
 
 from clipbench.registry import Protocol
 
+Combine = Callable[[Sequence[Sequence[Tensor]]], Sequence[Tensor]]
+"""One gradient per trained parameter from the gradients of each of several losses."""
+
 
 @dataclass(frozen=True)
 class _Share:
-    """What one optimiser trains: ``leaves`` are the parameters, or replica ``replica``'s slices of them."""
+    """What one optimiser trains: ``leaves`` are the parameters, or run ``run``'s slices of them."""
 
     leaves: Sequence[nn.Parameter]
-    replica: int | None
-    optimizer: torch.optim.AdamW
+    run: int | None
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
     def take_gradients(self, trained: Sequence[nn.Parameter]) -> None:
         """Give the slices the slices of the gradients; whole parameters have theirs."""
-        if self.replica is not None:
+        if self.run is not None:
             for leaf, parameter in zip(self.leaves, trained, strict=True):
-                leaf.grad = None if parameter.grad is None else parameter.grad[self.replica]
+                leaf.grad = None if parameter.grad is None else parameter.grad[self.run]
 
 
-class Stepper:
-    """Trains what has ``requires_grad`` in ``model``; weight decay spares ``undecayed``.
+class Optimiser:
+    """Trains the parameters of ``groups``, each a mapping with ``params``, ``weight_decay`` and perhaps its own ``lr``.
 
-    AdamW acts element by element, so that one optimiser serves all ``replicas``. Not so under fp16: a replica whose
-    gradient overflows halves its own loss scale and skips its own step, so each has an optimiser and a scaler over its
-    slices ``p[r]`` of the parameters. There the fused AdamW decides on the device whether to step; asking the host
-    would make it wait for the GPU at every step.
+    AdamW, Adam and SGD act element by element, so that one optimiser serves all ``runs`` of a pass. Not so under fp16:
+    a run whose gradient overflows halves its own loss scale and skips its own step, so each has an optimiser and a
+    scaler over its slices ``p[r]`` of the parameters. There the fused optimiser decides on the device whether to step;
+    asking the host would make it wait for the GPU at every step.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        undecayed: Sequence[nn.Parameter],
+        groups: Sequence[Mapping[str, Any]],
         protocol: Protocol,
         device: torch.device,
-        replicas: int = 1,
+        runs: int = 1,
+        combine: Combine | None = None,
     ) -> None:
-        self._trained = [p for p in model.parameters() if p.requires_grad]
-        self._clip = protocol.gradient_clip
-        scaled = protocol.precision == "fp16"
-        spared = {id(p) for p in undecayed}
+        groups = [group for group in groups if group["params"]]
+        self._trained: list[nn.Parameter] = [p for group in groups for p in group["params"]]
+        self._lr = float(protocol.need("lr")) if self._trained else 0.0
+        self._clip, self._combine = protocol.gradient_clip, combine
+        scaled = protocol.need("precision") == "fp16"
         self._shares = []
-        for replica in range(replicas) if scaled and replicas > 1 else [None]:
-            leaves = [p if replica is None else nn.Parameter(p.detach()[replica]) for p in self._trained]
-            free = [leaf for leaf, p in zip(leaves, self._trained, strict=True) if id(p) in spared]
-            optimizer = torch.optim.AdamW(
-                _groups(leaves, free, protocol.weight_decay or 0.0),
-                lr=protocol.lr or 0.0,
-                betas=_pair(protocol.betas),
-                eps=protocol.eps or 1e-8,
-                fused=scaled or None,
-            )
-            scaler = torch.amp.GradScaler(device.type, enabled=scaled)
-            self._shares.append(_Share(leaves, replica, optimizer, scaler))
+        for run in range(runs) if scaled and runs > 1 else [None]:
+            leaves = [p if run is None else nn.Parameter(p.detach()[run]) for p in self._trained]
+            made = _optimiser(_over(groups, leaves), protocol, fused=scaled)
+            self._shares.append(_Share(leaves, run, made, torch.amp.GradScaler(device.type, enabled=scaled)))
 
     def step(self, losses: Tensor, rate: float) -> None:
-        """One step down the sum of the replicas' losses ``[R]``: each replica's parameters get their own gradient."""
+        """One step at ``rate`` down the sum of the runs' losses ``[R]``, or along what ``combine`` makes of ``[K, R]``.
+
+        Each run's parameters get the gradient of their own loss alone.
+        """
         for parameter in self._trained:
             parameter.grad = None
-        parts = losses.chunk(len(self._shares))
-        scaled = [share.scaler.scale(part.sum()) for share, part in zip(self._shares, parts, strict=True)]
-        torch.autograd.backward(scaled)
+        self._backward(losses)
         for share in self._shares:
             for group in share.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["factor"]
             share.take_gradients(self._trained)
             if self._clip is not None:
                 share.scaler.unscale_(share.optimizer)
@@ -91,17 +88,45 @@ class Stepper:
             share.optimizer.load_state_dict(optimizer)
             share.scaler.load_state_dict(scaler)
 
+    def _backward(self, losses: Tensor) -> None:
+        if self._combine is None:
+            torch.autograd.backward(self._scaled(losses))
+            return
+        found = []
+        for which, loss in enumerate(losses):
+            kept = which + 1 < len(losses)
+            some = torch.autograd.grad(self._scaled(loss), self._trained, retain_graph=kept, allow_unused=True)
+            found.append([torch.zeros_like(p) if g is None else g for p, g in zip(self._trained, some, strict=True)])
+        for parameter, gradient in zip(self._trained, self._combine(found), strict=True):
+            parameter.grad = gradient
 
-def _groups(trained: Sequence[nn.Parameter], undecayed: Sequence[nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """What is trained, with its weight decay; a model of which nothing is trained gets an optimiser of nothing."""
-    spared = {id(p) for p in undecayed}
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if id(p) not in spared], "weight_decay": decay},
-        {"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0},
-    ]
-    return groups if spared else groups[:1]
+    def _scaled(self, losses: Tensor) -> list[Tensor]:
+        parts = losses.chunk(len(self._shares))
+        return [share.scaler.scale(part.sum()) for share, part in zip(self._shares, parts, strict=True)]
 
 
-def _pair(betas: Sequence[float] | None) -> tuple[float, float]:
-    first, second = betas or (0.9, 0.999)
-    return first, second
+def _over(groups: Sequence[Mapping[str, Any]], leaves: Sequence[nn.Parameter]) -> list[dict[str, Any]]:
+    """The groups with ``leaves`` in the place of their parameters."""
+    left = iter(leaves)
+    return [{**group, "params": [next(left) for _ in group["params"]]} for group in groups]
+
+
+def _optimiser(groups: Sequence[dict[str, Any]], protocol: Protocol, *, fused: bool) -> torch.optim.Optimizer:
+    if not groups:
+        return torch.optim.SGD([{"params": [], "factor": 1.0}], lr=0.0)
+    lr = float(protocol.need("lr"))
+    for group in groups:
+        group["factor"] = group.pop("lr", lr) / lr if lr else 1.0
+    name = protocol.need("optimiser")
+    if name == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=lr,
+            momentum=protocol.need("momentum"),
+            dampening=protocol.need("dampening"),
+            nesterov=protocol.need("nesterov"),
+            fused=fused or None,
+        )
+    kind: type[torch.optim.Adam] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[name]
+    first, second = protocol.need("betas")
+    return kind(groups, lr=lr, betas=(first, second), eps=protocol.need("eps"), fused=fused or None)

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 from safetensors.torch import save
-from torch import Tensor
 
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
-from clipbench.engine.examiner import Examiner, npz
 from clipbench.engine.loop import State
-from clipbench.engine.tasks.task import AnyTask
-from clipbench.plan.select import Planned
+from clipbench.engine.tasks.classification import npz
+from clipbench.engine.tasks.task import Outputs, Task
+from clipbench.registry import Run
 from clipbench.results.collapse import at_chance
+from clipbench.results.job import Job
 from clipbench.results.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Record
 from clipbench.results.store import Draft
 
@@ -26,7 +26,7 @@ from clipbench.results.store import Draft
 class Diverged:
     """A run whose loss was no number; its history says from when on, ``files`` hold the state that it ended in."""
 
-    planned: Planned
+    run: Run
     history: Sequence[Epoch]
     reason: str
     files: Mapping[str, bytes]
@@ -42,68 +42,62 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What all records of one pass share, and what each replica has of its own (``kept``: further files)."""
+class Shared:
+    """What all records of one job share, and what each run has of its own (``kept``: further files)."""
 
     images: ImageSet
-    task: AnyTask
-    examiner: Examiner
+    task: Task
     environment: Environment
     cost: Cost
     kept: Sequence[Mapping[str, bytes]]
 
 
-def outcome(
-    group: Sequence[Planned], splits: Sequence[Split], state: State, made: Made
-) -> tuple[list[Draft], list[Diverged]]:
-    """Records and reports of the runs of one pass."""
+def outcome(job: Job, splits: Sequence[Split], state: State, shared: Shared) -> tuple[list[Draft], list[Diverged]]:
+    """Records and reports of the runs of one job."""
     drafts: list[Draft] = []
     diverged: list[Diverged] = []
-    for replica, planned in enumerate(group):
-        history = [lines[replica] for lines in state.history]
-        files = _losses(state, replica)
-        if (reason := _lost(state, replica)) is not None:
-            diverged.append(Diverged(planned, history, reason, {**files, **_trained_state(made.task, replica)}))
+    for number, run in enumerate(job.runs):
+        history = [lines[number] for lines in state.history]
+        files = _losses(state, number)
+        if (reason := _lost(state, number)) is not None:
+            diverged.append(Diverged(run, history, reason, {**files, **_trained_state(shared.task, number)}))
             continue
-        draft = _draft(planned, splits[replica], history, [p[replica] for p in state.predictions], made)
-        fallen = _trained_state(made.task, replica) if at_chance(draft.record) else {}
-        drafts.append(Draft(draft.record, {**draft.files, **files, **fallen, **made.kept[replica]}))
+        outputs = {name: values[number] for name, values in state.outputs[state.chosen[number]].items()}
+        draft = _draft(run, job, splits[number], history, outputs, shared)
+        ended_at_chance = at_chance(draft.record)
+        trained = _trained_state(shared.task, number) if ended_at_chance or "adapters" in job.keep else {}
+        drafts.append(Draft(draft.record, {**draft.files, **files, **trained, **shared.kept[number]}))
     return drafts, diverged
 
 
-def _lost(state: State, replica: int) -> str | None:
-    """From when on a replica's loss was no number; None where it always was one."""
+def _lost(state: State, number: int) -> str | None:
+    """From when on a run's loss, or what it gives for the test images, was no number; None where all are."""
     if not state.losses.numel():
         return None
-    bad = np.flatnonzero(~np.isfinite(state.losses[replica].numpy()))
+    bad = np.flatnonzero(~np.isfinite(state.losses[number].numpy()))
     if not len(bad):
         return None
     step = int(bad[0]) + 1
-    epoch = next(lines[replica].epoch for lines in state.history if lines[replica].step >= step)
+    epoch = next(lines[number].epoch for lines in state.history if lines[number].step >= step)
     return f"its loss was no number from epoch {epoch} on (step {step})"
 
 
-def _losses(state: State, replica: int) -> dict[str, bytes]:
+def _losses(state: State, number: int) -> dict[str, bytes]:
     if not state.losses.numel():
         return {}
-    return {"losses.npz": npz({"losses": state.losses[replica].numpy().astype(np.float32)})}
+    return {"losses.npz": npz({"losses": state.losses[number].numpy().astype(np.float32)})}
 
 
-def _draft(
-    planned: Planned, parts: Split, history: Sequence[Epoch], predictions: Sequence[Tensor], made: Made
-) -> Draft:
-    protocol, images, encoder = planned.run.protocol, made.images, made.task.encoder
-    scores = [line.accuracy for line in history if line.accuracy is not None]
-    chosen = int(np.argmax(scores)) if protocol.selection == "best-test" else len(scores) - 1
-    found = made.examiner.results(predictions[chosen], parts)
-    metrics = {**found.metrics, **_followed(history, made.examiner.score)}
-    trainable, total = sizes(made.task)
+def _draft(run: Run, job: Job, parts: Split, history: Sequence[Epoch], outputs: Outputs, shared: Shared) -> Draft:
+    images, model = shared.images, shared.task.model
+    found = shared.task.results(outputs, parts)
+    trainable, total = sizes(shared.task)
     record = Record(
-        id=planned.run.id,
-        seed=planned.run.seed,
-        protocol=protocol,
-        origin=planned.origin,
-        metrics=metrics,
+        id=run.id,
+        seed=run.seed,
+        protocol=job.protocol,
+        origin=job.origin,
+        metrics={**found.metrics, **_over_epochs(history, shared.task.score)},
         history=tuple(history),
         data=DataUsed(
             dataset=images.dataset,
@@ -115,33 +109,37 @@ def _draft(
             shortfall=images.shortfall,
             rebuilt=images.rebuilt,
         ),
-        model=ModelUsed(encoder.name, encoder.weights, encoder.weights_sha256, trainable, total),
-        environment=made.environment,
-        cost=made.cost,
+        model=ModelUsed(model.name, model.weights, model.weights_sha256, trainable, total),
+        environment=shared.environment,
+        cost=shared.cost,
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
         files={},
     )
     return Draft(record, found.files)
 
 
-def _followed(history: Sequence[Epoch], score: str) -> dict[str, float]:
-    """The last training loss, and the best score of the validation images, where there are any."""
-    loss, scores = history[-1].train_loss, [line.val_score for line in history if line.val_score is not None]
-    best = {f"val_{score}": max(scores)} if scores else {}
+def _over_epochs(history: Sequence[Epoch], score: str) -> dict[str, float]:
+    """The last training loss; the best score of the validation images, and of the test images, by epoch."""
+    loss = history[-1].train_loss
+    validated = [line.val_score for line in history if line.val_score is not None]
+    tested = [line.accuracy for line in history if line.accuracy is not None]
+    best = {f"val_{score}": max(validated)} if validated else {}
+    if len(tested) > 1:
+        best[f"best_test_{score}"] = max(tested)
     return best if loss is None else {**best, "train_loss": loss}
 
 
-def _trained_state(task: AnyTask, replica: int) -> dict[str, bytes]:
-    """What was trained of one replica, for whoever looks into a run that went wrong."""
-    shared = task.replicas == 1
+def _trained_state(task: Task, number: int) -> dict[str, bytes]:
+    """What was trained of one run, under the names of the task's parameters."""
+    runs = task.method.setting.seeds
     trained = {name: p.detach().cpu() for name, p in task.named_parameters() if p.requires_grad}
-    tensors = {name: (value if shared else value[replica]).contiguous() for name, value in trained.items()}
+    tensors = {name: (value if len(runs) == 1 else value[number]).contiguous() for name, value in trained.items()}
     return {"trained.safetensors": save(tensors)} if tensors else {}
 
 
-def sizes(task: AnyTask) -> tuple[int, int]:
-    """Trainable and all parameters of one replica, head and adapters included."""
-    replicas = task.replicas
+def sizes(task: Task) -> tuple[int, int]:
+    """Trainable and all parameters of one run, head and adapters included."""
+    runs = len(task.method.setting.seeds)
     trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in task.parameters() if not p.requires_grad)
-    return trained // replicas, trained // replicas + frozen
+    return trained // runs, trained // runs + frozen

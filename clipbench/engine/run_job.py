@@ -1,125 +1,102 @@
-"""One pass: the runs of one protocol that train together, from images to drafts of their records."""
+"""One job: the runs of one protocol that train together, from images to records about to be written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
 
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
-from clipbench.engine.batches.features import FeatureBank
-from clipbench.engine.batches.sources import Decoder
 from clipbench.engine.checkpoint import Checkpoint, code_digest
-from clipbench.engine.device import Meter, autocast, environment
-from clipbench.engine.kept_features import features_of, packed
-from clipbench.engine.loop import Hooks, Loop, Objective, Parts, Source, State
-from clipbench.engine.outcome import Made, Outcome, outcome
-from clipbench.engine.place import Workplace
-from clipbench.engine.random import stream_seed
-from clipbench.engine.tasks.task import AnyTask, Task, make_task
+from clipbench.engine.context import Context
+from clipbench.engine.device import Meter, environment
+from clipbench.engine.loop import Hooks, Loop, State
+from clipbench.engine.outcome import Outcome, Shared, outcome
+from clipbench.engine.tasks import make_task
+from clipbench.engine.tasks.classification import Classification
+from clipbench.engine.tasks.task import Parts, Task
 from clipbench.errors import UserError
-from clipbench.methods import method
-from clipbench.plan.keep import FEATURES, features_drawn
-from clipbench.plan.select import Planned
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
+from clipbench.results.job import Job
 from clipbench.results.record import Cost
 
 
-def run_pass(group: Sequence[Planned], place: Workplace) -> Outcome:
-    """Train the runs of one protocol together. Raises ``UserError`` for missing data, weights or memory."""
-    began, meter = time.perf_counter(), Meter(place.device)
-    protocol, seeds = group[0].run.protocol, [p.run.seed for p in group]
-    images = image_set(protocol, place.data_root, place.own)
+def run_job(job: Job, context: Context) -> Outcome:
+    """Train the runs of a job together. Raises ``UserError`` for missing data, weights or memory."""
+    began, meter = time.perf_counter(), Meter(context.device)
+    protocol, seeds = job.protocol, list(job.seeds)
+    images = image_set(protocol, context.data_root, context.user_data)
     splits = [split(images, protocol, seed) for seed in seeds]
     parts = _parts(images, splits)
-    task = _task(protocol, images, seeds, place)
-    setup = task.setup(Decoder(images, task, protocol, place), parts)
-    _check_trained(setup.model, protocol, parts)
-    objective = Objective(task.loss, task.method.undecayed(task.model, protocol))
-    loop = Loop(setup.model, setup.source, parts, protocol, seeds, place.device, objective, setup.examiner)
-    runs = [f"{planned.run.id} {cut.digest}" for planned, cut in zip(group, splits, strict=True)]
-    identity = [*runs, task.encoder.weights_sha256, code_digest(), str(place.device)]
-    checkpoint = Checkpoint(place.checkpoints, identity, place.checkpoint_seconds)
-    look = _Features(task, setup.source, parts, protocol, place) if features_drawn(group[0]) else None
-    seen = [look.now()] if look else []
-
-    def start_epoch(epoch: int) -> None:
-        task.method.start_epoch(task.model, [stream_seed(seed, "dropout", epoch) for seed in seeds])
-        task.start_epoch(seeds, epoch)
-
-    def epoch_end(state: State) -> None:
-        checkpoint.maybe_save(loop, state)
-
-    state = loop.run(checkpoint.restore(loop), start_epoch, Hooks(place.advance, epoch_end))
-    seen += [look.now()] if look else []
+    task = make_task(protocol, images, parts, seeds, context)
+    _check_trained(task, protocol, parts)
+    runs = [f"{run.id} {cut.digest}" for run, cut in zip(job.runs, splits, strict=True)]
+    identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device)]
+    checkpoint = Checkpoint(context.checkpoints, identity, context.checkpoint_seconds)
+    features = isinstance(task, Classification) and "features" in job.keep
+    seen = [task.test_features()] if features and isinstance(task, Classification) else []
+    state = _train(task, images, parts, job, context, checkpoint)
+    kept: list[dict[str, bytes]] = [{} for _ in seeds]
+    if features and isinstance(task, Classification):
+        kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
     cost = _cost(protocol, state, time.perf_counter() - began, meter, splits[0])
-    made = Made(images, task, setup.examiner, environment(place.device), cost, _kept(seen, parts, images))
-    return Outcome(*outcome(group, splits, state, made), checkpoint)
+    shared = Shared(images, task, environment(context.device), cost, kept)
+    return Outcome(*outcome(job, splits, state, shared), checkpoint)
 
 
-def _check_trained(model: nn.Module, protocol: Protocol, parts: Parts) -> None:
+def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Context, checkpoint: Checkpoint) -> State:
+    """Every stage of training, from where a checkpoint left off; the tests are those of the last stage."""
+    method, state = task.method, None
+    saved = checkpoint.load()
+    for stage in range(saved["stage"] if saved else 0, method.stages):
+        method.start_stage(stage)
+        task.to(context.device)
+        seeds = list(method.stage_seeds(stage)) if method.stages > 1 else list(job.seeds)
+        if seeds != list(job.seeds):
+            stage_parts = _parts(images, [split(images, job.protocol, seed) for seed in seeds])
+        else:
+            stage_parts = parts
+        loop = Loop(task, stage_parts, job.protocol, seeds, context.device)
+        if saved:
+            state, saved = checkpoint.restore(loop, saved), None
+        elif state is None:
+            state = State()
+        else:
+            state = _next_stage(state, stage, len(seeds))
+        hooks = Hooks(context.advance, lambda state, loop=loop: checkpoint.maybe_save(loop, state))  # type: ignore[misc]
+        state = loop.run(state, hooks, last=stage + 1 == method.stages)
+    assert state is not None, "a method has at least one stage"  # noqa: S101
+    return state
+
+
+def _next_stage(state: State, stage: int, runs: int) -> State:
+    """The state at the start of a stage: what one seed has trained for all of them counts for each."""
+    history = [list(lines) * runs if len(lines) == 1 else lines for lines in state.history]
+    losses = state.losses.expand(runs, -1) if len(state.losses) == 1 else state.losses
+    return replace(state, stage=stage, epoch=0, history=history, losses=losses)
+
+
+def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
     """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing, or trains seeds as one."""
-    steps, replicas = budget(protocol, parts.train.shape[1]).steps, len(parts.train)
-    if steps and not any(p.requires_grad for p in model.parameters()):
+    steps, runs = budget(protocol, parts.train.shape[1]).steps, len(parts.train)
+    trained = {name: tuple(p.shape) for name, p in task.named_parameters() if p.requires_grad}
+    if steps and not trained:
         raise UserError(
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
             f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
         )
-    trained = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
-    shared = [name for name, shape in trained.items() if replicas > 1 and shape[:1] != (replicas,)]
-    if shared:
+    shared = [name for name, shape in trained.items() if runs > 1 and shape[:1] != (runs,)]
+    if shared and task.method.stages == 1:
         raise UserError(
-            f"the method {protocol.method} trains {shared[0]} of shape {trained[shared[0]]} with {replicas} seeds in "
+            f"the method {protocol.method} trains {shared[0]} of shape {trained[shared[0]]} with {runs} seeds in "
             f"one pass, and they would share it: the first axis of all that is trained must be the seed. Give it that "
-            f"axis, or leave replicable = False in the class."
+            f"axis, or leave seed_axis = False in the class."
         )
-
-
-def _task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], place: Workplace) -> AnyTask:
-    """The protocol's task with its method in place: what is trained has ``requires_grad``, and nothing else."""
-    task = make_task(protocol, images, seeds, place.sources)
-    way = method(protocol.method or "")
-    way.attach(task.model, protocol, [stream_seed(seed, "adapter") for seed in seeds])
-    task.method = way
-    return task
-
-
-@dataclass(frozen=True)
-class _Features:
-    """The features that a linear head sees of the test images."""
-
-    task: AnyTask
-    source: Source
-    parts: Parts
-    protocol: Protocol
-    place: Workplace
-
-    def now(self) -> Tensor:
-        """Features ``[R, t, D]`` as the model stands."""
-        self.task.eval()
-        return features_of(self._encode, self.source, self.parts.test)
-
-    def _encode(self, inputs: Tensor) -> Tensor:
-        with autocast(self.place.device, self.protocol.precision or "fp32"):
-            return inputs if isinstance(self.source, FeatureBank) else cast("Task", self.task).features(inputs)
-
-
-def _kept(seen: Sequence[Tensor], parts: Parts, images: ImageSet) -> list[Mapping[str, bytes]]:
-    """The features before and after training as one file per replica; nothing where no figure draws them."""
-    if not seen:
-        return [{} for _ in parts.test]
-    labels = parts.labels[parts.test]
-    return [
-        {FEATURES: packed(before, after, truth, images.classes)}
-        for before, after, truth in zip(*seen, labels, strict=True)
-    ]
 
 
 def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
@@ -132,8 +109,8 @@ def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
 
 
 def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, parts: Split) -> Cost:
-    replicas = len(state.history[0])
+    runs = len(state.history[-1])
     trained = sum(lines[0].train_seconds for lines in state.history)
     images = images_trained(protocol, len(parts.train), state.history[-1][0].step)
-    rate = replicas * images / max(trained, 1e-9)
-    return Cost(seconds, replicas, meter.peak_memory(), meter.energy(), rate)
+    rate = runs * images / max(trained, 1e-9)
+    return Cost(seconds, runs, meter.peak_memory(), meter.energy(), rate)

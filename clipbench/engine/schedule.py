@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of progress, so that a resumed run needs no scheduler state."""
+"""The learning rate as a pure function of progress, so that a resumed run needs no scheduler state."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ from clipbench.registry.budget import Budget
 
 
 def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:
-    """The rate of optimiser step ``step`` (from 0).
+    """The rate of optimiser step ``step`` (from 0) of a training of ``budget``.
 
     Cosine from ``lr`` to ``lr_min`` over all steps (or epochs, where the schedule moves once an epoch), as
-    ``torch.optim.lr_scheduler.CosineAnnealingLR`` with that ``T_max``.
+    ``torch.optim.lr_scheduler.CosineAnnealingLR`` with that ``T_max``. The first ``warmup_epochs`` epochs train at
+    the constant ``warmup_lr``; the cosine begins after them and keeps its length, so that it ends early (Dassl's
+    ``ConstantWarmupScheduler`` with ``WARMUP_RECOUNT``).
     """
-    start, floor = protocol.lr or 0.0, protocol.lr_min or 0.0
-    if protocol.schedule == "constant":
+    epoch = step // budget.steps_per_epoch
+    warm = protocol.warmup_epochs or 0
+    if epoch < warm:
+        return float(protocol.need("warmup_lr"))
+    start = float(protocol.need("lr"))
+    if protocol.need("schedule") == "constant":
         return start
-    done, total = step, budget.steps
-    if protocol.schedule_step == "epoch":
-        done, total = step // budget.steps_per_epoch, budget.epochs
+    done, total = step - warm * budget.steps_per_epoch, budget.steps
+    if protocol.need("schedule_step") == "epoch":
+        done, total = epoch - warm, budget.epochs
+    floor = float(protocol.need("lr_min"))
     return floor + (start - floor) * (1.0 + math.cos(math.pi * done / total)) / 2.0

@@ -2,35 +2,123 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from clipbench.engine.plateau import Best, EarlyStop, Plateau
 from clipbench.registry import Protocol
 
+_THRESHOLD, _SMALLEST_CUT = 1e-4, 1e-8
+"""PyTorch's defaults: the relative gain that counts, and the cut below which the rate stays."""
 
-def watches(protocol: Protocol) -> bool:
+
+class Plateau:
+    """``torch.optim.lr_scheduler.ReduceLROnPlateau`` for a loss, with its other settings at their defaults.
+
+    ``rate`` is the learning rate of the next epoch. It is multiplied by ``factor`` once more than ``patience`` epochs
+    in a row bring no loss below ``best * (1 - 1e-4)``.
+    """
+
+    def __init__(self, rate: float, factor: float, patience: int) -> None:
+        self.rate = rate
+        self._factor, self._patience = factor, patience
+        self._best, self._bad = math.inf, 0
+
+    def step(self, loss: float) -> float:
+        """Take the validation loss of an epoch; the rate of the next."""
+        if loss < self._best * (1.0 - _THRESHOLD):
+            self._best, self._bad = loss, 0
+        else:
+            self._bad += 1
+        if self._bad > self._patience:
+            lower = self.rate * self._factor
+            self.rate, self._bad = lower if self.rate - lower > _SMALLEST_CUT else self.rate, 0
+        return self.rate
+
+    def state(self) -> dict[str, float]:
+        """All that changes."""
+        return {"rate": self.rate, "best": self._best, "bad": self._bad}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a ``state``."""
+        self.rate, self._best, self._bad = state["rate"], state["best"], int(state["bad"])
+
+
+class EarlyStop:
+    """Ends training after ``patience`` epochs in a row without a score above ``best + min_delta``.
+
+    As Lightning's ``EarlyStopping`` with ``mode="max"``: a score that is no number ends it too. (medvlsm's smallest
+    number of epochs, 10, can never bind: its patience is 20.)
+    """
+
+    def __init__(self, patience: int, min_delta: float) -> None:
+        self._patience, self._min_delta = patience, min_delta
+        self._best, self._bad = -math.inf, 0
+
+    def step(self, score: float) -> bool:
+        """Take the validation score of an epoch; whether training ends now."""
+        if not math.isfinite(score):
+            return True
+        if score - self._min_delta > self._best:
+            self._best, self._bad = score, 0
+        else:
+            self._bad += 1
+        return self._bad >= self._patience
+
+    def state(self) -> dict[str, float]:
+        """All that changes."""
+        return {"best": self._best, "bad": self._bad}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a ``state``."""
+        self._best, self._bad = state["best"], int(state["bad"])
+
+
+class Best:
+    """The epoch with the highest score, the first of equals: whose weights are kept for the test."""
+
+    def __init__(self) -> None:
+        self.score, self.epoch = -math.inf, -1
+
+    def step(self, epoch: int, score: float) -> bool:
+        """Take the score of an epoch; whether it is the new best. A score that is no number never is."""
+        if not score > self.score:
+            return False
+        self.score, self.epoch = score, epoch
+        return True
+
+    def state(self) -> dict[str, float]:
+        """All that changes."""
+        return {"score": self.score, "epoch": self.epoch}
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from a ``state``."""
+        self.score, self.epoch = state["score"], int(state["epoch"])
+
+
+def validates(protocol: Protocol) -> bool:
     """Whether a protocol asks for the validation images."""
     return protocol.schedule == "plateau" or protocol.early_stop is not None or protocol.selection == "best-val"
 
 
 def trains_alone(protocol: Protocol) -> bool:
-    """Whether its runs need a pass each: one optimiser has one rate, one end and one gradient norm."""
-    return watches(protocol) or protocol.gradient_clip is not None
+    """Whether its runs train one by one: one optimiser has one rate, one end and one gradient norm."""
+    return validates(protocol) or protocol.gradient_clip is not None
 
 
-class Watch:
+class Validation:
     """Plateau schedule on the validation loss; early stop and best epoch on the validation score (CLIP-DoRA sec. 4.4).
 
     ``best`` holds the parameters of the best epoch so far; ``ended`` is set once the early stop has struck.
     """
 
     def __init__(self, protocol: Protocol) -> None:
-        rate, factor = protocol.lr or 0.0, protocol.schedule_factor or 0.1
-        self._plateau = Plateau(rate, factor, protocol.patience or 0) if protocol.schedule == "plateau" else None
-        self._stop = EarlyStop(protocol.early_stop, protocol.min_delta or 0.0) if protocol.early_stop else None
+        need = protocol.need
+        plateau = protocol.schedule == "plateau"
+        self._plateau = Plateau(need("lr"), need("schedule_factor"), need("patience")) if plateau else None
+        self._stop = EarlyStop(need("early_stop"), need("min_delta")) if protocol.early_stop else None
         self._best = Best() if protocol.selection == "best-val" else None
         self.best: dict[str, Tensor] = {}
         self.ended = False

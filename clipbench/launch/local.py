@@ -1,178 +1,180 @@
-"""Carry out a plan on this machine, pass by pass; what is there already is not run again."""
+"""Carry out jobs in this process, one after the other; what is there already is not run again."""
 
 from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from clipbench.data.progress import Progress, duration
+from clipbench.engine.context import Context
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
 from clipbench.engine.outcome import Diverged, Outcome
-from clipbench.engine.place import Workplace
-from clipbench.engine.run_job import run_pass
+from clipbench.engine.run_job import run_job
 from clipbench.engine.validation import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
+from clipbench.files import write_text
+from clipbench.launch.launcher import Options, Summary
 from clipbench.methods import is_own, method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.cost import images_seen
-from clipbench.plan.select import Plan, Planned
 from clipbench.registry import Protocol
+from clipbench.results.job import Job
 from clipbench.results.store import Claim, Store
 
 
-@dataclass
-class Summary:
-    """What a command did: run ids by what became of them; ``missing_weights`` by name, with what to do."""
+class Local:
+    """The launcher of this process and its device."""
 
-    made: list[str] = field(default_factory=list)
-    there: list[str] = field(default_factory=list)
-    elsewhere: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    missing_weights: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+    def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
+        """Carry out what is missing of the jobs.
+
+        Raises ``UserError`` at once for faults that every job would meet (a results folder that cannot be written).
+        """
+        make_deterministic()
+        keep_freed_memory()
+        began, summary = time.monotonic(), Summary()
+        todo = []
+        for job in jobs:
+            there = set() if options.force else {run.seed for run in job.runs if store.has(run.id)}
+            summary.there += [run.id for run in job.runs if run.seed in there]
+            if left := tuple(seed for seed in job.seeds if seed not in there):
+                todo.append(replace(job, seeds=left))
+        progress = Progress(sum(sum(images_seen(job.protocol, context.user_data)) * len(job.seeds) for job in todo))
+        worker = _Worker(store, replace(context, say=progress.say), progress, summary, force=options.force)
+        try:
+            for job in todo:
+                for part in split_job(job, options.replicas):
+                    worker.work(part)
+        finally:
+            progress.close()
+        summary.seconds = time.monotonic() - began
+        return summary
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to carry out: replicas in one pass at most (None: all seeds), whether to run again what is there."""
-
-    replicas: int | None = None
-    force: bool = False
-
-
-def carry_out(plan: Plan, store: Store, place: Workplace, options: Options) -> Summary:
-    """Run what is missing. Faults of one pass do not stop the others; they are in the summary.
-
-    Raises ``UserError`` at once for faults that every pass would meet (a results folder that cannot be written).
-    """
-    make_deterministic()
-    keep_freed_memory()
-    began, summary = time.monotonic(), Summary()
-    summary.there = [] if options.force else [p.run.id for p in plan.runs if store.has(p.run.id)]
-    todo = [p for p in plan.runs if p.run.id not in summary.there]
-    progress = Progress(sum(sum(images_seen(p.run.protocol, place.own)) for p in todo))
-    worker = _Worker(store, replace(place, tell=progress.say), progress, summary, force=options.force)
+def split_job(job: Job, most: int | None) -> list[Job]:
+    """The job in parts of at most ``most`` seeds, or of one where its seeds cannot train in one pass."""
     try:
-        for group in plan.groups([p.run.id for p in todo], options.replicas, replicable):
-            worker.work(group)
-    finally:
-        progress.close()
-    summary.seconds = time.monotonic() - began
-    return summary
+        size = min(most or len(job.seeds), len(job.seeds)) if shares_a_pass(job.protocol) else 1
+    except UserError:
+        size = len(job.seeds)  # a method that cannot be imported fails once, for all of its runs
+    return [replace(job, seeds=job.seeds[start : start + size]) for start in range(0, len(job.seeds), size)]
 
 
-def replicable(protocol: Protocol) -> bool:
+def shares_a_pass(protocol: Protocol) -> bool:
     """Whether several seeds may share a pass.
 
     The method must allow it; a gradient norm or a validation set would couple them.
     """
-    return not trains_alone(protocol) and method(protocol.need("method")).replicable
+    kind = type(method(protocol.need("method")))
+    return not trains_alone(protocol) and kind.seed_axis
 
 
+@dataclass
 class _Worker:
-    """Carries out pass after pass, and notes in the summary what became of each run."""
+    """Carries out job after job, and notes in the summary what became of each run."""
 
-    def __init__(self, store: Store, place: Workplace, progress: Progress, summary: Summary, *, force: bool) -> None:
-        self._store, self._place, self._progress, self._summary = store, place, progress, summary
-        self._force = force
+    store: Store
+    context: Context
+    progress: Progress
+    summary: Summary
+    force: bool
 
-    def work(self, group: Sequence[Planned]) -> None:
-        """One pass under a claim; a pass that does not fit into the GPU's memory is halved."""
-        ids = [p.run.id for p in group]
-        if reason := self._summary.missing_weights.get(_weights(group)):
-            self._summary.failed |= dict.fromkeys(ids, reason)
+    def work(self, job: Job) -> None:
+        """One job under a claim; a job that does not fit into the GPU's memory is halved."""
+        ids = [run.id for run in job.runs]
+        if reason := self.summary.missing_weights.get(_weights(job)):
+            self.summary.failed |= dict.fromkeys(ids, reason)
             return
-        with self._store.claim(ids) as claim:
+        with self.store.claim(ids) as claim:
             if claim is None:
-                self._summary.elsewhere += ids
-                self._progress.say(f"{label(group)}: another process is at it, passed over")
+                self.summary.elsewhere += ids
+                self.progress.say(f"{job.name}: another process is at it, passed over")
                 return
-            if not self._force and all(self._store.has(run_id) for run_id in ids):
-                self._summary.there += ids
+            if not self.force and all(self.store.has(run_id) for run_id in ids):
+                self.summary.there += ids
                 return
-            fits = self._attempt(group, claim)
+            fits = self._attempt(job, claim)
         if not fits:
-            self._halve(group)
+            self._halve(job)
 
-    def _attempt(self, group: Sequence[Planned], claim: Claim) -> bool:
-        """Train and publish; False where the GPU's memory does not hold the pass."""
-        self._progress.start(label(group))
+    def _attempt(self, job: Job, claim: Claim) -> bool:
+        """Train and publish; False where the GPU's memory does not hold the job."""
+        self.progress.start(job.name)
         began = time.monotonic()
         try:
-            outcome = run_pass(group, replace(self._place, advance=self._watched(claim)))
+            outcome = run_job(job, replace(self.context, advance=self._watched(claim)))
         except torch.OutOfMemoryError:
             return False
         except UserError as error:
             if isinstance(error, MissingWeightsError):
-                self._summary.missing_weights[_weights(group)] = str(error)
-            self._fail(group, str(error), "not run")
+                self.summary.missing_weights[_weights(job)] = str(error)
+            self._fail(job, str(error), "not run")
             return True
         except (Exception, SystemExit) as error:
-            name = group[0].run.protocol.need("method").partition("@")[0]
-            if not is_own(name):
-                raise
-            self._fail(group, f"the method {name} failed: {own_fault(name, error)}.", "FAILED")
+            self._fail(job, self._fault(job, error), "FAILED")
             return True
-        self._keep(outcome)
+        self._publish(job, outcome)
         scores = [next(iter(d.record.metrics.values())) for d in outcome.drafts]
-        self._progress.say(f"{label(group)}: {_scores(scores)}  {duration(time.monotonic() - began)}")
+        self.progress.say(f"{job.name}: {_scores(scores)}  {duration(time.monotonic() - began)}")
         return True
 
-    def _fail(self, group: Sequence[Planned], reason: str, what: str) -> None:
-        self._summary.failed |= dict.fromkeys((p.run.id for p in group), reason)
-        self._progress.say(f"{label(group)}: {what}, the reason stands below")
+    def _fault(self, job: Job, error: BaseException) -> str:
+        """One sentence on what nobody foresaw; a fault of ours leaves its traceback for a bug report."""
+        name = str(job.protocol.method).partition("@")[0]
+        if is_own(name):
+            return f"the method {name} failed: {own_fault(name, error)}."
+        path = self.store.root / ".failed" / f"{job.runs[0].id}.txt"
+        write_text(path, "".join(traceback.format_exception(error)))
+        said = " ".join(str(error).split())[:300]
+        return f"{type(error).__name__}: {said}. This is a fault of clipbench; please report it with {path}."
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _fail(self, job: Job, reason: str, what: str) -> None:
+        self.summary.failed |= dict.fromkeys((run.id for run in job.runs), reason)
+        self.progress.say(f"{job.name}: {what}, the reason stands below")
+
+    def _publish(self, job: Job, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
-        for draft in outcome.drafts if self._force else ():
-            self._store.set_aside(draft.record.id)
-        self._store.publish(outcome.drafts)
+        for draft in outcome.drafts if self.force else ():
+            self.store.set_aside(draft.record.id)
+        self.store.publish(outcome.drafts)
         outcome.checkpoint.remove()
-        self._summary.made += [d.record.id for d in outcome.drafts]
+        self.summary.made += [d.record.id for d in outcome.drafts]
         for lost in outcome.diverged:
-            path = _keep_diverged(lost, self._store)
-            self._summary.failed[lost.planned.run.id] = f"{lost.reason}; its history is in {path}"
-            self._progress.say(f"{label([lost.planned])}: FAILED, {lost.reason}. No record is made; see {path}")
+            path = _keep_diverged(lost, self.store)
+            self.summary.failed[lost.run.id] = f"{lost.reason}; its history is in {path}"
+            name = replace(job, seeds=(lost.run.seed,)).name
+            self.progress.say(f"{name}: FAILED, {lost.reason}. No record is made; see {path}")
 
-    def _halve(self, group: Sequence[Planned]) -> None:
+    def _halve(self, job: Job) -> None:
         torch.cuda.empty_cache()
-        if len(group) == 1:
+        if len(job.seeds) == 1:
             message = "the GPU's memory does not hold one run. Use a smaller batch (--batch-size) or a larger GPU."
-            self._summary.failed[group[0].run.id] = message
+            self.summary.failed[job.runs[0].id] = message
             return
-        half = len(group) // 2
-        self._progress.say(
-            f"{label(group)}: {len(group)} runs do not fit into the GPU's memory together, trying {half}"
-        )
-        for part in (group[:half], group[half:]):
-            self.work(part)
+        half = len(job.seeds) // 2
+        self.progress.say(f"{job.name}: {len(job.seeds)} runs do not fit into the GPU's memory together, trying {half}")
+        for seeds in (job.seeds[:half], job.seeds[half:]):
+            self.work(replace(job, seeds=seeds))
 
     def _watched(self, claim: Claim) -> Callable[[int], None]:
-        """Progress of a pass also keeps its claim alive."""
+        """Progress of a job also keeps its claim alive."""
 
         def advance(images: int) -> None:
-            self._progress.advance(images)
+            self.progress.advance(images)
             claim.renew()
 
         return advance
 
 
-def _weights(group: Sequence[Planned]) -> str:
-    return f"{group[0].run.protocol.backbone} {group[0].run.protocol.weights}"
-
-
-def label(group: Sequence[Planned]) -> str:
-    """``lora-clip/table1 lora-r8 aid-20 seeds 1-5``."""
-    first, seeds = group[0], [p.run.seed for p in group]
-    run = seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    shown = f"{seeds[0]}-{seeds[-1]}" if run and len(seeds) > 1 else ",".join(map(str, seeds))
-    return f"{first.experiment.id} {first.cell.row.id} {first.place} seed{'s' * (len(seeds) > 1)} {shown}"
+def _weights(job: Job) -> str:
+    return f"{job.protocol.backbone} {job.protocol.weights}"
 
 
 def _scores(scores: Sequence[float]) -> str:
@@ -183,11 +185,11 @@ def _keep_diverged(lost: Diverged, store: Store) -> Path:
     """A run whose loss was no number makes no record; what was seen of it is kept under ``.failed``."""
     seen = {
         "reason": lost.reason,
-        "protocol": lost.planned.run.protocol.as_dict(),
-        "seed": lost.planned.run.seed,
+        "protocol": lost.run.protocol.as_dict(),
+        "seed": lost.run.seed,
         "history": [asdict(line) for line in lost.history],
     }
-    path = store.root / ".failed" / f"{lost.planned.run.id}.json"
+    path = store.root / ".failed" / f"{lost.run.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(seen, indent=1), encoding="utf-8")
     for name, content in lost.files.items():

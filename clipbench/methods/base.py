@@ -1,34 +1,106 @@
-"""What every method offers the engine: what is trained, how logits come about, what the loss is."""
+"""What every method offers the engine: what is trained, how logits come about, what is minimised."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from typing import Protocol as Interface
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from clipbench.registry import Protocol
 
-if TYPE_CHECKING:
-    from clipbench.engine.support import Support
-    from clipbench.engine.tasks.task import Task
+
+@dataclass(frozen=True)
+class Support:
+    """Images that a method may look at, seed by seed.
+
+    Attributes:
+        labels: Class of each image, ``[R, n]``, on the CPU.
+        features: Image features ``[R, n, D]`` as the method computes them now, un-normalised, without a gradient.
+    """
+
+    labels: Tensor
+    features: Tensor
+
+
+class UnlabelledImages(Interface):
+    """Images of one part of the data, without their labels."""
+
+    @property
+    def count(self) -> int:
+        """Images of every seed."""
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Normalised images ``[R*B, 3, S, S]`` of the positions ``index`` ``[R, B]`` in each seed's part."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a method sees of a run: the model, the classes, the protocol, and the images it may look at.
+
+    Attributes:
+        model: The pretrained network: an ``ImageText``, an ``ImageTower`` under a linear head, or a CLIPSeg.
+        classes: Names as they stand in the prompts, ``C`` of them.
+        template: The prompt, with ``{}`` in the place of the name; empty where there are no prompts.
+        protocol: Everything that fixes the number.
+        seeds: One per run that trains in this pass; their number is ``R``.
+        device: Where the model is.
+        head: The linear head over the features ``[R*B, D] -> [R, B, C]``; None where prompts are the classifier.
+        steps: Optimiser steps of each stage; 0 where nothing is trained.
+        epochs: Epochs of each stage, the last of which may end early.
+    """
+
+    model: Any
+    classes: Sequence[str]
+    template: str
+    protocol: Protocol
+    seeds: Sequence[int]
+    device: torch.device
+    head: nn.Module | None = None
+    steps: int = 0
+    epochs: int = 0
+    _support: Callable[[str, str, int], Support] | None = field(default=None, repr=False)
+    _images: Callable[[str, str], UnlabelledImages] | None = field(default=None, repr=False)
+    _stream: Callable[[int, str], torch.Generator] | None = field(default=None, repr=False)
+
+    def support(self, part: str = "train", view: str = "test", repeats: int = 1) -> Support:
+        """Labels and features of a part (``train`` or ``val``).
+
+        ``view`` is ``test`` (no augmentation) or ``train``; with ``repeats`` draws, one after the other:
+        ``[R, repeats * n, ...]``.
+        """
+        assert self._support is not None, "this setting has no images"  # noqa: S101
+        return self._support(part, view, repeats)
+
+    def images(self, part: str = "test", view: str = "test") -> UnlabelledImages:
+        """The images of a part without their labels, for methods that adapt to a domain."""
+        assert self._images is not None, "this setting has no images"  # noqa: S101
+        return self._images(part, view)
+
+    def stream(self, purpose: str, run: int = 0) -> torch.Generator:
+        """A CPU generator of run ``run`` (0 to R - 1), the same whatever else is drawn before or beside it."""
+        if self._stream is None:
+            return torch.Generator().manual_seed(self.seeds[run])
+        return self._stream(self.seeds[run], purpose)
 
 
 class Method(nn.Module):
     """A way of adapting a model. A subclass overrides what differs; one file per method.
 
-    Parameters that the method registers on itself are trained too; their first axis is the replica. Those of the model
-    that it leaves with ``requires_grad`` are trained in place.
+    Parameters that the method registers on itself are trained, and so are those of the model that it leaves with
+    ``requires_grad``. With ``seed_axis`` the first axis of every one of them is the seed. Persistent buffers are kept
+    in checkpoints; register what is computed in ``setup`` (a cache, a teacher's features) with ``persistent=False``.
     """
 
-    replicable: ClassVar[bool] = False
-    """Several seeds can share one frozen model in one pass."""
+    fields: ClassVar[Sequence[Any]] = ()
+    """Protocol fields of this method alone; naming the method makes them known."""
 
-    frozen: ClassVar[bool] = False
-    """Nothing in the model is trained, so that its features can be computed once."""
-
-    reads: ClassVar[tuple[str, ...]] = ()
-    """Protocol fields of adapters and prompts that the method acts on (``rank``, ``context_tokens``...)."""
+    uses: ClassVar[Sequence[str]] = ()
+    """Shared protocol fields that the method reads (``rank``, ``towers``...)."""
 
     protocol: ClassVar[Mapping[str, Any]] = {}
     """Protocol fields that the method sets for itself where it is named by ``--method`` (its learning rate, say)."""
@@ -36,28 +108,123 @@ class Method(nn.Module):
     label: ClassVar[str] = ""
     """Its name in a table, where it is named by ``--method``; by default that of the class."""
 
-    def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:  # noqa: ARG002
-        """Freeze what stays, and put in or free what is trained; one replica per seed, each with its own draw."""
-        model.requires_grad_(False)
+    seed_axis: ClassVar[bool] = False
+    """Several seeds can train in one pass over the frozen model."""
 
-    def begin(self, task: Task, support: Support) -> None:
-        """Look at the support set once, before training: start caches, prototypes, learned prompts."""
+    rejects: ClassVar[bool] = False
+    """Its last column of logits stands for an unknown class (an open-set rule): ``[R, B, C + 1]``."""
 
-    def start_epoch(self, model: nn.Module, seeds: Sequence[int]) -> None:
-        """Restart the random streams inside the model (dropout), one seed per replica."""
+    stages: ClassVar[int] = 1
+    """How often training begins anew, with a fresh optimiser and schedule and what the stage before has trained."""
 
-    def logits(self, task: Task, features: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of the task's image features ``[R*B, D]``."""
-        return task.classify(features)
+    def setup(self, setting: Setting) -> None:
+        """Freeze the model, then put in, free or register what is trained. Call ``super().setup(setting)`` first."""
+        self.setting = setting
+        self._frozen_classes: Tensor | None = None
+        pretrained(setting.model).requires_grad_(False)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss ``[R]`` of each replica from logits ``[R, B, C]`` and labels ``[R, B]``: by default cross-entropy.
+    def image_features(self, images: Tensor) -> Tensor:
+        """Features ``[R*B, D]``, un-normalised, of normalised images ``[R*B, 3, S, S]``.
 
-        The sum over the replicas is what is differentiated: each replica's parameters get the gradient of their own.
+        Where they need no gradient, the engine computes them once per image and view.
         """
-        flat = nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        return flat.view(labels.shape).mean(dim=1)
+        features: Tensor = self.setting.model.encode_image(images)
+        return features
 
-    def undecayed(self, model: nn.Module, protocol: Protocol) -> list[nn.Parameter]:  # noqa: ARG002
-        """Trained parameters that weight decay spares."""
-        return []
+    def class_features(self) -> Tensor:
+        """Features ``[R, C, D]``, un-normalised, of the classes' prompts; kept for as long as nothing moves them."""
+        if self._frozen_classes is not None and not self._text_moves():
+            return self._frozen_classes
+        model, runs = self.setting.model, len(self.setting.seeds)
+        moves = self._text_moves()
+        features: Tensor = model.encode_text(self.prompts(), replicas=runs if moves else 1)
+        features = features.expand(runs, -1, -1)
+        if not features.requires_grad:
+            self._frozen_classes = features
+        return features
+
+    def prompts(self) -> Any:
+        """The classes' prompts, tokenised once: the template around each name."""
+        if not hasattr(self, "_prompts"):
+            texts = [self.setting.template.format(name) for name in self.setting.classes]
+            self._prompts = self.setting.model.prompts(texts)
+        return self._prompts
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits ``[R, B, C]``, float32, of features ``[R*B, D]``: the head's, or scaled cosines with the prompts."""
+        if self.setting.head is not None:
+            found: Tensor = self.setting.head(features)
+            return found
+        return self.cosine(features, self.class_features())
+
+    def cosine(self, features: Tensor, classes: Tensor) -> Tensor:
+        """Scaled cosines ``[R, B, C]``, in float32, of features ``[R*B, D]`` and class features ``[R, C, D]``."""
+        with torch.autocast(features.device.type, enabled=False):
+            images = functional.normalize(features.float(), dim=-1).view(len(classes), -1, features.shape[-1])
+            return self.scale() * torch.bmm(images, functional.normalize(classes.float(), dim=-1).transpose(1, 2))
+
+    def scale(self) -> float | Tensor:
+        """The factor on the cosine: the protocol's ``logit_scale``, or the checkpoint's own where it names none."""
+        named = self.setting.protocol.logit_scale
+        if named is not None:
+            return named
+        scale: Tensor = self.setting.model.logit_scale
+        return scale.to(self.setting.device)
+
+    def losses(self, features: Tensor, truth: Tensor) -> Tensor:
+        """Loss ``[R]`` of features ``[R*B, D]`` and labels ``[R, B]``; ``[K, R]`` for a method with ``combine``.
+
+        The sum over the runs is what is differentiated: each run's parameters get the gradient of their own loss.
+        """
+        return self.loss(self.logits(features), truth)
+
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``: by default the mean cross-entropy."""
+        each = functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
+        return each.view(truth.shape).mean(dim=1)
+
+    def combine(self, gradients: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
+        """One gradient per trained parameter from those of each of the K losses (ProGrad's projection)."""
+        raise NotImplementedError(f"{type(self).__name__} has several losses and no combine")
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trained parameters by group, each with its ``weight_decay`` and, where it has one of its own, its ``lr``."""
+        return [{"params": self.trained(), "weight_decay": self.setting.protocol.need("weight_decay")}]
+
+    def trained(self) -> list[nn.Parameter]:
+        """Everything that has ``requires_grad``: of the model, the head and the method."""
+        setting = self.setting
+        parts = [pretrained(setting.model), *([setting.head] if setting.head is not None else []), self]
+        return [p for part in parts for p in part.parameters() if p.requires_grad]
+
+    def stage_seeds(self, stage: int) -> Sequence[int]:  # noqa: ARG002
+        """The seeds that train in a stage."""
+        return self.setting.seeds
+
+    def start_stage(self, stage: int) -> None:
+        """Free, freeze or expand parameters before a stage begins."""
+
+    def start_epoch(self, epoch: int, seeds: Sequence[int]) -> None:
+        """Restart the random streams inside the model (dropout), one seed per run."""
+
+    def end_epoch(self, epoch: int) -> None:
+        """After the last step of an epoch: averages of weights over epochs."""
+
+    def finish(self) -> None:
+        """After training, before the last test: what is fitted to features, not trained by steps."""
+
+    def _text_moves(self) -> bool:
+        return any(p.requires_grad for p in self.setting.model.text_parameters())
+
+    def train(self, mode: bool = True) -> Method:
+        """Switch the mode; class features that training may move are not kept beyond it."""
+        if mode:
+            self._frozen_classes = None
+        super().train(mode)
+        return self
+
+
+def pretrained(model: Any) -> nn.Module:
+    """The torch module behind a model of any kind."""
+    module: nn.Module = model if isinstance(model, nn.Module) else model.module
+    return module

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import nn
-
 from clipbench.errors import UserError
-from clipbench.methods.base import Method
+from clipbench.methods.base import Method, Setting, pretrained
 from clipbench.models.clipseg.training import free
-from clipbench.registry import Protocol
 
 
 class FullTuning(Method):
     """The whole model is trained; each seed needs one of its own."""
 
-    def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:
+    def setup(self, setting: Setting) -> None:
         """Free every parameter, or those that the protocol's gradient reaches (segmentation).
 
         Raises ``UserError`` for more than one seed: they cannot share weights that move.
         """
-        if len(seeds) != 1:
+        super().setup(setting)
+        if len(setting.seeds) != 1:
             raise UserError("full tuning trains one seed at a time; pass --replicas 1")
-        if protocol.encoder_gradient is None:
+        model, reach = pretrained(setting.model), setting.protocol.encoder_gradient
+        if reach is None:
             model.requires_grad_(True)
         else:
-            free(model, encoder_gradient=protocol.encoder_gradient)
+            free(model, encoder_gradient=reach)

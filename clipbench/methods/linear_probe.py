@@ -8,7 +8,6 @@ from clipbench.methods.base import Method
 
 
 class LinearProbe(Method):
-    """Nothing in the model is trained; the task's head is."""
+    """Nothing in the model is trained; the head is."""
 
-    replicable: ClassVar[bool] = True
-    frozen: ClassVar[bool] = True
+    seed_axis: ClassVar[bool] = True

@@ -3,63 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, cast
-
-from torch import nn
+from typing import Any, ClassVar, Literal
 
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
-from clipbench.adapters.config import DoraDropout, Init, NormAxis, Scaling, Towers
-from clipbench.errors import UserError
-from clipbench.methods.base import Method
+from clipbench.methods.base import Method, Setting, pretrained
 from clipbench.models.clipseg.training import train_beside
-from clipbench.registry import Protocol
 
-_LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout")
+_LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout", "also_trained")
 _DORA = ("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude")
 
 
 class LoRA(Method):
     """``W0 + s B A`` on the targeted projections."""
 
-    replicable: ClassVar[bool] = True
-    reads: ClassVar[tuple[str, ...]] = _LOW_RANK
+    seed_axis: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = _LOW_RANK
     kind: ClassVar[Literal["lora", "dora"]] = "lora"
 
-    def attach(self, model: nn.Module, protocol: Protocol, seeds: Sequence[int]) -> None:
+    def setup(self, setting: Setting) -> None:
         """Freeze the model, put one adapter per seed into every targeted projection, free what is trained beside."""
-        if protocol.rank is None or protocol.alpha is None:
-            raise UserError(f"the method {self.kind} needs a rank and an alpha; set them in the row or the recipe")
-        config = AdapterConfig(
-            kind=self.kind,
-            rank=protocol.rank,
-            alpha=protocol.alpha,
-            scaling=cast("Scaling", protocol.scaling or "alpha/r"),
-            targets=protocol.targets or "qkvo",
-            towers=cast("Towers", protocol.towers or "vision"),
-            dropout=protocol.adapter_dropout or 0.0,
-            detach_norm=protocol.detach_norm is not False,
-            dora_dropout=cast("DoraDropout", protocol.dora_dropout or "official"),
-            norm_axis=cast("NormAxis", protocol.norm_axis or "output"),
-            init=cast("Init", protocol.adapter_init or "kaiming-uniform-sqrt5"),
-            replicas=len(seeds),
-            init_seeds=tuple(seeds),
-        )
-        adapt(model, config)
-        train_beside(model, protocol.also_trained, replicas=len(seeds))
+        super().setup(setting)
+        model, runs = pretrained(setting.model), len(setting.seeds)
+        adapt(model, self.config())
+        train_beside(model, setting.protocol.also_trained, replicas=runs)
 
-    def start_epoch(self, model: nn.Module, seeds: Sequence[int]) -> None:
-        """Restart each replica's dropout stream."""
-        set_dropout_seeds(model, seeds)
+    def config(self) -> AdapterConfig:
+        """The adapters that the protocol asks for, one per seed."""
+        setting = self.setting
+        need, runs = setting.protocol.need, len(setting.seeds)
+        return AdapterConfig(
+            kind=self.kind,
+            rank=need("rank"),
+            alpha=need("alpha"),
+            scaling=need("scaling"),
+            targets=need("targets"),
+            towers=need("towers"),
+            dropout=need("adapter_dropout"),
+            init=need("adapter_init"),
+            replicas=runs,
+            init_seeds=tuple(setting.stream("adapter", run).initial_seed() for run in range(runs)),
+            **self.options(),
+        )
+
+    def options(self) -> dict[str, Any]:
+        """What this kind of adapter has beyond a low-rank product."""
+        return {}
+
+    def start_epoch(self, epoch: int, seeds: Sequence[int]) -> None:  # noqa: ARG002
+        """Restart each seed's dropout stream."""
+        set_dropout_seeds(pretrained(self.setting.model), seeds)
 
 
 class DoRA(LoRA):
-    """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row or, in another reading, per input column."""
+    """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row or, as a choice, per input column."""
 
-    reads: ClassVar[tuple[str, ...]] = (*_LOW_RANK, *_DORA)
+    uses: ClassVar[tuple[str, ...]] = (*_LOW_RANK, *_DORA)
     kind: ClassVar[Literal["lora", "dora"]] = "dora"
 
-    def undecayed(self, model: nn.Module, protocol: Protocol) -> list[nn.Parameter]:
-        """The magnitudes, where the protocol says so."""
-        if protocol.decay_magnitude is not False:
-            return []
-        return [p for name, p in model.named_parameters() if name.endswith(".magnitude")]
+    def options(self) -> dict[str, Any]:
+        """The norm that the magnitude multiplies, and where dropout acts."""
+        need = self.setting.protocol.need
+        return {name: need(name) for name in ("detach_norm", "dora_dropout", "norm_axis")}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weight decay spares the magnitudes, where the protocol says so."""
+        if self.setting.protocol.need("decay_magnitude"):
+            return super().parameter_groups()
+        model = pretrained(self.setting.model)
+        spared = {id(p) for name, p in model.named_parameters() if name.endswith(".magnitude")}
+        trained, decay = self.trained(), self.setting.protocol.need("weight_decay")
+        return [
+            {"params": [p for p in trained if id(p) not in spared], "weight_decay": decay},
+            {"params": [p for p in trained if id(p) in spared], "weight_decay": 0.0},
+        ]

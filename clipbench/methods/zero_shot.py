@@ -10,5 +10,4 @@ from clipbench.methods.base import Method
 class ZeroShot(Method):
     """Nothing is trained."""
 
-    replicable: ClassVar[bool] = True
-    frozen: ClassVar[bool] = True
+    seed_axis: ClassVar[bool] = True

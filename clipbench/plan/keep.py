@@ -1,8 +1,8 @@
 """Which runs a figure of features draws: the registry decides what a run keeps beside its record.
 
-A run that a ``scatter`` figure names keeps :data:`FEATURES`: safetensors with ``before`` and ``after`` ``[T, D]``
-(float16: the test features under the linear head before training and after its last epoch), ``labels`` ``[T]`` (int16),
-in the order of ``predictions.npz``, and the class names as JSON under the metadata key ``classes``.
+A run that a ``scatter`` figure names keeps ``features.safetensors``: ``before`` and ``after`` ``[T, D]`` (float16: the
+test features under the linear head before training and after its last epoch), ``labels`` ``[T]`` (int16), in the order
+of ``predictions.npz``, and the class names as JSON under the metadata key ``classes``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 from clipbench.plan.select import Planned, paper_of, source_of
 from clipbench.plan.target_domains import runs_of
 from clipbench.registry import Cell, resolve
-
-FEATURES = "features.safetensors"
-"""Name of the companion file."""
 
 
 def features_drawn(planned: Planned) -> bool:

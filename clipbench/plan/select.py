@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -55,22 +55,6 @@ class Plan:
     overrides: Overrides
     runs: Sequence[Planned]
     gaps: Sequence[Gap]
-
-    def groups(
-        self, todo: Iterable[str], most: int | None, replicable: Callable[[Protocol], bool]
-    ) -> list[list[Planned]]:
-        """The runs with ids in ``todo``, those of one protocol together, at most ``most`` in one pass."""
-        wanted = set(todo)
-        together: dict[str, list[Planned]] = {}
-        for planned in self.runs:
-            if planned.run.id in wanted:
-                together.setdefault(planned.run.protocol.digest, []).append(planned)
-        return [
-            runs[start : start + size]
-            for runs in together.values()
-            for size in [min(most or len(runs), len(runs)) if replicable(runs[0].run.protocol) else 1]
-            for start in range(0, len(runs), size)
-        ]
 
 
 def make_plan(

@@ -22,11 +22,11 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from clipbench.compare.cells import Library
-from clipbench.plan.keep import FEATURES
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Experiment, Panel, Paper
 from clipbench.report.curves import saved, settle
 from clipbench.report.provenance import Provenance, provenance_of
+from clipbench.results.companions import FEATURES
 from clipbench.results.record import Record
 from clipbench.results.store import Store
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+FEATURES = "features.safetensors"
+"""Name of the file with test features before and after training, which a figure shows (``clipbench.plan.keep``)."""
 SHEET = "sheet.npz"
-"""Name of the companion file."""
+"""Name of the file with the images of a contact sheet."""
 ROWS = 8
 """Images that it holds at most."""
 SIDE = 224

@@ -11,7 +11,7 @@ from clipbench.registry.budget import budget
 from clipbench.registry import Protocol, Run
 
 SCHEMA = 2
-_ADDED = {"val_loss", "val_score"}
+_ADDED = {"val_loss", "val_score", "stage"}
 """Keys that older records of this schema lack."""
 
 
@@ -61,7 +61,8 @@ class Epoch:
 
     Runs that are measured in steps write some twenty lines in all. ``accuracy`` is None where the protocol does not
     test, ``train_loss`` where nothing was trained. ``val_loss`` and ``val_score`` (accuracy or mean Dice, in percent)
-    are those of the validation images where the protocol looks at them; ``test_seconds`` then holds their time.
+    are those of the validation images where the protocol looks at them; ``test_seconds`` then holds their time. ``stage``
+    counts the trainings of a method that trains more than once, each with its own epochs and steps.
     """
 
     epoch: int
@@ -73,6 +74,7 @@ class Epoch:
     test_seconds: float
     val_loss: float | None = None
     val_score: float | None = None
+    stage: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clipbench.data.decode import load_rgb
 from clipbench.data.images import ImageSet
-from clipbench.engine.batches.views import EpochPlan, Images
+from clipbench.engine.batches.views import EpochPlan, Normaliser
 from clipbench.engine.random import stream
 from clipbench.registry import Protocol
 
@@ -34,18 +34,22 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 
 
 class Crops:
-    """Training images as random crops of the originals; test images as they lie in ``test``."""
+    """Training images ``[R*B, 3, S, S]`` as random crops of the originals, normalised on the device."""
 
-    def __init__(self, images: ImageSet, size: int, interpolation: str, test: Images) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        size: int,
+        interpolation: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+    ) -> None:
         self._images, self._size, self._filter = images, size, _FILTERS[interpolation]
-        self._test = test
+        self._normalise = Normaliser(mean, std, device)
         self._originals: dict[int, Image.Image] = {}
         self._bytes, self._lock = 0, Lock()
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count())
-
-    def batch(self, index: Tensor) -> Tensor:
-        """Normalised test images ``[B, 3, S, S]``."""
-        return self._test.batch(index)
 
     def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised crops ``[R*B, 3, S, S]`` of every batch of the epochs, prepared ahead across their borders."""
@@ -59,16 +63,16 @@ class Crops:
             yield self._gathered(waiting.popleft())
 
     def _gathered(self, crops: Sequence[Future[np.ndarray]]) -> Tensor:
-        return self._test.normalised(torch.from_numpy(np.stack([crop.result() for crop in crops])))
+        return self._normalise(torch.from_numpy(np.stack([crop.result() for crop in crops])))
 
     def _crop(self, protocol: Protocol, index: int, draw: np.ndarray) -> np.ndarray:
         """One crop, uint8 ``[3, S, S]``."""
         image = self._original(index)
-        low, high = protocol.crop_scale or (0.08, 1.0)
+        low, high = protocol.need("crop_scale")
         top, left, height, width = crop_box(draw, image.height, image.width, (low, high))
         cut = image.crop((left, top, left + width, top + height)).resize((self._size, self._size), self._filter)
         pixels = np.asarray(cut).transpose(2, 0, 1)
-        return pixels[:, :, ::-1] if draw[-1] < (protocol.hflip or 0.0) else pixels
+        return pixels[:, :, ::-1] if draw[-1] < protocol.need("hflip") else pixels
 
     def _original(self, index: int) -> Image.Image:
         kept = self._originals.get(index)

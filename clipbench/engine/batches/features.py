@@ -1,4 +1,4 @@
-"""Frozen features, computed once: no image passes twice in the same view, in this pass or (by a file) in later ones."""
+"""Features computed once: no image passes twice in the same view, in this job or (by a file) in later ones."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PER_FILE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """The frozen part of a task: images to features, and what identifies it (weights, pooling, precision, device)."""
+class Encoder:
+    """Images to features without a gradient, and what identifies it (weights, pooling, precision, device)."""
 
     encode: Callable[[Tensor], Tensor]
-    identity: str
+    identity: str | None
 
 
 class FeatureBank:
@@ -43,16 +43,14 @@ class FeatureBank:
         self._place = torch.zeros((0, 4), dtype=torch.long)
         self._features = torch.zeros(0)
 
-    def add(
-        self, images: Images, used: Tensor, frozen: Frozen, views: int, advance: Callable[[int], None]
-    ) -> FeatureBank:
+    def add(self, images: Images, used: Tensor, encoder: Encoder, views: int) -> FeatureBank:
         """Take in the images ``used`` ``[U]`` in the first ``views`` views."""
         size = max(int(used.max()) + 1, len(self._place))
         place = torch.full((size, 4), -1, dtype=torch.long)
         place[: len(self._place)] = self._place
         start = sum(len(part) for part in self._parts)
         for view in range(views):
-            self._parts.append(_kept(images, used, frozen, view, advance))
+            self._parts.append(_kept(images, used, encoder, view))
             place[used, view] = start + view * len(used) + torch.arange(len(used))
         self._place, self._features = place, torch.cat(self._parts)
         return self
@@ -67,26 +65,24 @@ class FeatureBank:
         return self._features[sent(row, self._features.device)]
 
 
-def _kept(images: Images, used: Tensor, frozen: Frozen, view: int, advance: Callable[[int], None]) -> Tensor:
+def _kept(images: Images, used: Tensor, encoder: Encoder, view: int) -> Tensor:
     """Features ``[U, D]``, from the file that an earlier pass left or computed now and left for a later one."""
-    path = _file(images, used, frozen, view)
+    path = _file(images, used, encoder, view)
     if path is not None and (found := _read(path, len(used))) is not None:
-        advance(len(used))
         return found.to(images.device)
     parts = []
     for index in torch.split(used, _BATCH):
-        parts.append(frozen.encode(images.batch(index, torch.full_like(index, view))).float())
-        advance(len(index))
+        parts.append(encoder.encode(images.batch(index, torch.full_like(index, view))).float())
     features = torch.cat(parts)
     if path is not None:
         _write(path, features)
     return features
 
 
-def _file(images: Images, used: Tensor, frozen: Frozen, view: int) -> Path | None:
-    if images.identity is None or len(used) > _PER_FILE:
+def _file(images: Images, used: Tensor, encoder: Encoder, view: int) -> Path | None:
+    if images.identity is None or encoder.identity is None or len(used) > _PER_FILE:
         return None
-    digest = hashlib.sha256(f"{images.identity} {frozen.identity} {view}".encode())
+    digest = hashlib.sha256(f"{images.identity} {encoder.identity} {view}".encode())
     digest.update(used.numpy().tobytes())
     return cache_dir() / "features" / f"{digest.hexdigest()[:24]}.safetensors"
 

@@ -27,6 +27,19 @@ class EpochPlan:
     parts: Sequence[slice]
 
 
+class Normaliser:
+    """Pixels ``[B, 3, S, S]`` (uint8, anywhere) as a network takes them, on the device."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self._device = device
+        self._mean = torch.tensor(mean, device=device).mul(255.0).view(1, 3, 1, 1)
+        self._std = torch.tensor(std, device=device).mul(255.0).view(1, 3, 1, 1)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Channel by channel ``(x / 255 - mean) / std``."""
+        return (sent(pixels, self._device).float() - self._mean) / self._std
+
+
 class Images:
     """Decoded images ``[n, 3, S, S]`` (uint8), on the GPU where they fit, and the views that a protocol trains on.
 
@@ -47,8 +60,7 @@ class Images:
         self._row = None if used is None else rows_of(used)
         self.device = device
         self._pixels = resident(self._pixels, device)
-        self._mean = torch.tensor(mean, device=device).mul(255.0).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=device).mul(255.0).view(1, 3, 1, 1)
+        self._normalise = Normaliser(mean, std, device)
 
     def __len__(self) -> int:
         return self._pixels.shape[0]
@@ -56,7 +68,7 @@ class Images:
     def batch(self, index: Tensor, view: Tensor | None = None) -> Tensor:
         """Normalised images ``[B, 3, S, S]`` of ``index`` ``[B]``, each in its view ``[B]`` (None: as they are)."""
         row = index if self._row is None else self._row[index]
-        images = self.normalised(self._pixels[sent(row, self._pixels.device)])
+        images = self._normalise(self._pixels[sent(row, self._pixels.device)])
         if view is None:
             return images
         bits = sent(view, self.device).view(-1, 1, 1, 1)
@@ -67,10 +79,6 @@ class Images:
         """The images ``[B, 3, S, S]`` of ``index`` ``[B]`` as they were decoded, on the CPU."""
         row = index if self._row is None else self._row[index]
         return self._pixels[row.to(self._pixels.device)].cpu()
-
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Pixels ``[B, 3, S, S]`` (uint8, anywhere) as the network takes them, on the device."""
-        return (sent(pixels, self.device).float() - self._mean) / self._std
 
     def train_batches(self, protocol: Protocol, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised images ``[R*B, 3, S, S]`` of every batch of the epochs, flipped as each epoch has it."""
@@ -121,8 +129,9 @@ def epoch_views(seed: int, epoch: int, count: int, protocol: Protocol) -> Tensor
     draw = torch.rand((2, count), generator=stream(seed, "flips", epoch))
     if protocol.flip_mode == "joint":
         draw[1] = draw[0]
-    horizontal = (draw[0] < (protocol.hflip or 0.0)).long()
-    return horizontal + 2 * (draw[1] < (protocol.vflip or 0.0)).long()
+    horizontal: Tensor = (draw[0] < protocol.need("hflip")).long()
+    vertical: Tensor = (draw[1] < protocol.need("vflip")).long()
+    return horizontal + 2 * vertical
 
 
 def batches(count: int, size: int, *, drop_last: bool) -> list[slice]:

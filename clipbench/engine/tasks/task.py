@@ -1,120 +1,98 @@
-"""A task: from inputs to logits, and who measures them. The method says what of it is trained, the protocol how."""
+"""A task: what a model is trained for. It gives batches, the forward pass, the truth, the score and the results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clipbench.data.images import ImageSet
-from clipbench.engine.batches.features import FeatureBank
-from clipbench.engine.device import autocast
-from clipbench.engine.examiner import ByClass, Examiner
-from clipbench.engine.loop import Parts, Source
-from clipbench.errors import UserError
+from clipbench.data.splits import Split
+from clipbench.engine.batches.views import EpochPlan
 from clipbench.methods.base import Method
-from clipbench.models.weights.sources import Sources
-from clipbench.registry import Protocol
 
-if TYPE_CHECKING:
-    from clipbench.engine.batches.sources import Decoder
-
-TASKS = {
-    "linear-head": "clipbench.engine.tasks.linear_head:LinearHeadTask",
-    "image-text": "clipbench.engine.tasks.image_text:ImageTextTask",
-    "segmentation": "clipbench.engine.tasks.segmentation:SegmentationTask",
-}
+Outputs = Mapping[str, Tensor]
+"""What is kept of a model's outputs for the test images, by name, each ``[R, t, ...]``; ``predictions`` always."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What the loop needs of a task in place: the module to train, its batches, and who measures it."""
+class Parts:
+    """Train, test and validation indices of each run, ``[R, n]``, and the label of every image ``[N]``.
 
-    model: nn.Module
-    source: Source
-    examiner: Examiner
-
-
-class AnyTask(nn.Module):
-    """What every task has, for R replicas whose rows follow each other.
-
-    ``model`` is the pretrained part, which methods adapt; ``encoder`` tells its name, weights, image size and
-    normalisation. A call maps what the setup's source gives to logits ``[R, B, ...]``.
+    ``known`` are the classes whose images are scored; all of them where it is empty.
     """
 
-    model: nn.Module
-    encoder: Any
-    method: Method
-    replicas: int
+    train: Tensor
+    test: Tensor
+    labels: Tensor
+    val: Tensor = field(default_factory=lambda: torch.zeros(1, 0, dtype=torch.long))
+    known: Sequence[int] = ()
 
-    def setup(self, decoder: Decoder, parts: Parts) -> Setup:
-        """Go to the device, with the method in place, and say where the batches come from."""
+
+@dataclass(frozen=True)
+class Results:
+    """What a run's record says of its outputs: the main metric first, in percent; and the files beside it."""
+
+    metrics: Mapping[str, float]
+    files: Mapping[str, bytes]
+
+
+class Task(nn.Module):
+    """A pretrained model under a method, for R runs whose rows follow each other: inputs ``[R*B, ...]``.
+
+    Attributes:
+        model: The pretrained network with its name, weights, image size and normalisation.
+        method: What is trained, and how logits come about.
+        score: The metric that is looked at after an epoch.
+        rows: Images in a forward pass without a gradient, at most, over all runs.
+    """
+
+    model: Any
+    method: Method
+    score: str
+    rows: int
+
+    def train_batches(self, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Any]:
+        """Inputs of every training batch of the epochs, one after the other."""
+        raise NotImplementedError
+
+    def inputs(self, index: Tensor, part: str, epoch: int) -> Any:
+        """Inputs of images ``[R, B]`` of ``train``, ``val`` or ``test``, without augmentation."""
+        raise NotImplementedError
+
+    def truth(self, index: Tensor) -> Tensor:
+        """What is right for images ``[R, B]``: ``[R, B, ...]``."""
+        raise NotImplementedError
+
+    def losses(self, inputs: Any, truth: Tensor) -> Tensor:
+        """Training loss ``[R]`` of inputs and truth ``[R, B, ...]``; ``[K, R]`` of a method with several."""
         raise NotImplementedError
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Loss ``[R]`` of logits and truth ``[R, B, ...]``: the method's."""
+        """Loss ``[R]`` of validation logits and truth ``[R, B, ...]``."""
         return self.method.loss(logits, truth)
 
+    def outputs(self, logits: Tensor, truth: Tensor) -> Outputs:
+        """What is kept of logits ``[R, B, ...]``, small enough to keep for every test image."""
+        raise NotImplementedError
+
+    def scores(self, outputs: Outputs, index: Tensor) -> list[float]:
+        """The score of each run in percent, of outputs ``[R, t, ...]`` for images ``[R, t]``."""
+        raise NotImplementedError
+
+    def results(self, outputs: Outputs, cut: Split) -> Results:
+        """All that the record says of one run's outputs ``[t, ...]`` for the test images of its split."""
+        raise NotImplementedError
+
+    def companions(self, seed: int) -> Mapping[str, bytes]:  # noqa: ARG002
+        """Further files of one run that the job asked to keep."""
+        return {}
+
     def start_epoch(self, seeds: Sequence[int], epoch: int) -> None:
-        """Restart the random streams outside the model (a head's dropout)."""
+        """Restart the random streams of the model and of what stands on it, one per run."""
 
-    def check_size(self, side: int | None) -> None:
-        """Raise ``UserError`` for images of a size that the model does not take."""
-        if side != self.encoder.image_size:
-            raise UserError(
-                f"{self.encoder.name} takes {self.encoder.image_size} px images, the protocol says {side}; "
-                f"a --backbone of another size brings its own, other sizes are not implemented."
-            )
-
-
-class Task(AnyTask):
-    """A classification: images become features, and features logits."""
-
-    def features(self, images: Tensor) -> Tensor:
-        """Features ``[R*B, D]`` of normalised images ``[R*B, 3, S, S]``."""
-        raise NotImplementedError
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of features ``[R*B, D]``."""
-        raise NotImplementedError
-
-    def setup(self, decoder: Decoder, parts: Parts) -> Setup:
-        """Features in place of images where the frozen model sees views that repeat."""
-        self.method.begin(self, decoder.support(parts))
-        self.to(decoder.place.device)
-        source = decoder.source(parts)
-        model = OnFeatures(self) if isinstance(source, FeatureBank) else self
-        return Setup(model, source, ByClass(source, parts.labels, parts.known))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of normalised images ``[R*B, 3, S, S]``."""
-        return self.method.logits(self, self.features(images))
-
-    def frozen_features(self, images: Tensor, device: torch.device, precision: str) -> Tensor:
-        """Features ``[B, D]``, float32 and without gradient."""
-        with torch.no_grad(), autocast(device, precision):
-            return self.features(images).float()
-
-
-class OnFeatures(nn.Module):
-    """The rest of a task behind its features, for methods that leave the model frozen."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.task = task
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``[R, B, C]`` of features ``[R*B, D]``."""
-        return self.task.method.logits(self.task, features)
-
-
-def make_task(protocol: Protocol, images: ImageSet, seeds: Sequence[int], sources: Sources) -> AnyTask:
-    """The protocol's task with its pretrained model. Raises ``UserError`` for weights that cannot be had."""
-    module, _, name = TASKS[protocol.task or ""].partition(":")
-    task: AnyTask = getattr(import_module(module), name)(protocol, images, seeds, sources)
-    task.check_size(protocol.image_size)
-    return task
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What is trained, by group."""
+        return self.method.parameter_groups()

@@ -1,0 +1,39 @@
+"""What a job needs that is no part of its protocol: data, files behind names, a device, and who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from clipbench.models.weights.sources import Sources
+
+
+def _ignore(*_: object) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a job is carried out.
+
+    Attributes:
+        data_root: The folder of the data sets.
+        device: Where models train.
+        checkpoints: The folder of checkpoints, saved at most every ``checkpoint_seconds``.
+        sources: Files of the user's own behind names in a protocol (a model config, weights).
+        user_data: Folders of the user's own data sets, by their names in protocols.
+        advance: Takes the number of images that have passed through the model since the last call.
+        say: Takes a line for the user.
+    """
+
+    data_root: Path
+    device: torch.device
+    checkpoints: Path
+    sources: Sources = field(default_factory=Sources)
+    user_data: Mapping[str, Path] = field(default_factory=dict)
+    checkpoint_seconds: float = 600.0
+    advance: Callable[[int], None] = _ignore
+    say: Callable[[str], None] = _ignore

@@ -1,0 +1,22 @@
+"""From a plan to jobs: runs of one protocol together, as plain data for a launcher."""
+
+from __future__ import annotations
+
+from clipbench.plan.keep import features_drawn
+from clipbench.plan.select import Plan, Planned
+from clipbench.results.job import Job
+
+
+def jobs_of(plan: Plan) -> list[Job]:
+    """One job per protocol with the seeds of all its runs, in the plan's order."""
+    together: dict[str, list[Planned]] = {}
+    for planned in plan.runs:
+        together.setdefault(planned.run.protocol.digest, []).append(planned)
+    return [_job(runs) for runs in together.values()]
+
+
+def _job(runs: list[Planned]) -> Job:
+    first = runs[0]
+    label = f"{first.experiment.id} {first.cell.row.id} {first.place}"
+    keep = ("features",) if features_drawn(first) else ()
+    return Job(first.run.protocol, tuple(p.run.seed for p in runs), first.origin, label, keep)
