@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from clipbench.registry.budget import budget
 from clipbench.registry import Protocol, Run
+from clipbench.registry.budget import budget
 
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"}
@@ -61,8 +61,8 @@ class Epoch:
 
     Runs that are measured in steps write some twenty lines in all. ``accuracy`` is None where the protocol does not
     test, ``train_loss`` where nothing was trained. ``val_loss`` and ``val_score`` (accuracy or mean Dice, in percent)
-    are those of the validation images where the protocol looks at them; ``test_seconds`` then holds their time. ``stage``
-    counts the trainings of a method that trains more than once, each with its own epochs and steps.
+    are those of the validation images where the protocol looks at them; ``test_seconds`` then holds their time.
+    ``stage`` counts the trainings of a method that trains more than once, each with its own epochs and steps.
     """
 
     epoch: int

@@ -178,7 +178,8 @@ class Claim:
                     self.release()
                     return False
         except OSError as error:
-            raise UserError(f"the results folder {self._folder.parent} cannot be written: {reason(error)}. {ANOTHER_OUT}") from error
+            where = self._folder.parent
+            raise UserError(f"the results folder {where} cannot be written: {reason(error)}. {ANOTHER_OUT}") from error
         return True
 
     def renew(self) -> None:

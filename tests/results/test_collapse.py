@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.factory import record, table
 from safetensors.torch import load
 from scipy import stats
 
@@ -18,6 +17,7 @@ from clipbench.registry import Cell
 from clipbench.report.table import Table, markdown
 from clipbench.results.collapse import at_chance, collapsed, guessing, told
 from clipbench.results.record import Record
+from tests.factory import record, table
 
 CELL = ("clip-dora/table1", "clip-dora-4shot", "dtd")
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.factory import record
 
 from clipbench.errors import UserError
 from clipbench.results import store as module
 from clipbench.results.record import Record
 from clipbench.results.store import CLAIM_SECONDS, Draft, Store
+from tests.factory import record
 
 SPAWN = multiprocessing.get_context("spawn")
 FILES = {"predictions.npz": b"\x00\x01two"}
