@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.assumptions:
         return _assumptions(arguments)
     records = _records(arguments.out)
-    added = extension(arguments.dataset_dir, arguments.method)
+    added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.experiments)
     chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
     if not chosen:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from clipbench.data.catalogue import Entry, entry, known
 from clipbench.data.download.get import Got
-from clipbench.data.layouts.found import listed
+from clipbench.data.images import first_few
 from clipbench.data.verify import Count, Verified
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint
 from clipbench.plan.needs import Here, has_weights, needs_of
@@ -140,7 +140,7 @@ def _counts(counts: Sequence[Count]) -> str:
     if not known_ones:
         spread = sorted(count.found for count in counts)
         return f"{len(counts)}, with {spread[0]:,} to {spread[-1]:,} images (no official numbers)"
-    return f"{len(counts)}, {len(differ)} differ" + (f": {listed([_count(c) for c in differ], 6)}" if differ else "")
+    return f"{len(counts)}, {len(differ)} differ" + (f": {first_few([_count(c) for c in differ], 6)}" if differ else "")
 
 
 def _count(count: Count) -> str:

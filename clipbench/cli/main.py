@@ -220,6 +220,9 @@ def _extension(p: argparse.ArgumentParser) -> None:
         "--dataset-dir", type=Path, metavar="DIR", help="your own images, a folder per class, in place of the columns"
     )
     p.add_argument(
+        "--split-file", type=Path, metavar="FILE", help="how they are split: CoOp's JSON, or CSV with file, class, part"
+    )
+    p.add_argument(
         "--method", action="append", default=[], metavar="MODULE:CLASS", help="your own method, with rows of its own"
     )
 

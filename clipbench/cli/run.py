@@ -16,6 +16,7 @@ from clipbench.cli.user_data import about_own, about_unfit, next_command
 from clipbench.data.images import default_data_root
 from clipbench.data.load import check_data
 from clipbench.data.progress import duration
+from clipbench.data.user import UserData
 from clipbench.errors import UserError
 from clipbench.models import TINY, image_size
 from clipbench.models.weights.sources import Sources, named_config, named_weights
@@ -37,7 +38,7 @@ Missing: TypeAlias = Mapping[tuple[str, bool], str]
 def main(arguments: argparse.Namespace) -> int:
     """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
-    added = extension(arguments.dataset_dir, arguments.method)
+    added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
     arguments.experiments, unfit = added.fitting(arguments.experiments)
     plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
@@ -76,7 +77,7 @@ def _needs(planned: Planned) -> tuple[str, bool]:
     return planned.run.protocol.need("dataset"), planned.run.protocol.shots == 0
 
 
-def _missing(plan: Plan, data_root: Path, own: Mapping[str, Path]) -> Missing:
+def _missing(plan: Plan, data_root: Path, own: Mapping[str, UserData]) -> Missing:
     asked = {_needs(p): p.run.protocol for p in plan.runs}
     found = {key: check_data([protocol], data_root, own) for key, protocol in asked.items()}
     return {key: paragraph for key, missing in found.items() for paragraph in missing.values()}
@@ -95,7 +96,7 @@ def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension)
 
 
 def _carry_out(
-    arguments: argparse.Namespace, plan: Plan, store: Store, data: tuple[Path, Mapping[str, Path]], sources: Sources
+    arguments: argparse.Namespace, plan: Plan, store: Store, data: tuple[Path, Mapping[str, UserData]], sources: Sources
 ) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.context import Context
@@ -167,7 +168,9 @@ def _nothing(plan: Plan) -> str:
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 
-def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: Missing, own: Mapping[str, Path]) -> int:
+def _dry_run(
+    arguments: argparse.Namespace, plan: Plan, store: Store, missing: Missing, own: Mapping[str, UserData]
+) -> int:
     """The plan: what is there, what would run, what it costs, and what is missing."""
     from clipbench.plan.cost import estimate
 

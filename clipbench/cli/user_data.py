@@ -7,32 +7,30 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clipbench.data.few_shot import shortage
 from clipbench.data.images import ImageSet
-from clipbench.data.splits import split
-from clipbench.data.user import class_folders, own_images
+from clipbench.data.splits import shortage, split
+from clipbench.data.user import UserData, left_out, user_images
 from clipbench.plan.select import Plan
 from clipbench.registry import Protocol
 
 
-def about_own(plan: Plan, own: Mapping[str, Path]) -> list[str]:
+def about_own(plan: Plan, own: Mapping[str, UserData]) -> list[str]:
     """Of each own folder, its classes and images as they are cut, what is not read, and which classes are short.
 
     Raises ``UserError`` where a folder is no data set.
     """
     protocols = [planned.run.protocol for planned in plan.runs]
-    return [
-        line for name, folder in own.items() for line in _about(folder, [p for p in protocols if p.dataset == name])
-    ]
+    return [line for name, data in own.items() for line in _about(data, [p for p in protocols if p.dataset == name])]
 
 
-def _about(folder: Path, protocols: Sequence[Protocol]) -> list[str]:
-    images = own_images(folder)
+def _about(data: UserData, protocols: Sequence[Protocol]) -> list[str]:
+    images, folder = user_images(data), data.folder
+    parts = [f"{folder.name}: {images.rebuilt}"] if data.has_parts else []
     lines = [f"{folder.name}: {len(images.classes)} classes; {sizes}" for sizes in _sizes(images, protocols)]
-    if passed_over := class_folders(folder).passed_over:
+    if passed_over := left_out(data):
         lines.append(f"not read in {folder.name}: {passed_over}")
     draws = sorted({(p.need("shots"), p.need("split_rule")) for p in protocols if p.shots})
-    return [*lines, *(line for shots, rule in draws if (line := shortage(images, rule, shots)))]
+    return [*parts, *lines, *(line for shots, rule in draws if (line := shortage(images, rule, shots)))]
 
 
 def _sizes(images: ImageSet, protocols: Sequence[Protocol]) -> list[str]:
@@ -59,6 +57,7 @@ def next_command(arguments: argparse.Namespace) -> str:
     words = [str(word) for word in arguments.experiments]
     if arguments.dataset_dir is not None:
         words += ["--dataset-dir", str(arguments.dataset_dir), *(["--smoke"] if arguments.smoke else [])]
+        words += ["--split-file", str(arguments.split_file)] if arguments.split_file else []
     words += [word for name in arguments.method for word in ("--method", name)]
     words += [] if arguments.out == Path() else ["--out", str(arguments.out)]
     if arguments.dataset_dir is not None:

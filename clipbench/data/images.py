@@ -1,49 +1,76 @@
-"""The images of a data set on disk, and checking that all of them are there."""
+"""The images of one data set, column by column, in an order that every machine agrees on."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from clipbench.data.catalogue import Entry
-from clipbench.data.layouts import reader
-from clipbench.data.layouts.found import Found, listed
-from clipbench.errors import UserError
 
-
-@dataclass(frozen=True)
+@dataclass
 class ImageSet:
-    """The images of one data set, in an order that every machine agrees on.
+    """The images of one data set, as its reader found them. Columns that do not apply stay empty.
 
-    That is the order of the split file (train, then val, then test) where there is one, else class by class and then by
-    file name. ``labels`` index ``classes``; ``prompt_names`` is what goes into the template for each class. ``parts``
-    (train, val, test) and ``domains`` are per image, empty where the data set has none; so are ``masks`` (files that
-    are joined to one mask) and ``prompts`` (medvlsm's, by name). ``tested_parts`` are those of a held-out domain that
-    its official test list covers (all of it where empty). ``rebuilt`` says how the split came about where the official
-    one was absent.
+    The order is that of the split file (train, then val, then test) where there is one, else class by class and then by
+    file name.
+
+    Attributes:
+        files: paths below ``root``, one per image.
+        labels: indices into ``classes``, one per image.
+        complete: whether all official images are there; ``shortfall`` says in one sentence what is missing.
+        parts: train, val or test, per image.
+        domains: name of the domain, per image.
+        masks: files that are joined to one mask, per image.
+        prompts: medvlsm's prompts by name, per image; each is a list of choices.
+        template: the data set's own prompt template.
+        rebuilt: by which rule the split was made, where there is no official one.
+        prompt_names: what goes into the template, per class.
+        tested_parts: parts of a held-out domain that its official test list covers; empty for all of it.
+        lists: what names the images, for messages; ``list_files`` are the files themselves.
+        absent: images that the lists name and that are not on disk; ``absent_parts`` holds the part of each.
+        split_file_sha256: content of the split files, or of the list of class names; empty where there is none.
+        unpublished: one sentence for each split file or list of class names that is not the published one.
     """
 
     dataset: str
     root: Path
-    files: Sequence[str]
-    labels: Sequence[int]
-    classes: Sequence[str]
-    complete: bool
+    files: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    classes: Sequence[str] = ()
+    complete: bool = True
     shortfall: str = ""
-    parts: Sequence[str] = ()
-    domains: Sequence[str] = ()
-    masks: Sequence[Sequence[str]] = ()
-    prompts: Sequence[Mapping[str, Sequence[str]]] = ()
+    parts: list[str] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
+    masks: list[Sequence[str]] = field(default_factory=list)
+    prompts: list[Mapping[str, Sequence[str]]] = field(default_factory=list)
     template: str = "a photo of a {}."
     rebuilt: str = ""
     prompt_names: Sequence[str] = ()
     tested_parts: Sequence[str] = ("test",)
+    lists: str = ""
+    list_files: Sequence[Path] = ()
+    absent: list[str] = field(default_factory=list)
+    absent_parts: list[str] = field(default_factory=list)
+    split_file_sha256: str = ""
+    unpublished: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def add(self, file: str, label: int, *, part: str = "", domain: str = "") -> None:
+        """One more image; ``part`` and ``domain`` where the data set has them."""
+        self.files.append(file)
+        self.labels.append(label)
+        if part:
+            self.parts.append(part)
+        if domain:
+            self.domains.append(domain)
+
+    def lacks(self, file: str, part: str) -> None:
+        """One image that should be there and is not."""
+        self.absent.append(file)
+        self.absent_parts.append(part)
 
 
 def default_data_root() -> Path:
@@ -51,101 +78,6 @@ def default_data_root() -> Path:
     return Path(os.environ.get("CLIPBENCH_DATA", "data"))
 
 
-def find_images(
-    entry: Entry,
-    data_root: Path,
-    *,
-    partial: bool = False,
-    official: bool = True,
-    needs: Sequence[str] = (),
-) -> ImageSet:
-    """Every image of the data set below ``data_root``.
-
-    Hidden files, ``Thumbs.db`` and the like are passed over; extensions and class names match whatever their case.
-    Raises ``UserError`` where a class (or a domain) has no image or there are more than the official number (then it is
-    another data set), or (unless ``partial``) where images that the split lists are absent or a count is not the
-    official one. Not ``official`` are the generated subsets, whose counts are their own. ``needs`` names the parts that
-    are wanted (all of them by default): a zero-shot run does without the training images.
-    """
-    found = reader(entry.layout)(entry, data_root)
-    wanted = [part for part in entry.parts if not needs or part in needs]
-    _check_none_empty(entry, found)
-    shortfall, surplus = _compared(entry, found, wanted) if official else ("", False)
-    absent = _absent(found, wanted)
-    if surplus or ((shortfall or absent) and not partial):
-        raise UserError(_refusal(entry, found, f"{shortfall} {absent}".strip(), surplus=surplus))
-    return ImageSet(
-        dataset=entry.id,
-        root=found.root,
-        files=tuple(found.files),
-        labels=tuple(found.labels),
-        classes=tuple(found.classes),
-        complete=not (shortfall or absent),
-        shortfall=f"{shortfall} {absent}".strip(),
-        parts=tuple(found.parts),
-        domains=tuple(found.domains),
-        masks=tuple(found.masks),
-        prompts=tuple(found.prompts),
-        template=entry.template,
-        rebuilt=found.rebuilt,
-        prompt_names=tuple(entry.prompt_name(name) for name in found.classes),
-        tested_parts=tuple(entry.tested_parts),
-    )
-
-
-def _check_none_empty(entry: Entry, found: Found) -> None:
-    present, domains = set(found.labels), set(found.domains)
-    empty = [name for label, name in enumerate(found.classes) if label not in present]
-    empty += [f"the domain {name}" for name in entry.domains if name not in domains] if entry.domains else []
-    if empty:
-        counts, _ = _compared(entry, found, list(entry.parts))
-        absent = _absent(found, list(entry.parts))
-        said = f"{entry.name} in {found.root}: no image at all of {listed(empty)}. {counts} {absent} {entry.how}"
-        raise UserError(" ".join(said.split()))
-
-
-def _compared(entry: Entry, found: Found, wanted: Sequence[str]) -> tuple[str, bool]:
-    """What differs from the official counts, in one sentence (empty if nothing does), and whether there are too many.
-
-    Compared are the parts, the domains and the classes, as far as their official numbers are known; the first that
-    differ are told.
-    """
-    checks = [
-        ("parts", {part: entry.parts[part] for part in wanted}, found.parts),
-        ("domains", entry.domains, found.domains),
-    ]
-    if set(wanted) == set(entry.parts) and all(entry.classes.values()):
-        checks.append(("classes", entry.classes, [found.classes[label] for label in found.labels]))
-    for axis, due, each in checks:
-        counts = Counter(each)
-        sentence, surplus = _differences(axis, due, {name: counts[name] for name in due})
-        if sentence:
-            return sentence, surplus
-    return "", False
-
-
-def _differences(axis: str, due: Mapping[str, int], got: Mapping[str, int]) -> tuple[str, bool]:
-    wrong = [name for name, number in due.items() if got[name] != number]
-    if not wrong:
-        return "", False
-    shown = listed([f"{name} {got[name]:,} of {due[name]:,}" for name in wrong])
-    total = f"{sum(got.values()):,} of {sum(due.values()):,} images"
-    sentence = f"It has {total}; {len(wrong)} of {len(due)} {axis} differ: {shown}."
-    return sentence, any(got[name] > due[name] for name in wrong)
-
-
-def _absent(found: Found, wanted: Iterable[str]) -> str:
-    """How many images the split lists that are not there, in one sentence; empty if none."""
-    parts = set(wanted)
-    absent = [file for file, part in zip(found.absent, found.absent_parts, strict=True) if not parts or part in parts]
-    if not absent:
-        return ""
-    return f"Listed in {found.lists}, but not there: {len(absent):,} images ({listed(absent)})."
-
-
-def _refusal(entry: Entry, found: Found, faults: str, *, surplus: bool) -> str:
-    way_out = "." if surplus else ", or pass --limit N to run on a part of it, marked as such."
-    return (
-        f"{entry.name} in {found.root} is not the official data set. {faults} A number measured on it could not be "
-        f"compared. {'Replace' if surplus else 'Complete'} it ({entry.how.rstrip('.')}){way_out}"
-    )
+def first_few(names: Sequence[str], most: int = 4) -> str:
+    """The first few of the names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

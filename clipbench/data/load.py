@@ -8,33 +8,34 @@ from pathlib import Path
 
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
-from clipbench.data.images import ImageSet, find_images
-from clipbench.data.sizes import official_sizes
-from clipbench.data.splits import split
-from clipbench.data.user import own_images, with_parts
+from clipbench.data.images import ImageSet
+from clipbench.data.official import find_images
+from clipbench.data.splits import rule, split
+from clipbench.data.user import UserData, user_images, with_parts
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_NO_FOLDERS: Mapping[str, Path] = {}
-_FEW_SHOT = ("coop", "clip-lora")
+_NO_DATA: Mapping[str, UserData] = {}
 
 
-def image_set(protocol: Protocol, data_root: Path, own: Mapping[str, Path] = _NO_FOLDERS) -> ImageSet:
+def image_set(protocol: Protocol, data_root: Path, own: Mapping[str, UserData] = _NO_DATA) -> ImageSet:
     """The protocol's images; ``own`` are folders of the user's own data sets by their names in protocols.
 
     Raises ``UserError`` where images are missing or (without ``limit``) not all there.
     """
-    if (folder := own.get(protocol.need("dataset"))) is not None:
-        return replace(own_images(folder), dataset=protocol.need("dataset"))
+    if (data := own.get(protocol.need("dataset"))) is not None:
+        return replace(user_images(data), dataset=protocol.need("dataset"))
     official = entry(protocol.need("dataset"))
     images = _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, data_root)
-    if protocol.split_rule in _FEW_SHOT and not images.parts:
+    if protocol.split_rule is not None and rule(protocol.split_rule).needs_parts and not images.parts:
         images = with_parts(images)
     return replace(images, prompt_names=_prompt_names(images, protocol))
 
 
-def check_data(protocols: Iterable[Protocol], data_root: Path, own: Mapping[str, Path] = _NO_FOLDERS) -> dict[str, str]:
+def check_data(
+    protocols: Iterable[Protocol], data_root: Path, own: Mapping[str, UserData] = _NO_DATA
+) -> dict[str, str]:
     """For every data set that is missing or incomplete, the paragraph that says so."""
     missing: dict[str, str] = {}
     for protocol in protocols:
@@ -46,7 +47,7 @@ def check_data(protocols: Iterable[Protocol], data_root: Path, own: Mapping[str,
     return missing
 
 
-def part_sizes(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tuple[int, int]:
+def part_sizes(protocol: Protocol, own: Mapping[str, UserData] = _NO_DATA) -> tuple[int, int]:
     """Training and test images of one run, from the counts of the catalogue, or of the embedded subset itself.
 
     Exact but for two cases, where it is an even share of an official total: a limit, or ODG-CLIP's class splits, on a
@@ -56,9 +57,9 @@ def part_sizes(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tup
         return _sizes_of(image_set(protocol, Path(), own), protocol)
     official = entry(protocol.need("dataset"))
     if protocol.profile != "smoke":
-        return official_sizes(official, protocol)
+        return rule(protocol.need("split_rule")).sizes(official, protocol)
     if official.layout == "class-folders":
-        return official_sizes(_smoke_entry(official), protocol)
+        return rule(protocol.need("split_rule")).sizes(_smoke_entry(official), protocol)
     return _sizes_of(image_set(protocol, Path()), protocol)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.download.presence import Presence, look
+from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts import reader
-from clipbench.data.layouts.found import Found, listed
 from clipbench.data.layouts.listing import folders_in, images_in
+from clipbench.data.published import ABSENT, PUBLISHED, content_digest, list_files, publication
 from clipbench.data.verify_images import Step, copies, empty_files, in_words, opened
 from clipbench.data.verify_masks import laid
-from clipbench.data.verify_splits import published, split_files
 
 _ONE_SIZE = re.compile(r"(\d+) x (\d+)( \(.*\))?")
 _STRAY = 0.1
@@ -75,7 +75,7 @@ def verify(entry: Entry, data_root: Path, begin: Callable[[int], Step], *, quick
     return Verified(presence, tuple(_counts(entry, found)), tuple(findings))
 
 
-def _counts(entry: Entry, found: Found) -> Iterator[Count]:
+def _counts(entry: Entry, found: ImageSet) -> Iterator[Count]:
     """Parts and domains that there are or should be, then classes."""
     classes = Counter(found.classes[label] for label in found.labels)
     official = {name: number or None for name, number in entry.classes.items()}
@@ -92,41 +92,41 @@ def _whole(presence: Presence) -> Iterator[Finding]:
         yield Finding(False, f"The split file is absent: {presence.rebuilt}")
 
 
-def _names(entry: Entry, found: Found) -> Iterator[Finding]:
+def _names(entry: Entry, found: ImageSet) -> Iterator[Finding]:
     """Class names against the catalogue's, and folders of images that belong to no class."""
     unknown = [name for name in found.classes if entry.classes and name not in entry.classes]
     lacking = [name for name in entry.classes if name not in found.classes]
     if unknown:
-        yield Finding(True, f"Class names that the catalogue does not have: {listed(unknown)}.")
+        yield Finding(True, f"Class names that the catalogue does not have: {first_few(unknown)}.")
     if lacking:
-        yield Finding(True, f"Classes of the catalogue that are not there: {listed(lacking)}.")
+        yield Finding(True, f"Classes of the catalogue that are not there: {first_few(lacking)}.")
     if entry.class_count and len(found.classes) != entry.class_count:
         yield Finding(True, f"It has {len(found.classes):,} classes, not {entry.class_count:,}.")
     read = {name.partition("/")[0] for name in (*found.files, *found.absent)}
     read |= {name.partition("/")[0] for masks in found.masks for name in masks}
     strangers = [f for f in folders_in(found.root) if f not in read and images_in(found.root / f)]
     if strangers:
-        yield Finding(False, f"Folders of images that are no class of it, passed over: {listed(strangers)}.")
+        yield Finding(False, f"Folders of images that are no class of it, passed over: {first_few(strangers)}.")
 
 
-def _splits(entry: Entry, data_root: Path, found: Found) -> Iterator[Finding]:
-    paths = split_files(entry, data_root)
-    said = published(entry, paths)
-    if said == "published":
-        yield Finding(False, f"The split is the published one ({listed([path.name for path in paths])}).")
-    elif said and not (said == "absent" and found.rebuilt):
+def _splits(entry: Entry, data_root: Path, found: ImageSet) -> Iterator[Finding]:
+    paths = list_files(entry, data_root, found)
+    verdict = publication(entry, paths, content_digest(paths))
+    if verdict == PUBLISHED:
+        yield Finding(False, f"The split is the published one ({first_few([path.name for path in paths])}).")
+    elif verdict and not (verdict == ABSENT and found.rebuilt):
         where = f" in {paths[0].parent}" if paths else ""
-        yield Finding(True, f"Split files{where}: {said}.")
+        yield Finding(True, f"Split files{where}: {verdict}.")
 
 
-def _empty(found: Found, quick: bool) -> Iterator[Finding]:
+def _empty(found: ImageSet, quick: bool) -> Iterator[Finding]:
     """Zero bytes, which opening the images would tell too, with more words."""
     empty = empty_files(found) if quick else []
     if empty:
-        yield Finding(True, f"{len(empty):,} images have zero bytes: {listed(empty)}.")
+        yield Finding(True, f"{len(empty):,} images have zero bytes: {first_few(empty)}.")
 
 
-def _opened(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
+def _opened(entry: Entry, found: ImageSet, step: Step) -> Iterator[Finding]:
     looked = opened(found, step)
     yield from (Finding(True, f"{said[0].upper()}{said[1:]}") for said in looked.unreadable)
     official = _ONE_SIZE.fullmatch(entry.image_size)
@@ -139,16 +139,16 @@ def _opened(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
             yield Finding(True, f"{told} Accuracies on them are not those of the data set.")
 
 
-def _laid(found: Found, step: Step) -> Iterator[Finding]:
+def _laid(found: ImageSet, step: Step) -> Iterator[Finding]:
     """Masks that cannot be read, that do not fit their image, and images whose masks are turned with them."""
     masks = laid(found, step)
     yield from (Finding(True, f"{said[0].upper()}{said[1:]}") for said in masks.faults)
     if masks.turned:
         told = f"{len(masks.turned):,} images have an orientation tag, by which they and their masks are turned"
-        yield Finding(False, f"{told}: {listed(masks.turned)}. Look if the masks were drawn on the image as stored.")
+        yield Finding(False, f"{told}: {first_few(masks.turned)}. Look if the masks were drawn on the image as stored.")
 
 
-def _copied(entry: Entry, found: Found, step: Step) -> Iterator[Finding]:
+def _copied(entry: Entry, found: ImageSet, step: Step) -> Iterator[Finding]:
     same = copies(found, step)
     between = "in two domains, or in train and test" if found.domains else "in both train and test"
     if same.shared:

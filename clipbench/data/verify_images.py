@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from clipbench.data.decode import load_rgb
-from clipbench.data.layouts.found import Found, listed
+from clipbench.data.images import ImageSet, first_few
 from clipbench.errors import UserError
 
 Result = TypeVar("Result")
@@ -36,12 +36,12 @@ class Opened:
     sizes: Mapping[tuple[int, int], int]
 
 
-def empty_files(found: Found) -> list[str]:
+def empty_files(found: ImageSet) -> list[str]:
     """Images and masks of zero bytes."""
     return [name for name in _all_files(found) if (found.root / name).stat().st_size == 0]
 
 
-def opened(found: Found, step: Step) -> Opened:
+def opened(found: ImageSet, step: Step) -> Opened:
     """Decode every image, in the data set's order."""
 
     def one(name: str) -> tuple[str, tuple[int, int] | None]:
@@ -56,7 +56,7 @@ def opened(found: Found, step: Step) -> Opened:
     return Opened([said for said, _ in looked if said], sizes)
 
 
-def copies(found: Found, step: Step) -> Copies:
+def copies(found: ImageSet, step: Step) -> Copies:
     """Groups of images whose files are equal byte by byte."""
     groups: dict[bytes, list[int]] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -70,10 +70,10 @@ def copies(found: Found, step: Step) -> Copies:
 
 def in_words(groups: Sequence[Sequence[str]]) -> str:
     """The first few groups: ``a.jpg = b.jpg, c.jpg = d.jpg and 3 more``."""
-    return listed([" = ".join(group) for group in groups], 3)
+    return first_few([" = ".join(group) for group in groups], 3)
 
 
-def _all_files(found: Found) -> Iterator[str]:
+def _all_files(found: ImageSet) -> Iterator[str]:
     yield from found.files
     for masks in found.masks:
         yield from masks
@@ -94,11 +94,11 @@ def _digest(path: Path) -> bytes:
         return bytes(path)
 
 
-def _side(found: Found, index: int) -> tuple[str, bool]:
+def _side(found: ImageSet, index: int) -> tuple[str, bool]:
     """What must not share images with what: domains with one another, and the test part with the rest."""
     domain = found.domains[index] if found.domains else ""
     return domain, bool(found.parts) and found.parts[index] == "test"
 
 
-def _named(found: Found, ids: Sequence[int]) -> list[str]:
+def _named(found: ImageSet, ids: Sequence[int]) -> list[str]:
     return [f"{found.files[i]} ({found.parts[i]})" if found.parts else found.files[i] for i in ids]

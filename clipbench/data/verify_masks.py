@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.data.decode import load_rgb
-from clipbench.data.layouts.found import Found
+from clipbench.data.images import ImageSet
 from clipbench.data.masks import Frame, foreground, frame
 from clipbench.data.verify_images import Step
 from clipbench.errors import UserError
@@ -23,7 +23,7 @@ class Masks:
     turned: Sequence[str]
 
 
-def laid(found: Found, step: Step) -> Masks:
+def laid(found: ImageSet, step: Step) -> Masks:
     """Lay every mask on its image as a run does, in the data set's order."""
 
     def one(index: int) -> tuple[list[str], bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from clipbench.data.user import UserData
 from clipbench.models.weights.sources import Sources
 
 
@@ -33,7 +34,7 @@ class Context:
     device: torch.device
     checkpoints: Path
     sources: Sources = field(default_factory=Sources)
-    user_data: Mapping[str, Path] = field(default_factory=dict)
+    user_data: Mapping[str, UserData] = field(default_factory=dict)
     checkpoint_seconds: float = 600.0
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from clipbench.data.load import part_sizes
+from clipbench.data.user import UserData
 from clipbench.registry import Protocol
 from clipbench.registry.budget import images_trained
 from clipbench.results.store import Store
 
-_NO_FOLDERS: Mapping[str, Path] = {}
+_NO_FOLDERS: Mapping[str, UserData] = {}
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Cost:
     seconds: float | None
 
 
-def images_seen(protocol: Protocol, own: Mapping[str, Path] = _NO_FOLDERS) -> tuple[int, int]:
+def images_seen(protocol: Protocol, own: Mapping[str, UserData] = _NO_FOLDERS) -> tuple[int, int]:
     """Training and test images that one run passes through the model, from the official counts (or ``own`` folders)."""
     return _passed(protocol, *part_sizes(protocol, own))
 
 
-def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, Path] = _NO_FOLDERS) -> Cost:
+def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, UserData] = _NO_FOLDERS) -> Cost:
     """Sum over the runs; the speed is that of the newest record of the same backbone and method."""
     speed = {
         (r.protocol.backbone, r.protocol.method): r.cost.seconds

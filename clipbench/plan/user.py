@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipbench.data.user import class_folders
+from clipbench.data.user import UserData, user_images
 from clipbench.errors import UserError
 from clipbench.methods import METHODS, OwnMethod, method, own_method
 from clipbench.methods.fault import own_fault
@@ -37,14 +37,14 @@ class Extension:
 
     dataset_dir: Path | None = None
     methods: Sequence[str] = ()
-    own: Mapping[str, Path] = field(default_factory=dict)
+    own: Mapping[str, UserData] = field(default_factory=dict)
 
     def apply(self, paper: Paper, experiment: Experiment) -> Experiment:
         """The table with what is added; figures stay as they are."""
         if experiment.panels or not experiment.rows:
             return experiment
         for dataset in self.own:
-            experiment = _on_dataset(paper, experiment, dataset)
+            experiment = _on_dataset(paper, experiment, dataset, has_parts=self.own[dataset].has_parts)
         # Each goes right behind the paper's row: the last one added would come first.
         for name in reversed(self.methods):
             experiment = _with_method(paper, experiment, own_method(name))
@@ -79,9 +79,11 @@ class Extension:
             )
 
 
-def extension(dataset_dir: Path | None, methods: Sequence[str]) -> Extension:
+def extension(dataset_dir: Path | None, methods: Sequence[str], split_file: Path | None = None) -> Extension:
     """Raises ``UserError`` for a folder without class folders, or a method that cannot be imported or made."""
-    own = {} if dataset_dir is None else {_dataset_name(dataset_dir): dataset_dir.resolve()}
+    if dataset_dir is None and split_file is not None:
+        raise UserError(f"--split-file {split_file} says how the images of --dataset-dir DIR are split; name that too.")
+    own = {} if dataset_dir is None else _named(UserData(dataset_dir.resolve(), split_file))
     labels: dict[str, str] = {}
     for name in methods:
         label = _row_id(_loaded(name))
@@ -120,17 +122,14 @@ def _twice(name: str, first: str) -> str:
     )
 
 
-def _dataset_name(folder: Path) -> str:
-    """``my_images@1a2b3c4d5e6f``: the folder's name and a digest of the names and sizes of the images that are read."""
-    if not folder.is_dir():
-        raise UserError(f"--dataset-dir {folder}: there is no such folder. It should hold one folder per class.")
-    found = class_folders(folder)
-    files = sorted((name, image) for name, images in found.images.items() for image in images)
-    if not files:
-        what = f"its {len(found.loose)} images lie in no class folder" if found.loose else "no image in it or below"
-        raise UserError(f"--dataset-dir {folder}: {what}. It should hold one folder of images per class.")
-    lines = [f"{name}/{image} {(folder / name / image).stat().st_size}" for name, image in files]
-    return f"{folder.resolve().name}@{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
+def _named(data: UserData) -> dict[str, UserData]:
+    """``my_images@1a2b3c4d5e6f``: the folder's name and a digest of names, parts and sizes of the images."""
+    images = user_images(data)
+    parts = images.parts if data.has_parts else [""] * len(images)
+    files = zip(images.files, parts, strict=True)
+    lines = sorted(f"{part} {file} {(images.root / file).stat().st_size}".strip() for file, part in files)
+    digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return {f"{images.dataset}@{digest[:12]}": data}
 
 
 def _slug(text: str) -> str:
@@ -143,7 +142,7 @@ def _row_id(own: OwnMethod) -> str:
     return _slug(own.label) or _slug(own.name.partition("@")[0])
 
 
-def _on_dataset(paper: Paper, experiment: Experiment, dataset: str) -> Experiment:
+def _on_dataset(paper: Paper, experiment: Experiment, dataset: str, *, has_parts: bool) -> Experiment:
     """The rows that can run, with one column: the data set. What the paper sets per column goes."""
     name, _, digest = dataset.rpartition("@")
     column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset}, extra=True)
@@ -160,7 +159,11 @@ def _on_dataset(paper: Paper, experiment: Experiment, dataset: str) -> Experimen
         )
     if any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
         # The paper's columns say how much trains. Without them one image of each class would.
-        column = replace(column, set={**column.set, "train_fraction": _TRAINED})
+        fraction: dict[str, Any] = {"train_fraction": _TRAINED}
+        if has_parts:
+            unset = {"unset": "the data set has parts of its own"}
+            fraction = {"split_rule": "official", "train_fraction": unset, "split_draw": unset}
+        column = replace(column, set={**column.set, **fraction})
     title = f"{experiment.title.partition(' on ')[0]} on {name}, a data set of the user's own"
     # The digest keeps apart the tables and records of two folders of one name.
     file = "-".join(part for part in (experiment.name, _slug(name), digest[:8]) if part)

@@ -12,7 +12,7 @@ from clipbench.audit.finding import Finding
 from clipbench.audit.paper import audit_paper, numbers_of
 from clipbench.audit.sizes import test_size as size_of
 from clipbench.data.catalogue import entry
-from clipbench.data.splits import train_count
+from clipbench.data.splits.fraction import train_count
 from clipbench.registry import load_papers
 from tests.factory import protocol_of
 
@@ -97,7 +97,7 @@ def test_test_sizes_are_those_of_the_split(column: str, due: int) -> None:
     protocol = protocol_of("lora-clip/table1", "lora-r8", column)
     size, source = size_of(PAPERS["lora-clip"], protocol, "accuracy")
     counts = entry(protocol.dataset or "").classes.values()
-    assert size == due == sum(n - train_count(n, protocol) for n in counts)
+    assert size == due == sum(n - train_count(n, protocol.need("train_fraction")) for n in counts)
     assert "every class tests" in source
 
 

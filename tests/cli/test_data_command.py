@@ -188,7 +188,7 @@ def test_list_says_where_a_standing_was_not_re_checked(capsys: Captured, tmp_pat
 
 def test_list_imports_nothing_heavy(tmp_path: Path) -> None:
     code = (
-        "import argparse, sys; from clipbench.commands import data; p = argparse.ArgumentParser(); "
+        "import argparse, sys; from clipbench.cli import data; p = argparse.ArgumentParser(); "
         "data.add_arguments(p); data.main(p.parse_args(sys.argv[1:])); "
         "print(*{m.partition('.')[0] for m in sys.modules}, file=sys.stderr)"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.data.catalogue import Entry, entry
-from clipbench.data.images import find_images
+from clipbench.data.official import find_images
 from clipbench.errors import UserError
 from tests.data.data_trees import small, touch, write
 
@@ -61,8 +61,8 @@ def test_pacs_without_lists_has_no_parts(tmp_path: Path) -> None:
     files = pacs(tmp_path / "pacs", ".", None)
     found = find_images(PACS, tmp_path)
     assert sorted(found.files) == sorted(files)
-    assert found.parts == ()
-    assert found.files[:3] == tuple(f"art_painting/dog/pic_00{i}.jpg" for i in (1, 2, 3))
+    assert found.parts == []
+    assert found.files[:3] == [f"art_painting/dog/pic_00{i}.jpg" for i in (1, 2, 3)]
 
 
 def test_the_broken_sketch_is_passed_over_with_and_without_lists(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def domainnet(root: Path, folders: str = ".") -> Entry:
 def test_mini_domainnet_comes_from_its_lists(tmp_path: Path, folder: str) -> None:
     found = find_images(domainnet(tmp_path / folder), tmp_path)
     assert (len(found), found.complete) == (24, True)
-    assert found.files[:2] == ("clipart/aircraft_carrier/clipart_2.jpg", "clipart/aircraft_carrier/clipart_1.jpg")
+    assert found.files[:2] == ["clipart/aircraft_carrier/clipart_2.jpg", "clipart/aircraft_carrier/clipart_1.jpg"]
     assert found.classes == ("aircraft_carrier", "umbrella")
     assert found.prompt_names[0] == "aircraft carrier"
     assert Counter(found.parts) == {"train": 16, "test": 8}

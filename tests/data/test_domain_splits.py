@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet
-from clipbench.data.odg import class_split
 from clipbench.data.splits import split
+from clipbench.data.splits.odg import class_split
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
 
@@ -82,7 +82,7 @@ def test_the_official_parts_narrow_sources_and_target(dataset: str, tested: set[
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_parts_that_are_not_there_are_refused(part: str) -> None:
     images = benchmark("digits_dg", parts=False)
-    with pytest.raises(UserError, match="has none"):
+    with pytest.raises(UserError, match="has no parts"):
         split(images, replace(protocol("svhn"), **{f"{part}_part": part}), 1)
     assert split(images, protocol("svhn"), 1).test
 

@@ -13,9 +13,10 @@ import pytest
 from scipy.io import savemat
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import ImageSet, find_images
+from clipbench.data.images import ImageSet
 from clipbench.data.layouts.label_files import action, place_name, year_first
 from clipbench.data.layouts.rebuild import fraction_counts
+from clipbench.data.official import find_images
 from clipbench.errors import UserError
 from tests.data.data_trees import files_of, small, split_lists, touch, write, write_split
 
@@ -325,7 +326,7 @@ def test_an_unknown_variant_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
     aircraft(tmp_path / "fgvc_aircraft")
     (tmp_path / "fgvc_aircraft/variants.txt").write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match=r"variants\.txt is no text file"):
+    with pytest.raises(UserError, match=r"variants\.txt is no UTF-8 text file"):
         find_images(small("fgvc_aircraft"), tmp_path)
 
 
@@ -352,7 +353,7 @@ def test_imagenets_folders_are_read_in_plain_order(tmp_path: Path, base: str, na
     found = find_images(small("imagenet", parts={"train": 9, "test": 6}), tmp_path)
     assert found.classes == ("tench", "goldfish", "great white shark")
     assert found.root == tmp_path / base
-    assert found.files[:3] == tuple(f"train/n01440764/n01440764_{i}.JPEG" for i in (1, 10, 2))
+    assert found.files[:3] == [f"train/n01440764/n01440764_{i}.JPEG" for i in (1, 10, 2)]
     assert Counter(found.parts) == {"train": 9, "test": 6}
     assert all(found.files[i].split("/")[1] == sorted(WNIDS)[label] for i, label in enumerate(found.labels))
 

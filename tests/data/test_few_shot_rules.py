@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import ImageSet, find_images
+from clipbench.data.images import ImageSet
 from clipbench.data.layouts.coop_split import read_split
+from clipbench.data.official import find_images
 from clipbench.data.splits import split
 from clipbench.errors import UserError
 from clipbench.registry import Protocol

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import find_images
 from clipbench.data.layouts.class_folders import locate
 from clipbench.data.load import check_data, image_set
+from clipbench.data.official import find_images
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
 
@@ -161,4 +161,4 @@ def test_the_real_aid_images_are_found_as_a_part(shared: Path) -> None:
         find_images(entry("aid"), shared / "data")
     found = find_images(entry("aid"), shared / "data", partial=True)
     assert (len(found), len(found.classes), found.complete) == (1200, 30, False)
-    assert found.files[:2] == ("Airport/airport_1.jpg", "Airport/airport_2.jpg")
+    assert found.files[:2] == ["Airport/airport_1.jpg", "Airport/airport_2.jpg"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clipbench.data.catalogue import Entry, entry
-from clipbench.data.images import find_images
+from clipbench.data.official import find_images
 from clipbench.errors import UserError
 from tests.data.data_trees import small, touch, write
 

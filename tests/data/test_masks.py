@@ -15,8 +15,9 @@ from PIL import ExifTags, Image, ImageOps
 from clipbench.data.cache import decoded_masks
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.decode import load_rgb
-from clipbench.data.images import ImageSet, find_images
+from clipbench.data.images import ImageSet
 from clipbench.data.masks import load_mask
+from clipbench.data.official import find_images
 from clipbench.data.verify import Verified, verify
 from clipbench.errors import UserError
 from tests.data.data_trees import write

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.data.few_shot import shortage
-from clipbench.data.splits import split
-from clipbench.data.user import class_folders, own_images
+from clipbench.data.splits import shortage, split
+from clipbench.data.user import UserData, user_images
+from clipbench.data.user.folders import class_folders, not_read
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
 from tests.data.data_trees import touch
@@ -22,12 +22,12 @@ def test_class_folders_become_a_set_with_parts(tmp_path: Path) -> None:
     for name, size in sizes.items():
         touch(tmp_path / name, [*(f"{i} a.JPG" for i in range(size)), "Thumbs.db", "._0 a.JPG", ".hidden.png"])
     touch(tmp_path, ["readme.txt", "empty/notes.txt"])
-    found = own_images(tmp_path)
+    found = user_images(UserData(tmp_path))
     assert (found.classes, found.prompt_names) == (("Red_Panda", "grey cat"), ("Red Panda", "grey cat"))
     assert found.dataset == tmp_path.name
     assert Counter(found.classes[label] for label in found.labels) == sizes
     assert all((found.root / file).is_file() for file in found.files)
-    assert own_images(tmp_path) == found
+    assert user_images(UserData(tmp_path)) == found
     assert "no official parts" in found.rebuilt
     for rule in ("coop", "clip-lora"):
         cut = split(found, Protocol(split_rule=rule, shots=1), 1)
@@ -38,7 +38,7 @@ def test_class_folders_become_a_set_with_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        (["a.jpg"], "holds 0 folders with images"),
+        (["a.jpg"], "its 1 images lie in no class folder"),
         (["cat/1.jpg", "dog/readme.txt"], "holds 1 folders with images"),
         (
             [f"cat/{i}.jpg" for i in range(9)] + [f"dog/in/{i}.jpg" for i in range(9)],
@@ -51,12 +51,12 @@ def test_class_folders_become_a_set_with_parts(tmp_path: Path) -> None:
 def test_a_folder_that_will_not_do_says_why(tmp_path: Path, files: list[str], said: str) -> None:
     touch(tmp_path, files)
     with pytest.raises(UserError, match=said):
-        own_images(tmp_path)
+        user_images(UserData(tmp_path))
 
 
 def test_no_folder_at_all_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
-        own_images(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="there is no such folder"):
+        user_images(UserData(tmp_path / "nowhere"))
 
 
 def test_what_is_not_read_is_named(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     assert found.images == {"cat": ["1.jpg"], "dog": ["3.jpg"]}
     assert (found.loose, found.empty, found.with_more_below) == (["a.jpg"], ["empty"], ["cat"])
     for part in ("beside the class folders (a.jpg)", "without an image (empty)", "inside a class folder (cat)"):
-        assert part in found.passed_over
+        assert part in not_read([found])
 
 
 def test_too_few_images_for_the_shots_are_told_by_rule(tmp_path: Path) -> None:
     touch(tmp_path, [f"cat/{i}.jpg" for i in range(10)] + [f"dog/{i}.jpg" for i in range(40)])
-    found = own_images(tmp_path)
+    found = user_images(UserData(tmp_path))
     assert shortage(found, "clip-lora", 5) == shortage(found, "official", 16) == ""
     said = "16 shots: class cat has only 5 training images; they are drawn with repeats, as in CLIP-LoRA's code"
     assert shortage(found, "clip-lora", 16) == said

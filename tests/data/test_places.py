@@ -13,7 +13,8 @@ from clipbench.data.layouts.class_folders import locate
 from clipbench.data.layouts.domains import domain_folders
 from clipbench.data.layouts.listing import key
 from clipbench.data.layouts.places import places
-from clipbench.data.verify_splits import split_files
+from clipbench.data.official import find_images
+from clipbench.data.published import list_files
 from clipbench.errors import UserError
 from tests.data.data_trees import touch, write
 
@@ -129,7 +130,8 @@ def test_listed_images_in_a_root_of_any_name_must_mostly_be_there(tmp_path: Path
 
 def test_the_lists_of_a_set_that_is_the_root_are_found_for_verify(tmp_path: Path) -> None:
     masked(tmp_path / "mine", "kvasir")
-    assert [path.name for path in split_files(entry("kvasir"), tmp_path / "mine")] == [
+    found = find_images(entry("kvasir"), tmp_path / "mine", partial=True)
+    assert [path.name for path in list_files(entry("kvasir"), tmp_path / "mine", found)] == [
         "train.json",
         "val.json",
         "test.json",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.data.user import own_images
+from clipbench.data.user import UserData, user_images
 from clipbench.errors import UserError
 from clipbench.methods import is_own, method, own_method
 from clipbench.methods.base import Method
@@ -125,7 +125,7 @@ def test_images_added_to_a_linked_class_make_another_data_set(tmp_path: Path) ->
     Image.new("RGB", (30, 30)).save(elsewhere / "more.png")
     (after,) = extension(folder, []).own
     assert after != before
-    assert len(own_images(folder)) == 31
+    assert len(user_images(UserData(folder))) == 31
     beside = tmp_path / "beside"
     beside.mkdir()
     for name in COLOURS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,7 @@ _OPTIONAL: Mapping[str, type | tuple[type, ...]] = {
     "unpacked_bytes": (int, str),
     "split_files": list,
     "split_content": str,
+    "other_contents": dict,
     "known_duplicates": int,
     "files": list,
 }
@@ -80,7 +81,8 @@ class Acquisition:
     ``folder`` is what it makes below the data root. ``standing`` is a word of :data:`STANDINGS`, as of
     ``standing_date`` by ``standing_source``, and ``rechecked`` whether anybody asked the server then, rather than took
     the source's word; ``by_hand`` says what a person has to do. ``split_content`` is the digest of the content of the
-    published ``split_files`` (see :mod:`clipbench.data.verify_splits`), ``known_duplicates`` the number of images that
+    published ``split_files`` (see :mod:`clipbench.data.published`), ``other_contents`` names contents that circulate
+    under the same file name by their digests, ``known_duplicates`` is the number of images that
     the official parts are known to share.
     """
 
@@ -93,6 +95,7 @@ class Acquisition:
     unpacked_bytes: int | None = None
     split_files: Sequence[str] = ()
     split_content: str = ""
+    other_contents: Mapping[str, str] = field(default_factory=dict)
     known_duplicates: int = 0
     files: Sequence[Source] = ()
 

@@ -8,8 +8,8 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.catalogue.acquisition import Acquisition, Source
 from clipbench.data.download.place import under_own_folder
 from clipbench.data.download.stage import put
+from clipbench.data.images import first_few
 from clipbench.data.layouts import reader
-from clipbench.data.layouts.found import listed
 from clipbench.data.layouts.places import MissingError
 from clipbench.errors import UserError
 
@@ -34,7 +34,7 @@ def check(entry: Entry, plan: Acquisition, unpacked: Path, data_root: Path, brou
         lacks = f"no {why.what} in it" if isinstance(why, MissingError) else str(why)
         files = ", ".join(str(path) for source, path in brought if source.archive != "none")
         raise UserError(
-            f"what came is not {entry.name}: {files} unpacks to {listed(top)}; {lacks}. Nothing of it is placed. "
+            f"what came is not {entry.name}: {files} unpacks to {first_few(top)}; {lacks}. Nothing of it is placed. "
             f"{_kept(brought, unpacked.parent / 'downloads')} {plan.by_hand}"
         ) from why
 

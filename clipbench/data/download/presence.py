@@ -8,10 +8,10 @@ from pathlib import Path
 
 from clipbench.data import catalogue
 from clipbench.data.catalogue import Entry
-from clipbench.data.images import find_images
 from clipbench.data.layouts import reader
 from clipbench.data.layouts.listing import folders_in, image_names
 from clipbench.data.layouts.places import owned
+from clipbench.data.official import find_images
 from clipbench.errors import UserError
 
 _DEPTH = 3

@@ -1,6 +1,6 @@
 """Readers by layout: one small module per way in which a data set lies on disk.
 
-Adding one: write a module with a ``read(entry, data_root) -> Found``, and add its line to the mapping.
+Adding one: write a module with a ``read(entry, data_root) -> ImageSet``, and add its line to the mapping.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found
+from clipbench.data.images import ImageSet
 from clipbench.errors import UserError
 
 LAYOUTS: Mapping[str, str] = {
@@ -25,9 +25,9 @@ LAYOUTS: Mapping[str, str] = {
 }
 
 
-def reader(layout: str) -> Callable[[Entry, Path], Found]:
+def reader(layout: str) -> Callable[[Entry, Path], ImageSet]:
     """The reader of that layout. Raises ``UserError`` that lists the names."""
     if layout not in LAYOUTS:
         raise UserError(f"no layout {layout!r}; there are {', '.join(LAYOUTS)}.")
-    read: Callable[[Entry, Path], Found] = import_module(LAYOUTS[layout]).read
+    read: Callable[[Entry, Path], ImageSet] = import_module(LAYOUTS[layout]).read
     return read

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, listed
+from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts.listing import folders_in, image_names, images_in, key
 from clipbench.data.layouts.places import missing, places
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """Every image, class by class, then by file name. Raises ``UserError`` where there are no class folders."""
     root = locate(entry, data_root)
     folders = _class_folders(root, entry)
-    found = Found(root, tuple(entry.classes))
+    found = ImageSet(entry.id, root, classes=tuple(entry.classes))
     for label, name in enumerate(entry.classes):
         for image in images_in(root / folders[name]) if name in folders else []:
             found.add(f"{folders[name]}/{image}", label)
@@ -29,7 +29,7 @@ def locate(entry: Entry, data_root: Path) -> Path:
             return folder
     if data_root.is_dir() and _is_exactly(data_root, entry):
         return data_root
-    raise missing(entry, data_root, f"class folders ({listed(list(entry.classes), 3)})")
+    raise missing(entry, data_root, f"class folders ({first_few(list(entry.classes), 3)})")
 
 
 def _is_exactly(root: Path, entry: Entry) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found
+from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import Listing, lines_of
 from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
@@ -17,7 +17,7 @@ _PARTS = ("train", "test")
 _FOLDER = "splits_mini"
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """Domain by domain in the order of the lists; the class names are the folders'.
 
     Raises ``UserError`` where the lists are missing, or a label stands for two classes.
@@ -29,7 +29,8 @@ def read(entry: Entry, data_root: Path) -> Found:
     if root is None:
         raise missing(entry, data_root, f"lists {_FOLDER}/<domain>_{{train,test}}.txt ({', '.join(entry.domains)})")
     names: dict[int, str] = {}
-    found, listing = Found(root, (), lists=f"{_FOLDER}/<domain>_{{train,test}}.txt"), Listing(root)
+    found, listing = ImageSet(entry.id, root, lists=f"{_FOLDER}/<domain>_{{train,test}}.txt"), Listing(root)
+    found.list_files = [root / name for name in needed]
     for domain in entry.domains:
         for part in _PARTS:
             _add(found, listing, names, domain, part)
@@ -39,7 +40,7 @@ def read(entry: Entry, data_root: Path) -> Found:
     return found
 
 
-def _add(found: Found, listing: Listing, names: dict[int, str], domain: str, part: str) -> None:
+def _add(found: ImageSet, listing: Listing, names: dict[int, str], domain: str, part: str) -> None:
     path = found.root / _FOLDER / f"{domain}_{part}.txt"
     for number, line in enumerate(lines_of(path), start=1):
         if not line:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found
+from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
 from clipbench.data.layouts.places import missing, places
 
@@ -41,7 +41,7 @@ def _is_whole(folders: Mapping[str, Path], entry: Entry) -> bool:
     )
 
 
-def add_class_folders(found: Found, entry: Entry, domain: str, folder: Path, part: str = "") -> None:
+def add_class_folders(found: ImageSet, entry: Entry, domain: str, folder: Path, part: str = "") -> None:
     """The images of a folder of class folders, by class and then by file name; paths start at ``found.root``."""
     by_key = {key(name): name for name in folders_in(folder)}
     for label, name in enumerate(entry.classes):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.coop_split import found_of
-from clipbench.data.layouts.found import Found
+from clipbench.data.images import ImageSet
+from clipbench.data.layouts.coop_split import images_of
 from clipbench.data.layouts.listing import lines_of
 from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
@@ -17,7 +17,7 @@ from clipbench.errors import UserError
 _LISTS = {part: f"images_variant_{part}.txt" for part in ("train", "val", "test")}
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """The images in the order of the lists. Raises ``UserError`` where one is missing or names an unknown variant."""
     needed = ["variants.txt", *_LISTS.values()]
     folder = next(
@@ -27,7 +27,7 @@ def read(entry: Entry, data_root: Path) -> Found:
         raise missing(entry, data_root, f"lists ({', '.join(needed)})")
     variants = {name: label for label, name in enumerate(filter(None, lines_of(folder / "variants.txt")))}
     lists = {part: _items(folder / name, variants) for part, name in _LISTS.items()}
-    return found_of(folder / "images", lists, "images_variant_{train,val,test}.txt")
+    return images_of(entry.id, folder / "images", lists, "images_variant_{train,val,test}.txt")
 
 
 def _items(path: Path, variants: dict[str, int]) -> list[tuple[str, int, str]]:

@@ -5,21 +5,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found, first_file
-from clipbench.data.layouts.listing import image_names, lines_of
+from clipbench.data.images import ImageSet
+from clipbench.data.layouts.listing import first_file, image_names, lines_of
 from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
 _NAMES = "classnames.txt"
+_WNID = re.compile(r"n\d{8}")
 _FOLDERS = {"train": "train", "test": "val"}
 """The validation images are the test set, as in CoOp; there is no validation set of its own."""
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """The training images, then the validation images as test set, each by class and then by plain file name.
 
     A class is numbered by its place among the sorted wnids, as the folders are. The training folder may be absent (a
@@ -30,8 +32,8 @@ def read(entry: Entry, data_root: Path) -> Found:
     root = next((f for f in folders if (f / "val").is_dir()), None)
     if root is None:
         raise missing(entry, data_root, "folder val/ with one folder of images per class")
-    names = _class_names(entry, root, folders)
-    found = Found(root, tuple(names.values()), lists=_NAMES)
+    names_file, names = _class_names(entry, root, folders)
+    found = ImageSet(entry.id, root, classes=tuple(names.values()), lists=_NAMES, list_files=(names_file,))
     for part, folder in _FOLDERS.items():
         for label, wnid in enumerate(names):
             path = root / folder / wnid
@@ -46,14 +48,22 @@ def read(entry: Entry, data_root: Path) -> Found:
     return found
 
 
-def _class_names(entry: Entry, root: Path, folders: Sequence[Path]) -> dict[str, str]:
-    """Class name by wnid, sorted by wnid. Raises ``UserError`` that says where the file is to be had."""
+def _class_names(entry: Entry, root: Path, folders: Sequence[Path]) -> tuple[Path, dict[str, str]]:
+    """The file of class names, and class name by wnid, sorted by wnid.
+
+    Raises ``UserError`` that says where the file is to be had, or which line is at fault.
+    """
     path = first_file([root, root.parent, *folders], [_NAMES])
     if path is None:
         raise UserError(
             f"{entry.name} in {root}: {_NAMES} is missing, which gives the folders their class names. CoOp's "
             f"DATASETS.md (github.com/KaiyangZhou/CoOp) links it; put it into {root} or the folder above."
         )
-    lines = (line.partition(" ") for line in lines_of(path) if line)
-    names = {wnid: name.strip() or wnid for wnid, _, name in lines}
-    return {wnid: names[wnid] for wnid in sorted(names)}
+    lines = (line.split(maxsplit=1) for line in lines_of(path) if line)
+    names = {words[0]: words[1] if len(words) > 1 else words[0] for words in lines}
+    if strange := [wnid for wnid in names if not _WNID.fullmatch(wnid)]:
+        raise UserError(
+            f"{path}: lines should be a WordNet id and a class name (n01440764 tench); {strange[0]!r} is no such id. "
+            f"The images are not at fault: mend this file, or take CoOp's."
+        )
+    return path, {wnid: names[wnid] for wnid in sorted(names)}

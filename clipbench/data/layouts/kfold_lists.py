@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.data.catalogue import Entry
+from clipbench.data.images import ImageSet
 from clipbench.data.layouts.domains import add_class_folders, domain_folders
-from clipbench.data.layouts.found import Found
 from clipbench.data.layouts.listing import Listing, lines_of
 from clipbench.data.layouts.places import places
 from clipbench.errors import UserError
@@ -17,7 +17,7 @@ from clipbench.errors import UserError
 _LISTS = {"train": "train", "val": "crossval"}
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """Domain by domain in the order of the lists; by class and file name, without parts, where the lists are absent.
 
     ``entry.reading`` names folders that may hold the domains (``images``) or the lists (``lists``), and broken images
@@ -25,17 +25,21 @@ def read(entry: Entry, data_root: Path) -> Found:
     """
     folders = domain_folders(entry, data_root, entry.reading["images"])
     root = next(iter(folders.values())).parent
-    found = Found(root, tuple(entry.classes), lists="the lists <domain>_{train,crossval}_kfold.txt")
+    found = ImageSet(
+        entry.id, root, classes=tuple(entry.classes), lists="the lists <domain>_{train,crossval}_kfold.txt"
+    )
     lists = _lists_folder(entry, data_root, root)
     for domain, folder in folders.items():
         if lists is None:
             add_class_folders(found, entry, domain, folder)
         else:
             _add_listed(found, entry, domain, folder, lists)
+    if lists is not None:
+        found.list_files = [lists / f"{domain}_{kind}_kfold.txt" for domain in folders for kind in _LISTS.values()]
     return found
 
 
-def _add_listed(found: Found, entry: Entry, domain: str, folder: Path, lists: Path) -> None:
+def _add_listed(found: ImageSet, entry: Entry, domain: str, folder: Path, lists: Path) -> None:
     names, listing = list(entry.classes), Listing(found.root)
     for part, kind in _LISTS.items():
         path = lists / f"{domain}_{kind}_kfold.txt"

@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from clipbench.data.layouts.found import first_file
-from clipbench.data.layouts.listing import lines_of
+from clipbench.data.layouts.listing import first_file, lines_of, text_of
 from clipbench.errors import UserError
 
 Item: TypeAlias = tuple[str, int, str]
@@ -25,7 +24,7 @@ class NotHereError(Exception):
 def flowers(folder: Path) -> list[Item]:
     """``imagelabels.mat`` numbers the images' classes from 1, ``cat_to_name.json`` names them."""
     labels = _matlab(_file(folder, "imagelabels.mat"))["labels"][0]
-    names = json.loads(_file(folder, "cat_to_name.json").read_text(encoding="utf-8"))
+    names = json.loads(text_of(_file(folder, "cat_to_name.json")))
     return [(f"image_{i:05d}.jpg", int(n) - 1, str(names[str(int(n))])) for i, n in enumerate(labels, start=1)]
 
 

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from clipbench.errors import UserError
 
-SUFFIXES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
+_ALWAYS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm")
+_WITH_AVIF, _WITH_HEIF = (".avif",), (".heic", ".heif")
+_NEVER = (".jp2", ".jxl", ".psd", ".eps", ".ps", ".svg", ".ico", ".tga", ".dng", ".cr2", ".nef", ".arw", ".exr", ".hdr")
+"""Pictures of other kinds, which are named where they lie between the images of a user."""
+_NO_CLASSES = ("@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "System Volume Information")
+"""Folders that file servers and operating systems put beside a user's."""
+
+
+@cache
+def suffixes() -> tuple[str, ...]:
+    """Suffixes of the images that this Pillow opens, in lower case."""
+    from PIL import features
+
+    avif = _WITH_AVIF if features.check("avif") else ()
+    return (*_ALWAYS, *avif, *(_WITH_HEIF if find_spec("pillow_heif") else ()))
 
 
 def images_in(folder: Path) -> list[str]:
@@ -20,21 +36,45 @@ def images_in(folder: Path) -> list[str]:
 def image_names(folder: Path) -> list[str]:
     """The image files of one folder, in no order."""
     names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_file())
-    return [name for name in names if name[name.rfind(".") :].lower() in SUFFIXES]
+    return [name for name in names if suffix(name) in suffixes()]
+
+
+def unreadable_images(folder: Path) -> list[str]:
+    """Files of one folder that are images by their name and cannot be opened here, and links to nothing."""
+    known = (*_ALWAYS, *_WITH_AVIF, *_WITH_HEIF)
+    files = [entry for entry in os.scandir(folder) if not entry.name.startswith(".") and not entry.is_dir()]
+    kinds = [entry.name for entry in files if suffix(entry.name) in {*known, *_NEVER} - {*suffixes()}]
+    dangling = [entry.name for entry in files if suffix(entry.name) in suffixes() and not entry.is_file()]
+    return sorted(kinds) + sorted(dangling)
+
+
+def suffix(name: str) -> str:
+    """``.jpg`` of ``a.JPG``."""
+    return name[name.rfind(".") :].lower() if "." in name else ""
 
 
 def folders_in(folder: Path) -> list[str]:
     """The folders in one folder, sorted by name; hidden ones and archive debris are passed over."""
     names = (entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith((".", "__")))
-    return sorted(names)
+    return sorted(name for name in names if name not in _NO_CLASSES)
+
+
+def text_of(path: Path) -> str:
+    """The text of a list, without the byte order mark that Windows programs put first.
+
+    Raises ``UserError`` for a file that is no UTF-8 text, or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no UTF-8 text file ({error}). Save it as UTF-8, or download it again.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def lines_of(path: Path) -> list[str]:
     """The lines of a list, stripped; empty ones stay, so that numbers are right. Raises ``UserError`` if no text."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text file ({error}). Download it again.") from None
+    return [line.strip() for line in text_of(path).splitlines()]
 
 
 def natural(name: str) -> tuple[list[int], str]:
@@ -73,3 +113,8 @@ class Listing:
             return {}
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
         return {name.lower(): name for name in names} | {name: name for name in names}
+
+
+def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:
+    """The first of those files that is in one of those folders, folder by folder."""
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)

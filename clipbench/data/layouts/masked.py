@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clipbench.data.catalogue import Entry
-from clipbench.data.layouts.found import Found
-from clipbench.data.layouts.listing import images_in
+from clipbench.data.images import ImageSet
+from clipbench.data.layouts.listing import images_in, text_of
 from clipbench.data.layouts.places import missing, places
 from clipbench.errors import UserError
 
@@ -23,7 +23,7 @@ _MASK = re.compile(r"^(?P<stem>.*?)_mask(_\d+)?$", re.IGNORECASE)
 """BUSI's ``benign (1)_mask.png``, and ``benign (1)_mask_1.png`` where an image has more lesions than one."""
 
 
-def read(entry: Entry, data_root: Path) -> Found:
+def read(entry: Entry, data_root: Path) -> ImageSet:
     """The images in the order of the annotation files, each with its masks and prompts.
 
     ``entry.reading`` names folders that may hold the ``annotations``, the ``sources`` (folders of ``images`` and of
@@ -32,9 +32,11 @@ def read(entry: Entry, data_root: Path) -> Found:
     only by that. Raises ``UserError`` where annotations or images are missing.
     """
     reading = entry.reading
-    annotations = _annotations(entry, data_root)
+    folder = _annotations_folder(entry, data_root)
+    annotations = {part: _items(folder / f"{part}.json") for part in _PARTS}
     root, images, masks = _files(entry, data_root)
-    found = Found(root, tuple(entry.classes), lists="medvlsm's annotation files")
+    found = ImageSet(entry.id, root, classes=tuple(entry.classes), lists="medvlsm's annotation files")
+    found.list_files = [folder / f"{part}.json" for part in _PARTS]
     for part in _PARTS:
         for item in annotations[part]:
             image = _look_up(images, item["img_name"], reading)
@@ -48,14 +50,14 @@ def read(entry: Entry, data_root: Path) -> Found:
     return found
 
 
-def _annotations(entry: Entry, data_root: Path) -> dict[str, list[dict[str, Any]]]:
-    """The three files' entries. Raises ``UserError`` where one is missing or of another form."""
+def _annotations_folder(entry: Entry, data_root: Path) -> Path:
+    """The folder that holds the three files. Raises ``UserError`` where there is none."""
     names = entry.reading["annotations"]
     folders = [*places(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
     if folder := _with_annotations(folders):
-        return {part: _items(folder / f"{part}.json") for part in _PARTS}
+        return folder
     if (folder := _with_annotations([data_root / "anns", data_root])) and _are_own(entry, folder):
-        return {part: _items(folder / f"{part}.json") for part in _PARTS}
+        return folder
     raise missing(entry, data_root, "annotation files (anns/train.json, val.json and test.json of medvlsm)")
 
 
@@ -80,7 +82,7 @@ def _all_own(entry: Entry, stems: Collection[str]) -> bool:
 
 def _items(path: Path) -> list[dict[str, Any]]:
     try:
-        items: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        items: list[dict[str, Any]] = json.loads(text_of(path))
         for item in items:
             _prompts(item["prompts"]), str(item["img_name"]), str(item["mask_name"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clipbench.data.images import ImageSet
-from clipbench.data.odg import class_split
+from clipbench.data.splits.odg import class_split
 from clipbench.errors import UserError
 from clipbench.models.transfer import sent
 from clipbench.registry import Protocol

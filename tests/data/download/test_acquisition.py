@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.data.catalogue import entry, known
 from clipbench.data.catalogue.acquisition import STANDINGS, read_acquisition
-from clipbench.data.verify_splits import content_digest
+from clipbench.data.published import content_digest
 from clipbench.errors import UserError
 from clipbench.models.weights.catalogue import checkpoint, checkpoints
 
@@ -123,7 +123,6 @@ SPLITS = {
     "stanford_cars": "coop",
     "ucf101": "coop",
     "pacs": "pacs",
-    "imagenet": "imagenet",
     "kvasir": "medvlsm/kvasir_polyp",
     "clinicdb": "medvlsm/clinicdb_polyp",
     "isic2016": "medvlsm/isic",
@@ -139,6 +138,22 @@ def test_the_digest_of_a_published_split_is_that_of_the_published_split(dataset:
         pytest.skip(f"no split files: {folder} does not exist")
     assert plan is not None
     assert content_digest(folder / name for name in plan.split_files) == plan.split_content
+
+
+def test_imagenets_published_names_are_clips_own(tmp_path: Path, shared: Path) -> None:
+    """open_clip carries CLIP's list; the ids are those of the list that is passed on as classnames.txt."""
+    from open_clip import IMAGENET_CLASSNAMES
+
+    plan = entry("imagenet").acquisition
+    assert plan is not None
+    circulating = shared / "data/splits/imagenet/classnames.txt"
+    if not circulating.is_file():
+        pytest.skip(f"{circulating} does not exist")
+    assert "363 of 1,000" in plan.other_contents[content_digest([circulating])]
+    ids = [line.split()[0] for line in circulating.read_text().splitlines()]
+    lines = [f"{wnid} {name}" for wnid, name in zip(ids, IMAGENET_CLASSNAMES, strict=True)]
+    (tmp_path / "classnames.txt").write_text("\n".join(lines))
+    assert content_digest([tmp_path / "classnames.txt"]) == plan.split_content
 
 
 # Checkpoints

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from clipbench.data.catalogue import Entry, entry
+from clipbench.data.published import content_digest
 from clipbench.data.verify import Verified, verify
-from clipbench.data.verify_splits import content_digest
 from tests.data.download.made import images, jpeg, made
 
 PARTS = {"train": 4, "val": 2, "test": 3}
@@ -213,7 +213,10 @@ def test_another_split_file_is_told(tmp_path: Path) -> None:
     assert verified(one, tmp_path).right
     lists["train"].reverse()
     path.write_text(json.dumps(lists))
-    assert f"Split files in {path.parent}: other content than the published." in wrongs(verified(one, tmp_path))
+    assert (
+        f"Split files in {path.parent}: other content than the published (SHA-256 b91a107fb715, not 21371e1cf1ea)."
+        in wrongs(verified(one, tmp_path))
+    )
 
 
 def test_class_names_that_are_not_the_catalogues_are_told(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clipbench.engine.place import Workplace
 from PIL import Image
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import find_images
+from clipbench.data.official import find_images
 from clipbench.data.painted import SUBSETS, write_subset
 from clipbench.data.painted.digits.strokes import write_digit
 from clipbench.data.painted.domains import DIGITS, DOMAIN_SUBSETS, PACS
-from clipbench.engine.place import Workplace
 from clipbench.engine.run_job import run_pass
 from clipbench.plan.select import make_plan
 from clipbench.registry import Overrides

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import find_images
+from clipbench.data.official import find_images
 from clipbench.data.painted import SUBSETS, write_subset
 from clipbench.data.painted.fewshot import FEW_SHOT_SUBSETS
 

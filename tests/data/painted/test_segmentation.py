@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from clipbench.data.catalogue import entry
-from clipbench.data.images import find_images
+from clipbench.data.official import find_images
 from clipbench.data.painted import write_subset
 from clipbench.data.painted.lesions.annotations import joined, polyp_prompts, tumour_prompts
 from clipbench.data.painted.lesions.pictures import Case, polyp, ultrasound

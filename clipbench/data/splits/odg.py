@@ -15,7 +15,7 @@ from typing import Any
 
 from clipbench.errors import UserError
 
-_FILE = Path(__file__).parent / "catalogue" / "odg_splits.json"
+_FILE = Path(__file__).parent.parent / "catalogue" / "odg_splits.json"
 
 
 @dataclass(frozen=True)
