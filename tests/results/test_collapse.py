@@ -106,7 +106,7 @@ def test_an_average_over_data_sets_says_so_too() -> None:
 
 def test_its_trained_state_lies_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real pass whose second seed is led astray: its record, and no other, holds what was trained."""
-    from engine.few_shot_for_tests import few_shot
+    from tests.engine.few_shot_for_tests import few_shot
     from engine.passes_for_tests import place
 
     from clipbench.engine import outcome
