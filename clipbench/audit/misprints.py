@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from clipbench.audit.finding import Finding
-from clipbench.audit.numbers import Number
+from clipbench.registry.printed import PrintedNumber
 
 _READ = "read as"
 
 
-def check_misprints(numbers: Iterable[Number]) -> Iterator[Finding]:
+def check_misprints(numbers: Iterable[PrintedNumber]) -> Iterator[Finding]:
     """A note ``printed as X, read as Y`` of a printed number; one that many numbers share is listed once."""
-    seen: dict[str, list[Number]] = {}
+    seen: dict[str, list[PrintedNumber]] = {}
     for number in numbers:
         for note in number.note.split(";"):
             if _READ in note:
@@ -22,7 +22,7 @@ def check_misprints(numbers: Iterable[Number]) -> Iterator[Finding]:
         yield _finding(word.partition("|")[0], those)
 
 
-def _finding(note: str, those: list[Number]) -> Finding:
+def _finding(note: str, those: list[PrintedNumber]) -> Finding:
     printed, _, reading = note.partition(f", {_READ} ")
     where = those[0].where if len(those) == 1 else _shared(those)
     raw = those[0].raw if len(those) == 1 else printed.removeprefix("column printed as ")
@@ -30,7 +30,7 @@ def _finding(note: str, those: list[Number]) -> Finding:
     return Finding("misprint", where, raw, f"{printed}, read as {reading}{times}", "misprint", "")
 
 
-def _shared(those: list[Number]) -> str:
+def _shared(those: list[PrintedNumber]) -> str:
     """Table and column, where all numbers have them in common."""
     first = those[0]
     parts = first.where.split(", ")

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
 
 from clipbench.audit.counts import check_counts
 from clipbench.audit.finding import Finding
 from clipbench.audit.misprints import check_misprints
-from clipbench.audit.numbers import Key, Number
 from clipbench.audit.parameters import check_parameters
 from clipbench.audit.repeats import check_repeats
 from clipbench.audit.sizes import test_size
 from clipbench.audit.sums import check_sums
-from clipbench.compare.cells import as_printed, parts_of
-from clipbench.registry import Axis, Cell, Experiment, Paper
-from clipbench.registry.decimal import Decimal
-from clipbench.registry.printed import Published, load_published
+from clipbench.registry import Paper
+from clipbench.registry.printed import Key, PrintedNumber, load_published
+from clipbench.registry.resolve import as_printed
 from clipbench.results.metrics import METRICS
 
 
 def audit_paper(paper: Paper) -> list[Finding]:
     """Every finding, check by check, in the paper's order."""
     numbers = numbers_of(paper)
-    exact = {name for name, metric in METRICS.items() if metric.exact}
-    counted = [
-        n for n, p in zip(numbers.values(), load_published(paper).values(), strict=True) if p.metric not in exact
-    ]
+    counted = [number for number in numbers.values() if not METRICS[number.metric].exact]
     return [
         *check_sums(numbers),
         *check_counts(counted),
@@ -47,52 +42,19 @@ def _misprinted_text(paper: Paper) -> Iterator[Finding]:
             yield Finding("misprint", claim.where, claim.says, claim.check.found, "misprint", claim.note)
 
 
-def numbers_of(paper: Paper) -> Mapping[Key, Number]:
-    """The paper's printed numbers, each with what its protocol says of repetitions, test images and parts."""
-    return {printed.key: _number(paper, printed) for printed in load_published(paper).values()}
+def numbers_of(paper: Paper) -> Mapping[Key, PrintedNumber]:
+    """The paper's printed numbers, each with what its protocol says of the test images behind it."""
+    return {printed.key: _with_test_size(paper, printed) for printed in load_published(paper).values()}
 
 
-def _number(paper: Paper, printed: Published) -> Number:
-    experiment = paper.experiments[printed.experiment]
-    cell = Cell(experiment.row(printed.row), experiment.column(printed.column))
-    return Number(
-        key=printed.key,
-        where=place(experiment, cell),
-        raw=printed.raw,
-        value=None if printed.value is None else Decimal.of(printed.value, printed.decimals or 0),
-        std=None if printed.std is None else Decimal.of(printed.std, _std_decimals(printed)),
-        n=printed.n,
-        note=printed.note,
-        **_making(paper, experiment, cell, printed),
-    )
-
-
-def _making(paper: Paper, experiment: Experiment, cell: Cell, printed: Published) -> dict[str, Any]:
-    """How the number is made: parts, or test images and the protocol that names it."""
-    if cell.derived:
-        axis = cell.column if cell.column.derived else cell.row
-        parts = tuple((experiment.name, c.row.id, c.column.id) for c in parts_of(experiment, cell))
-        operation = "average" if axis.average_of else "difference"
-        return {"test_size": None, "size_source": "", "operation": operation, "parts": parts}
-    if cell.quoted:
-        return {"test_size": None, "size_source": "quoted: the other paper's split is not known"}
-    protocol = as_printed(paper, experiment, cell.row, cell.column).protocol
+def _with_test_size(paper: Paper, printed: PrintedNumber) -> PrintedNumber:
+    if printed.operation:
+        return printed
+    if printed.reference:
+        return replace(printed, size_source="quoted: the other paper's split is not known")
+    experiment = paper.experiments[printed.key[0]]
+    row, column = experiment.row(printed.key[1]), experiment.column(printed.key[2])
+    protocol = as_printed(paper, experiment, row, column).protocol
     size, source = test_size(paper, protocol, printed.metric)
     same_as = "" if METRICS[printed.metric].exact else f"{printed.metric} {protocol.digest}"
-    return {"test_size": size, "size_source": source, "same_as": same_as}
-
-
-def place(experiment: Experiment, cell: Cell) -> str:
-    """``Table I, r=8, α=16 (0.5%), AID 20% train``, in the paper's own words."""
-    return f"{experiment.printed}, {_label(cell.row)}, {_label(cell.column)}"
-
-
-def _label(axis: Axis) -> str:
-    """The printed label; with its group where the label says nothing by itself (1 shot: CoOp)."""
-    return f"{axis.group}: {axis.printed}" if axis.group else axis.printed
-
-
-def _std_decimals(printed: Published) -> int:
-    """Printed decimals of the standard deviation; one that lost its point has those of the value."""
-    digits = printed.raw.partition("±")[2].strip()
-    return len(digits.partition(".")[2]) or (printed.decimals or 0)
+    return replace(printed, test_size=size, size_source=source, same_as=same_as)

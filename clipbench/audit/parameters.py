@@ -8,17 +8,17 @@ from fractions import Fraction
 
 from clipbench.audit.architecture import model_of, trainable_and_total
 from clipbench.audit.finding import CANNOT, Finding
-from clipbench.audit.numbers import Key, Number
-from clipbench.compare.cells import as_printed
 from clipbench.data.catalogue import entry, known
 from clipbench.errors import UserError
 from clipbench.registry import Cell, Experiment, Paper, Protocol
 from clipbench.registry.decimal import CUT, ROUNDED, Decimal
+from clipbench.registry.printed import Key, PrintedNumber
+from clipbench.registry.resolve import as_printed
 
 COUNT, SHARE = "trainable-parameters", "trainable-share"
 
 
-def check_parameters(paper: Paper, numbers: Mapping[Key, Number]) -> Iterator[Finding]:
+def check_parameters(paper: Paper, numbers: Mapping[Key, PrintedNumber]) -> Iterator[Finding]:
     """A finding per printed count or share that stands for itself."""
     for experiment in paper.experiments.values():
         for cell in experiment.cells():
@@ -27,7 +27,7 @@ def check_parameters(paper: Paper, numbers: Mapping[Key, Number]) -> Iterator[Fi
                 yield _finding(paper, experiment, cell, number, number.value)
 
 
-def _finding(paper: Paper, experiment: Experiment, cell: Cell, number: Number, printed: Decimal) -> Finding:
+def _finding(paper: Paper, experiment: Experiment, cell: Cell, number: PrintedNumber, printed: Decimal) -> Finding:
     # A table's full tuning is of the whole model; where a library stops the gradient is a matter of readings.
     protocol = replace(as_printed(paper, experiment, cell.row, cell.column).protocol, encoder_gradient=None)
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from clipbench.audit.finding import Finding
-from clipbench.audit.numbers import Number
+from clipbench.registry.printed import PrintedNumber
 
 
-def check_repeats(numbers: Iterable[Number]) -> Iterator[Finding]:
+def check_repeats(numbers: Iterable[PrintedNumber]) -> Iterator[Finding]:
     """A finding for every number that repeats an earlier one."""
-    first: dict[str, Number] = {}
+    first: dict[str, PrintedNumber] = {}
     for number in numbers:
         if not number.same_as or number.value is None:
             continue
@@ -19,7 +19,7 @@ def check_repeats(numbers: Iterable[Number]) -> Iterator[Finding]:
             yield _finding(earlier, number)
 
 
-def _finding(earlier: Number, later: Number) -> Finding:
+def _finding(earlier: PrintedNumber, later: PrintedNumber) -> Finding:
     where = f"{earlier.where} and {later.where}"
     printed = f"{earlier.raw} and {later.raw}"
     same = _agree(earlier, later)
@@ -27,7 +27,7 @@ def _finding(earlier: Number, later: Number) -> Finding:
     return Finding("repeat", where, printed, found, "fine" if same else "inconsistent", f"{printed}")
 
 
-def _agree(a: Number, b: Number) -> bool:
+def _agree(a: PrintedNumber, b: PrintedNumber) -> bool:
     """Equal values (to the decimals that both print) and, where both print one, equal standard deviations."""
     if a.value is None or b.value is None:
         return True

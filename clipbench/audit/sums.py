@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from clipbench.audit.finding import CANNOT, Finding
-from clipbench.audit.numbers import Key, Number
 from clipbench.registry.decimal import CUT, ROUNDED, Decimal
+from clipbench.registry.printed import Key, PrintedNumber
 
 
-def check_sums(numbers: Mapping[Key, Number]) -> Iterator[Finding]:
+def check_sums(numbers: Mapping[Key, PrintedNumber]) -> Iterator[Finding]:
     """One finding per printed average or difference."""
     for number in numbers.values():
         if number.operation and number.value is not None:
             yield _finding(number, number.value, [numbers.get(key) for key in number.parts])
 
 
-def _finding(number: Number, printed: Decimal, parts: Sequence[Number | None]) -> Finding:
+def _finding(number: PrintedNumber, printed: Decimal, parts: Sequence[PrintedNumber | None]) -> Finding:
     values = [part.value for part in parts if part is not None and part.value is not None]
     if len(values) < len(parts):
         missing = f"{len(parts) - len(values)} of its {len(parts)} parts are not printed"

@@ -10,11 +10,11 @@ from pathlib import Path
 from clipbench.audit.columns import OPTIONAL, REQUIRED
 from clipbench.audit.counts import check_counts
 from clipbench.audit.finding import Finding
-from clipbench.audit.numbers import Key, Number
 from clipbench.audit.repeats import check_repeats
 from clipbench.audit.sums import check_sums
 from clipbench.errors import UserError
 from clipbench.registry.decimal import Decimal
+from clipbench.registry.printed import Key, PrintedNumber
 
 _VALUE = re.compile(
     r"\(?(?P<value>[-−]?\d+(?:\.\d+)?)\s*%?\)?(?:\s*(?:±|\+-|\+/-|\\pm)\s*(?P<std>\d+(?:\.\d+)?)\s*%?)?"
@@ -32,12 +32,12 @@ def audit_csv(path: Path) -> list[Finding]:
     return [*check_sums(numbers), *check_counts(numbers.values()), *check_repeats(numbers.values())]
 
 
-def read_table(path: Path) -> Mapping[Key, Number]:
+def read_table(path: Path) -> Mapping[Key, PrintedNumber]:
     """The numbers of a CSV file in either form."""
     lines = _lines(path)
     header = [cell.strip() for cell in lines[0]]
     entries = _long(path, header, lines) if set(REQUIRED) <= set(header) else _wide(path, header, lines)
-    numbers: dict[Key, Number] = {}
+    numbers: dict[Key, PrintedNumber] = {}
     for where, entry in entries:
         number = _number(entry, entries, where)
         if number.key in numbers:
@@ -98,11 +98,11 @@ def _averaged(entry: Mapping[str, str], columns: Sequence[str], rows: Sequence[s
     return {}
 
 
-def _number(entry: Mapping[str, str], entries: Entries, where: str) -> Number:
+def _number(entry: Mapping[str, str], entries: Entries, where: str) -> PrintedNumber:
     table, row, column = entry.get("table", ""), entry["row"], entry["column"]
     value, std = _value(entry["value"], entry.get("std", ""), where)
     operation, parts = _parts(entry, entries, where)
-    return Number(
+    return PrintedNumber(
         key=(table, row, column),
         where=", ".join(filter(None, (table, row, column))),
         raw=entry["value"],

@@ -12,7 +12,8 @@ from tabulate import tabulate
 
 from clipbench.cli.list import report
 from clipbench.compare.cells import Library
-from clipbench.compare.verdict import Match, compare_folders, compare_paper, summary
+from clipbench.compare.folders import Match, compare_folders
+from clipbench.compare.verdict import compare_paper, summary
 from clipbench.errors import UserError
 from clipbench.plan.user import extension
 from clipbench.registry import find

@@ -10,12 +10,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from clipbench.compare.cells import missing_reason
 from clipbench.errors import UserError
+from clipbench.plan.runnable import missing_reason
 from clipbench.plan.select import repeatable, runnable_cells, source_of
 from clipbench.plan.target_domains import domains_of, runs_of
 from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
-from clipbench.registry.printed import Published, load_published
+from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.registry.protocol import DOCS
 from clipbench.registry.resolve import assumptions_in_use, seeds_of
 
@@ -57,7 +57,7 @@ def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protoc
         print("\n--protocol shows every field of the protocol and where it comes from")
 
 
-def _numbers(experiment: Experiment, printed: Mapping[tuple[str, str, str], Published]) -> str:
+def _numbers(experiment: Experiment, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
     """The printed numbers, raw, in the paper's rows and columns."""
     rows = []
     group = None
@@ -152,8 +152,8 @@ def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dic
         if entry:
             described |= {
                 "raw": entry.raw,
-                "value": entry.value,
-                "std": entry.std,
+                "value": None if entry.value is None else float(entry.value),
+                "std": None if entry.std is None else float(entry.std),
                 "n": entry.n,
                 "provenance": entry.provenance,
             }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
+from clipbench.compare.domains import by_domain, lacking, means
 from clipbench.models import family
-from clipbench.plan.runnable import why_not
-from clipbench.plan.target_domains import by_domain, cell_of, domains_of, lacking, means
-from clipbench.registry import Axis, Cell, Experiment, Overrides, Paper, Protocol, Resolved, resolve
+from clipbench.plan.runnable import missing_reason
+from clipbench.plan.target_domains import cell_of, domains_of
+from clipbench.registry import Cell, Experiment, Paper, Protocol
+from clipbench.registry.resolve import as_printed, as_smoke
 from clipbench.results.collapse import collapsed, told
 from clipbench.results.metrics import METRICS
 from clipbench.results.record import Record
@@ -101,7 +102,7 @@ class Library:
 
     def _derived(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
         """An average or difference, seed by seed, over the seeds that every part has."""
-        parts = [self.cell(paper, experiment, part) for part in parts_of(experiment, cell)]
+        parts = [self.cell(paper, experiment, part) for part in experiment.parts(cell)]
         present = [p for p in parts if p is not None]
         if not present or len(present) < len(parts):
             return None
@@ -120,42 +121,15 @@ class Library:
             collapsed="; ".join(p.collapsed for p in present if p.collapsed),
             lacking="; ".join(
                 f"{part.row.id}/{part.column.id}: {p.lacking}"
-                for part, p in zip(parts_of(experiment, cell), present, strict=True)
+                for part, p in zip(experiment.parts(cell), present, strict=True)
                 if p.lacking
             ),
         )
 
 
-def parts_of(experiment: Experiment, cell: Cell) -> list[Cell]:
-    """The cells that a derived cell is computed from."""
-    if names := (*cell.column.average_of, *cell.column.difference_of):
-        return [Cell(cell.row, experiment.column(name)) for name in names]
-    return [Cell(experiment.row(n), cell.column) for n in (*cell.row.average_of, *cell.row.difference_of)]
-
-
-def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | None:
-    """Why a cell cannot be run today; None where it can."""
-    if cell.derived:
-        reasons = [missing_reason(paper, experiment, part) for part in parts_of(experiment, cell)]
-        return next((reason for reason in reasons if reason), None)
-    return why_not(as_printed(paper, experiment, cell.row, cell.column))
-
-
 def _shares(paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> bool:
     """Whether a cell has that protocol as the paper prints it."""
     return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
-
-
-@cache
-def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
-    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
-    return resolve(paper, experiment, Cell(row, column))
-
-
-@cache
-def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
-    """The smoke profile's protocol of a cell."""
-    return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
 
 
 def _collapsed(records: Sequence[Record]) -> dict[str, str]:

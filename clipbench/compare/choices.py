@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from clipbench.audit.sentences.claim import load_claims
 from clipbench.audit.sentences.forms import Order, Quantity
-from clipbench.compare.power import Sample, sample_of, t_quantile
+from clipbench.compare.domains import by_domain, means, test_images
+from clipbench.compare.stats import Sample, sample_of, t_quantile
 from clipbench.plan.choices import Variant, variants
 from clipbench.plan.runnable import why_not
 from clipbench.plan.select import runnable_cells, source_of
-from clipbench.plan.target_domains import by_domain, cell_of, domains_of, means, test_images
+from clipbench.plan.target_domains import cell_of, domains_of
 from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, resolve
 from clipbench.results.metrics import METRICS
 from clipbench.results.record import Record

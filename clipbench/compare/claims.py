@@ -13,15 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipbench.audit.numbers import Key
 from clipbench.audit.sentences.claim import Claim
 from clipbench.audit.sentences.forms import Order, Quantity
 from clipbench.audit.sentences.linear import Linear
 from clipbench.audit.sentences.words import FAILS, HOLDS, UNMEASURED, UNTOLD, Outcome
 from clipbench.compare.cells import Library, Measured
-from clipbench.compare.power import LEVEL, Sample, above, below, sample_of, seeds_for
+from clipbench.compare.stats import LEVEL, Sample, above, below, sample_of, seeds_for
 from clipbench.registry import Cell, Paper
-from clipbench.registry.printed import Published, load_published
+from clipbench.registry.printed import Key, PrintedNumber, load_published
 
 MARGIN = 0.5
 _SHOWN = 3
@@ -54,7 +53,7 @@ def on_measured(claim: Claim, bench: Bench) -> Outcome | None:
     return _marked(outcome, [s for s in sources.values() if isinstance(s, Measured)])
 
 
-Source = Measured | Published
+Source = Measured | PrintedNumber
 
 
 def _source(bench: Bench, key: Key) -> Source | None:
@@ -77,13 +76,13 @@ def _absent(lacking: Sequence[Key], total: int) -> str:
 def _sample(linear: Linear, terms: Sequence[tuple[object, Source | None]]) -> Sample | None:
     """The difference seed by seed, with what quoted numbers add."""
     ours = [(float(f), s) for f, s in terms if isinstance(s, Measured)]  # type: ignore[arg-type]
-    quoted = [(float(f), s) for f, s in terms if isinstance(s, Published)]  # type: ignore[arg-type]
+    quoted = [(float(f), s) for f, s in terms if isinstance(s, PrintedNumber)]  # type: ignore[arg-type]
     seeds = set.intersection(*(set(s.values) for _, s in ours)) if ours else {0}
     if not seeds:
         return None
-    constant = float(linear.constant) + math.fsum(f * (s.value or 0.0) for f, s in quoted)
+    constant = float(linear.constant) + math.fsum(f * float(s.value or 0) for f, s in quoted)
     values = [constant + math.fsum(f * s.values[seed] for f, s in ours) for seed in sorted(seeds)]
-    fixed = math.fsum((f * (s.std or 0.0)) ** 2 / (s.n or 1) for f, s in quoted)
+    fixed = math.fsum((f * float(s.std or 0)) ** 2 / (s.n or 1) for f, s in quoted)
     binomial = math.fsum(f**2 * _binomial(s) for f, s in ours)
     return sample_of(values, _least(ours), math.sqrt(binomial), fixed)
 

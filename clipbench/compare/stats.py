@@ -1,4 +1,8 @@
-"""Statistics of a difference between two means: interval, equivalence, and the seeds that a decision would take."""
+"""The statistics of every verdict: two means beside each other, one mean against zero, and the seeds a decision takes.
+
+``assess`` compares a measured mean with a printed one (Welch's t, two one-sided tests). ``Sample`` is a difference
+formed seed by seed, with Student's t and its power.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ from dataclasses import dataclass
 
 from scipy import special
 
-_MOST_SEEDS = 1000
+LEVEL, POWER = 0.05, 0.8
+"""One-sided error rate of every decision, and the chance of a decision that "the seeds needed" promises."""
+MOST_SEEDS = 1000
+"""No advice goes beyond that many seeds."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def side_of(values: Sequence[float]) -> Side:
     return Side(mean, std, n)
 
 
-def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float = 0.05) -> Assessment:
+def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float = LEVEL) -> Assessment:
     """Compare two means in percent. Welch's t with Satterthwaite's degrees of freedom, on these variances:
 
     * each side's variance over its n. A side without a standard deviation borrows the other's (both unknown: the
@@ -81,7 +88,7 @@ def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float 
         notes.append("each side has one test set of its own: its binomial error enters twice")
     difference = ours.mean - theirs.mean
     error, df = _welch(parts)
-    reach = _t(1.0 - level, df) * error
+    reach = t_quantile(1.0 - level, df) * error
     low, high = difference - reach, difference + reach
     return Assessment(
         difference=difference,
@@ -90,7 +97,7 @@ def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float 
         low=low,
         high=high,
         equivalent=-margin <= low and high <= margin,
-        different=abs(difference) > _t(1.0 - level / 2.0, df) * error,
+        different=abs(difference) > t_quantile(1.0 - level / 2.0, df) * error,
         seeds_needed=_seeds_needed(ours, theirs, test, margin, level),
         notes=tuple(notes),
     )
@@ -138,20 +145,92 @@ def _welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return math.sqrt(total), math.inf if spread == 0.0 else total**2 / spread
 
 
-def _t(probability: float, df: float) -> float:
-    """Quantile of Student's t (the normal distribution for infinitely many degrees of freedom)."""
-    return float(special.ndtri(probability) if math.isinf(df) else special.stdtrit(df, probability))
-
-
 def _seeds_needed(ours: Side, theirs: Side, test: TestSet, margin: float, level: float) -> int | None:
     """The fewest seeds of ours that would decide, were difference and spread to stay as they are; None: none would."""
     spread = ours.std if ours.std is not None else theirs.std
     difference, binomial = abs(ours.mean - theirs.mean), _binomial(theirs.mean, test)
-    for n in range(max(ours.n or 1, 2), _MOST_SEEDS + 1):
+    for n in range(max(ours.n or 1, 2), MOST_SEEDS + 1):
         parts = _spreads(Side(ours.mean, spread, n), theirs, test, binomial, [])
         parts += [(10.0 ** (-2 * theirs.decimals) / 12.0, math.inf)] if theirs.decimals is not None else []
         parts += [(2.0 * binomial, math.inf)] if test.draw == "once" else []
         error, df = _welch(parts)
-        if difference + _t(1 - level, df) * error <= margin or difference > _t(1 - level / 2, df) * error:
+        if (
+            difference + t_quantile(1 - level, df) * error <= margin
+            or difference > t_quantile(1 - level / 2, df) * error
+        ):
             return n
     return None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A difference over ``n`` seeds: mean, standard deviation of one seed (None: not known), and a fixed variance that
+    more seeds do not reduce (a quoted number's own)."""
+
+    mean: float
+    std: float
+    n: int
+    fixed: float = 0.0
+    known: bool = False
+
+    def error(self, n: int | None = None) -> float:
+        """Standard error with ``n`` seeds (its own number by default)."""
+        return math.sqrt(self.std**2 / (n or self.n) + self.fixed)
+
+    def df(self, n: int | None = None) -> float:
+        """Degrees of freedom: infinitely many where the spread is not estimated from these seeds."""
+        n = n or self.n
+        if self.known:
+            return math.inf
+        part = self.std**2 / n
+        return math.inf if part == 0.0 else (n - 1) * ((part + self.fixed) / part) ** 2
+
+
+def sample_of(values: Sequence[float], floor: float, stand_in: float, fixed: float = 0.0) -> Sample:
+    """Mean and spread of per-seed differences.
+
+    ``floor`` is the least spread that a difference can have (one image is a step, not nothing); ``stand_in`` takes the
+    place of the spread where there is one seed only.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Sample(mean, stand_in, 1, fixed, known=True)
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    return Sample(mean, max(std, floor), n, fixed)
+
+
+def above(sample: Sample, bound: float = 0.0, level: float = LEVEL) -> bool:
+    """Whether the mean is shown to lie above the bound."""
+    return sample.mean - bound > t_quantile(1 - level, sample.df()) * sample.error()
+
+
+def below(sample: Sample, bound: float = 0.0, level: float = LEVEL) -> bool:
+    """Whether the mean is shown to lie below the bound."""
+    return above(Sample(-sample.mean, sample.std, sample.n, sample.fixed, sample.known), -bound, level)
+
+
+def power(distance: float, sample: Sample, n: int, level: float = LEVEL) -> float:
+    """Chance to show, with ``n`` seeds, that a mean lies beyond a bound when it truly lies ``distance`` beyond it."""
+    df, error = sample.df(n), sample.error(n)
+    if error == 0.0:
+        return 1.0 if distance > 0 else level
+    if math.isinf(df):
+        return float(special.ndtr(distance / error - special.ndtri(1 - level)))
+    return float(1.0 - special.nctdtr(df, distance / error, t_quantile(1 - level, df)))
+
+
+def seeds_for(distance: float, sample: Sample, level: float = LEVEL, wanted: float = POWER) -> int | None:
+    """The fewest seeds that show it with that chance, were mean and spread to stay; None: no number does."""
+    if distance <= 0.0 or power(distance, sample, MOST_SEEDS, level) < wanted:
+        return None
+    low, high = 2, MOST_SEEDS
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(distance, sample, middle, level) >= wanted else (middle + 1, high)
+    return low
+
+
+def t_quantile(probability: float, df: float) -> float:
+    """Quantile of Student's t; of the normal distribution for infinitely many degrees of freedom."""
+    return float(special.ndtri(probability) if math.isinf(df) else special.stdtrit(df, probability))

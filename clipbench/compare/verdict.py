@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipbench.compare.cells import Library, Measured, missing_reason, parts_of
+from clipbench.compare.cells import Library, Measured
+from clipbench.compare.domains import test_images
 from clipbench.compare.stats import Assessment, Side, TestSet, assess, side_of
-from clipbench.plan.runnable import unobtainable
-from clipbench.plan.target_domains import test_images
+from clipbench.plan.runnable import missing_reason, unobtainable
 from clipbench.registry import Cell, Experiment, Paper, resolve
-from clipbench.registry.printed import Published, load_published
-from clipbench.results.metrics import headline
+from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.results.record import Record
 
 WORDS = (
@@ -38,7 +37,7 @@ class Comparison:
     experiment: str
     cell: Cell
     unit: str
-    published: Published | None
+    published: PrintedNumber | None
     measured: Measured | None
     assessment: Assessment | None
     verdict: str
@@ -76,7 +75,7 @@ def _compare(
     paper: Paper,
     experiment: Experiment,
     cell: Cell,
-    published: Published | None,
+    published: PrintedNumber | None,
     measured: Measured | None,
     margin: float,
 ) -> Comparison:
@@ -97,18 +96,18 @@ def _compare(
     return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
 
 
-def _quoted(paper: Paper, cell: Cell, published: Published) -> str:
+def _quoted(paper: Paper, cell: Cell, published: PrintedNumber) -> str:
     reference = published.reference or cell.quoted or ""
     return f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
 
 
-def _due(experiment: Experiment, published: Published) -> int:
+def _due(experiment: Experiment, published: PrintedNumber) -> int:
     """Repetitions that the protocol asks for."""
     return published.n or len(experiment.seeds)
 
 
 def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]:
-    for part in parts_of(experiment, cell) if cell.derived else [cell]:
+    for part in experiment.parts(cell) if cell.derived else [cell]:
         if part.quoted or part.derived:
             continue
         if reason := unobtainable(resolve(paper, experiment, part).protocol):
@@ -117,7 +116,7 @@ def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]
     return "not run", reason or "no record in this results folder"
 
 
-def judge(published: Published, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
+def judge(published: PrintedNumber, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
     """Assessment, verdict and reason for one pair; ``due`` is the number of repetitions that the protocol asks for."""
     if measured.not_comparable:
         return None, "not comparable", "; ".join(filter(None, [*measured.not_comparable, measured.lacking]))
@@ -127,7 +126,8 @@ def judge(published: Published, measured: Measured, margin: float, due: int) -> 
     if measured.exact:
         return None, *_exact(published, measured)
     ours = side_of(list(measured.values.values()))
-    theirs = Side(published.value or 0.0, published.std, published.n, published.decimals)
+    std = None if published.std is None else float(published.std)
+    theirs = Side(float(published.value or 0), std, published.n, published.decimals)
     assessment = assess(ours, theirs, test_set(measured.records), margin)
     if len(measured.values) < due:
         return assessment, "incomplete", "; ".join([f"{len(measured.values)} of {due} seeds", *lack])
@@ -147,12 +147,11 @@ def verdict_of(assessment: Assessment, margin: float) -> tuple[str, str]:
     return "compatible", f"{interval}; {wanted}{notes}"
 
 
-def _exact(published: Published, measured: Measured) -> tuple[str, str]:
+def _exact(published: PrintedNumber, measured: Measured) -> tuple[str, str]:
     """A number that follows from the architecture: it equals the printed one after rounding, or it does not."""
     value = next(iter(measured.values.values()))
-    decimals = published.decimals or 0
-    half = 0.5 * 10.0**-decimals
-    if math.isclose(value, published.value or 0.0, abs_tol=half * (1 + 1e-9), rel_tol=0.0):
+    half = 0.5 * 10.0**-published.decimals
+    if math.isclose(value, float(published.value or 0), abs_tol=half * (1 + 1e-9), rel_tol=0.0):
         return "reproduced", f"{value:.4f} rounds to the printed number"
     return "deviates", f"{value:.4f} does not round to {published.raw}"
 
@@ -167,46 +166,3 @@ def test_set(records: Sequence[Record]) -> TestSet:
     held_out = first.protocol.test_domain is not None
     population = images if held_out else images + first.data.train_images
     return TestSet(images, population, first.protocol.split_draw if first.protocol.split_draw else "same")
-
-
-@dataclass(frozen=True)
-class Match:
-    """One protocol in two results folders: its number by seed on either side, and the verdict."""
-
-    record: Record
-    ours: dict[int, float]
-    theirs: dict[int, float]
-    verdict: str
-    reason: str
-
-
-def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: float = MARGIN) -> list[Match]:
-    """Two results folders, protocol by protocol: identical seed by seed, or else judged as two samples.
-
-    Protocols that only one of the folders has are named too.
-    """
-    here, there = _by_protocol(ours), _by_protocol(theirs)
-    matches = []
-    for digest in dict.fromkeys([*here, *there]):
-        records = here.get(digest) or there[digest]
-        mine, other = ({r.seed: headline(r) for r in side.get(digest, [])} for side in (here, there))
-        matches.append(Match(records[0], mine, other, *_agreement(mine, other, records, margin)))
-    return matches
-
-
-def _agreement(
-    here: Mapping[int, float], there: Mapping[int, float], records: Sequence[Record], margin: float
-) -> tuple[str, str]:
-    if not here or not there:
-        return "not run", f"no record of this protocol in {'the other' if here else 'this'} folder"
-    if here == there:
-        return "reproduced", "identical numbers, seed by seed"
-    sides = side_of(list(here.values())), side_of(list(there.values()))
-    return verdict_of(assess(*sides, test_set(records), margin), margin)
-
-
-def _by_protocol(records: Sequence[Record]) -> Mapping[str, list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.origin.experiment, r.origin.row, r.origin.column, r.seed)):
-        groups.setdefault(record.protocol.digest, []).append(record)
-    return groups

@@ -11,7 +11,8 @@ from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
 from clipbench.methods import METHODS, is_own
 from clipbench.plan.target_domains import EACH
-from clipbench.registry import Protocol, Resolved
+from clipbench.registry import Cell, Experiment, Paper, Protocol, Resolved
+from clipbench.registry.resolve import as_printed
 
 _ANY = object()
 """Every value that the field admits."""
@@ -60,6 +61,14 @@ _OF_SEGMENTATION = ("prompt_type", "also_trained", "encoder_gradient")
 def why_not(resolved: Resolved) -> str | None:
     """The reason why a protocol cannot run yet, or None where it can."""
     return resolved.missing or _gap(resolved.protocol)
+
+
+def missing_reason(paper: Paper, experiment: Experiment, cell: Cell) -> str | None:
+    """Why a cell cannot be run today; None where it can. A derived cell needs all cells that it is computed from."""
+    if cell.derived:
+        reasons = [missing_reason(paper, experiment, part) for part in experiment.parts(cell)]
+        return next((reason for reason in reasons if reason), None)
+    return why_not(as_printed(paper, experiment, cell.row, cell.column))
 
 
 def _gap(protocol: Protocol) -> str | None:

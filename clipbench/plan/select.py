@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from clipbench.compare.cells import missing_reason
 from clipbench.errors import UserError
-from clipbench.plan.runnable import why_not
+from clipbench.plan.runnable import missing_reason, why_not
 from clipbench.plan.target_domains import runs_of
 from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
 from clipbench.registry.paper import Extend, as_it_is, load_papers

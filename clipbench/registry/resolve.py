@@ -10,7 +10,7 @@ from typing import Any
 from clipbench.errors import UserError
 from clipbench.registry.paper import Paper, Recipe
 from clipbench.registry.protocol import TRAINING, Protocol
-from clipbench.registry.table import Cell, Experiment
+from clipbench.registry.table import Axis, Cell, Experiment
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,18 @@ def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrid
         raise UserError(f"{origin}: {error}") from None
     ordered = {name: standing[name] for name in protocol.as_dict()}
     return Resolved(protocol, ordered, missing[0] if missing else None)
+
+
+@cache
+def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
+    return resolve(paper, experiment, Cell(row, column))
+
+
+@cache
+def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
+    """The smoke profile's protocol of a cell."""
+    return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
 
 
 def _left(values: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:

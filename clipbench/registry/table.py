@@ -100,6 +100,12 @@ class Experiment:
         """Every cell, row by row in the paper's order."""
         return (Cell(row, column) for row in self.rows for column in self.columns)
 
+    def parts(self, cell: Cell) -> list[Cell]:
+        """The cells that a derived cell is computed from; none where it stands for itself."""
+        if names := (*cell.column.average_of, *cell.column.difference_of):
+            return [Cell(cell.row, self.column(name)) for name in names]
+        return [Cell(self.row(name), cell.column) for name in (*cell.row.average_of, *cell.row.difference_of)]
+
     def row(self, name: str) -> Axis:
         """The row of that id. Raises ``UserError`` that lists the rows."""
         return _pick(self.rows, name, f"{self.id} has no row")

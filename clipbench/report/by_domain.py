@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clipbench.compare.domains import by_domain, means
 from clipbench.compare.stats import Side, side_of
 from clipbench.compare.verdict import Comparison
-from clipbench.plan.target_domains import by_domain, means
 from clipbench.report.numbers import decimals_of, side_text
 from clipbench.results.metrics import METRICS
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from clipbench.audit.sentences.claim import Claim
 from clipbench.audit.sentences.words import UNTOLD, WORDS, Outcome
-from clipbench.compare.power import POWER
+from clipbench.compare.stats import POWER
 
 _WIDTH = 110
 

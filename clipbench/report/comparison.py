@@ -122,7 +122,7 @@ def difference_text(c: Comparison) -> str:
     """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
     if c.ours is None or c.published is None or c.published.value is None:
         return ""
-    text = f"{c.ours.mean - c.published.value:+.2f}"
+    text = f"{c.ours.mean - float(c.published.value):+.2f}"
     return f"[{text}]" if c.verdict == "not comparable" else text
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from clipbench.compare.verdict import Comparison
 from clipbench.registry import Axis, Experiment, Paper
-from clipbench.registry.printed import Published
+from clipbench.registry.decimal import Decimal
+from clipbench.registry.printed import PrintedNumber
 from clipbench.report.by_domain import as_values as domain_values
 from clipbench.report.by_domain import domain_lines, domain_sides
 from clipbench.report.by_domain import markdown as domain_tables
@@ -26,7 +27,7 @@ class Table:
 
     paper: Paper
     experiment: Experiment
-    printed: Mapping[tuple[str, str, str], Published]
+    printed: Mapping[tuple[str, str, str], PrintedNumber]
     cells: Sequence[Comparison]
 
     @property
@@ -90,8 +91,8 @@ def _csv_line(c: Comparison) -> dict[str, Any]:
         "row": c.cell.row.id,
         "column": c.cell.column.id,
         "unit": c.unit,
-        "printed": c.published.value if c.published else None,
-        "printed_std": c.published.std if c.published else None,
+        "printed": _float(c.published.value) if c.published else None,
+        "printed_std": _float(c.published.std) if c.published else None,
         "printed_raw": c.published.raw if c.published else "",
         "measured": c.ours.mean if c.ours else None,
         "measured_std": c.ours.std if c.ours else None,
@@ -100,6 +101,10 @@ def _csv_line(c: Comparison) -> dict[str, Any]:
         "verdict": c.verdict,
         "reason": c.reason,
     }
+
+
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def to_json(table: Table) -> str:
@@ -121,8 +126,8 @@ def cell_values(c: Comparison) -> dict[str, Any]:
     """One comparison as plain values."""
     printed = c.published and {
         "raw": c.published.raw,
-        "value": c.published.value,
-        "std": c.published.std,
+        "value": _float(c.published.value),
+        "std": _float(c.published.std),
         "n": c.published.n,
         "provenance": c.published.provenance,
         "note": c.published.note,

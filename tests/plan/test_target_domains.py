@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from clipbench.cli.main import main
+from clipbench.compare import domains
 from clipbench.compare.cells import Library, Measured
 from clipbench.compare.choices import sensitivity
-from clipbench.compare.verdict import Comparison, compare_folders, compare_paper
+from clipbench.compare.folders import compare_folders
+from clipbench.compare.verdict import Comparison, compare_paper
 from clipbench.data.catalogue import entry
 from clipbench.errors import UserError
 from clipbench.plan import target_domains as held_out
@@ -222,7 +224,7 @@ def test_the_test_images_of_a_mean_have_its_binomial_error(sizes: Sequence[int])
         for d, n in zip(PACS, sizes, strict=False)
     ]
     variance = sum(0.25 / n for n in sizes) / len(sizes) ** 2
-    assert 0.25 / held_out.test_images(made) == pytest.approx(variance, rel=1e-3)
+    assert 0.25 / domains.test_images(made) == pytest.approx(variance, rel=1e-3)
 
 
 # Quoted numbers of a method that runs here
@@ -301,8 +303,8 @@ def test_the_commands_show_the_domains(capsys: pytest.CaptureFixture[str], tmp_p
 
 def test_a_cell_protocol_without_a_domain_is_not_touched() -> None:
     assert held_out.domains_of(Protocol(dataset="pacs")) == ()
-    assert held_out.means({"": {2: 5.0, 1: 3.0}}, ()) == {1: 3.0, 2: 5.0}
-    assert held_out.lacking({"": {1: 3.0}}, ()) == ""
-    assert held_out.by_domain(records(("lora-clip/table1", "lora-r8", "ucm-80"), (1.0, 2.0)), lambda r: r.seed) == {
+    assert domains.means({"": {2: 5.0, 1: 3.0}}, ()) == {1: 3.0, 2: 5.0}
+    assert domains.lacking({"": {1: 3.0}}, ()) == ""
+    assert domains.by_domain(records(("lora-clip/table1", "lora-r8", "ucm-80"), (1.0, 2.0)), lambda r: r.seed) == {
         "": {1: 1, 2: 2}
     }

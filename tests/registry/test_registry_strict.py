@@ -124,7 +124,7 @@ CSV_FAULTS = {
     "number that is none": (
         CSV_ROW,
         CSV_ROW.replace("94.26,0.11", "nan,0.11"),
-        ["line 3", "'nan' is not a plain number"],
+        ["line 3", "'nan' is no plain number"],
     ),
     "unknown provenance": (CSV_ROW, CSV_ROW.replace("quoted", "guessed"), ["line 3", "'guessed'", "not stated"]),
     "quoted from nowhere": (CSV_ROW, CSV_ROW.replace("quoted,3", "quoted,"), ["line 3", "needs its reference"]),

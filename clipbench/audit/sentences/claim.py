@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench.audit.numbers import Key, Number
 from clipbench.audit.paper import numbers_of
 from clipbench.audit.sentences.forms import FORMS, Compiled, Context
 from clipbench.errors import UserError
 from clipbench.registry import Paper
 from clipbench.registry.decimal import Decimal
+from clipbench.registry.printed import Key, PrintedNumber
 from clipbench.registry.toml_files import read_toml, strict
 
 _REQUIRED = {"id": str, "where": str, "line": int, "says": str, "form": dict}
@@ -44,7 +44,7 @@ class Claim:
     printed: Decimal | None
     note: str
     gain: bool
-    numbers: Mapping[Key, Number]
+    numbers: Mapping[Key, PrintedNumber]
 
 
 def load_claims(paper: Paper) -> list[Claim]:
@@ -61,7 +61,7 @@ def load_claims(paper: Paper) -> list[Claim]:
     return claims
 
 
-def _claim(paper: Paper, numbers: Mapping[Key, Number], entry: Any, where: str) -> Claim:
+def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, where: str) -> Claim:
     strict(entry, where, _REQUIRED, _OPTIONAL)
     where = f"{where} ({entry['id']})"
     kind = entry["form"].get("kind")
@@ -81,7 +81,7 @@ def _claim(paper: Paper, numbers: Mapping[Key, Number], entry: Any, where: str) 
 
 
 def _decimal(text: str, where: str) -> Decimal:
-    whole, _, part = text.partition(".")
-    if not (whole.removeprefix("-") + part).isdecimal():
-        raise UserError(f"{where}: printed = {text!r} is no plain number")
-    return Decimal(int(whole + part), len(part))
+    try:
+        return Decimal.read(text)
+    except ValueError as error:
+        raise UserError(f"{where}: printed = {error}") from None

@@ -9,12 +9,12 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from clipbench.audit.numbers import Key
 from clipbench.audit.sentences import settled
 from clipbench.audit.sentences.linear import Linear, cell, named
 from clipbench.audit.sentences.settled import Context, Settled
 from clipbench.errors import UserError
 from clipbench.registry.decimal import Decimal
+from clipbench.registry.printed import Key
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ def _equals(f: Mapping[str, Any], c: Context) -> Compiled:
     """Numbers repeated in the prose: cell = "98.35"."""
     entries = []
     for text, value in f["cells"].items():
-        whole, _, part = str(value).partition(".")
-        entries.append((named(text), cell(text, c.where, c.numbers), Decimal(int(whole + part), len(part))))
+        entries.append((named(text), cell(text, c.where, c.numbers), Decimal.read(str(value))))
     return Quantity(tuple(entries))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from clipbench.audit.numbers import Key, Number
 from clipbench.errors import UserError
+from clipbench.registry.printed import Key, PrintedNumber
 
-Numbers = Mapping[Key, Number]
+Numbers = Mapping[Key, PrintedNumber]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from typing import Any
 
 from clipbench.audit.architecture import clip, model_of, vit
 from clipbench.audit.counts import check_counts
-from clipbench.audit.numbers import Key, Number
 from clipbench.audit.parameters import check_parameters
 from clipbench.audit.sentences.words import FAILS, HOLDS, MISPRINT, UNSUPPORTED, WITHIN
-from clipbench.compare.cells import as_printed
 from clipbench.data.catalogue import entry
 from clipbench.errors import UserError
 from clipbench.registry import Paper
 from clipbench.registry.decimal import ROUNDED, Decimal
+from clipbench.registry.printed import Key, PrintedNumber
+from clipbench.registry.resolve import as_printed
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Context:
     """What a form may ask: the paper, its numbers, the sentence's printed number, and its place for messages."""
 
     paper: Paper
-    numbers: Mapping[Key, Number]
+    numbers: Mapping[Key, PrintedNumber]
     printed: Decimal | None
     where: str
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from clipbench.compare.power import Sample, above, below, power, sample_of, seeds_for
+from clipbench.compare.stats import Sample, above, below, power, sample_of, seeds_for
 
 
 def test_is_students_t() -> None:
