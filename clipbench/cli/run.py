@@ -14,9 +14,8 @@ from tabulate import tabulate
 
 from clipbench.cli.user_data import about_own, about_unfit, next_command
 from clipbench.data.images import default_data_root
-from clipbench.data.load import check_data
+from clipbench.data.load import Datasets
 from clipbench.data.progress import duration
-from clipbench.data.user import UserData
 from clipbench.errors import UserError
 from clipbench.models import TINY, image_size
 from clipbench.models.weights.sources import Sources, named_config, named_weights
@@ -29,6 +28,7 @@ from clipbench.results.store import Store
 
 if TYPE_CHECKING:
     from clipbench.launch.launcher import Summary
+    from clipbench.plan.present import Present
 
 
 Missing: TypeAlias = Mapping[tuple[str, bool], str]
@@ -42,18 +42,26 @@ def main(arguments: argparse.Namespace) -> int:
     arguments.experiments, unfit = added.fitting(arguments.experiments)
     plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
-    missing = _missing(plan, data_root, added.own)
+    datasets = Datasets(data_root, added.own)
+    missing = _missing(plan, datasets)
     readable = {name: folder for name, folder in added.own.items() if name not in _by_dataset(missing)}
-    _say(arguments, [*about_unfit(unfit, own_data=bool(added.own)), *about_own(plan, readable)])
+    _say(
+        arguments,
+        [
+            *about_unfit(unfit, own_data=bool(added.own)),
+            *about_own(plan, readable),
+            *_unpublished(plan, datasets, missing),
+        ],
+    )
     store = Store(arguments.out / "results")
     if arguments.dry_run:
-        return _dry_run(arguments, plan, store, missing, added.own)
+        return _dry_run(arguments, plan, store, missing, datasets)
     if not plan.runs:
         raise UserError(_nothing(plan))
     todo = Plan(overrides, [p for p in plan.runs if _needs(p) not in missing], plan.gaps)
     if not todo.runs:
         raise UserError("\n".join(dict.fromkeys(missing.values())))
-    summary = _carry_out(arguments, todo, store, (data_root, added.own), sources)
+    summary = _carry_out(arguments, todo, store, datasets, sources)
     written = _write_reports(arguments, added)
     if arguments.json:
         print(
@@ -77,10 +85,17 @@ def _needs(planned: Planned) -> tuple[str, bool]:
     return planned.run.protocol.need("dataset"), planned.run.protocol.shots == 0
 
 
-def _missing(plan: Plan, data_root: Path, own: Mapping[str, UserData]) -> Missing:
+def _missing(plan: Plan, datasets: Datasets) -> Missing:
     asked = {_needs(p): p.run.protocol for p in plan.runs}
-    found = {key: check_data([protocol], data_root, own) for key, protocol in asked.items()}
+    found = {key: datasets.check([protocol]) for key, protocol in asked.items()}
     return {key: paragraph for key, missing in found.items() for paragraph in missing.values()}
+
+
+def _unpublished(plan: Plan, datasets: Datasets, missing: Missing) -> list[str]:
+    """A sentence for each split file and class list that is not the published one."""
+    protocols = {_needs(p): p.run.protocol for p in plan.runs if _needs(p) not in missing}
+    said = (line for protocol in protocols.values() for line in datasets.images(protocol).unpublished)
+    return [f"{line}. Its numbers cannot be compared with printed ones." for line in dict.fromkeys(said)]
 
 
 def _by_dataset(missing: Missing) -> dict[str, str]:
@@ -96,7 +111,7 @@ def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension)
 
 
 def _carry_out(
-    arguments: argparse.Namespace, plan: Plan, store: Store, data: tuple[Path, Mapping[str, UserData]], sources: Sources
+    arguments: argparse.Namespace, plan: Plan, store: Store, datasets: Datasets, sources: Sources
 ) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.context import Context
@@ -105,8 +120,14 @@ def _carry_out(
     from clipbench.launch.local import Local
     from clipbench.plan.jobs import jobs_of
 
-    root, own = data
-    context = Context(root, pick_device(arguments.device), store.root / ".checkpoints", sources, own)
+    context = Context(
+        datasets.data_root,
+        pick_device(arguments.device),
+        store.root / ".checkpoints",
+        sources,
+        datasets.user_data,
+        datasets=datasets,
+    )
     return Local().launch(jobs_of(plan), store, context, Options(arguments.replicas, arguments.force))
 
 
@@ -168,16 +189,16 @@ def _nothing(plan: Plan) -> str:
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 
-def _dry_run(
-    arguments: argparse.Namespace, plan: Plan, store: Store, missing: Missing, own: Mapping[str, UserData]
-) -> int:
+def _dry_run(arguments: argparse.Namespace, plan: Plan, store: Store, missing: Missing, datasets: Datasets) -> int:
     """The plan: what is there, what would run, what it costs, and what is missing."""
     from clipbench.plan.cost import estimate
+    from clipbench.plan.present import Present
 
-    there = {p.run.id for p in plan.runs if store.has(p.run.id)}
-    lines = [_planned(p, p.run.id in there, missing) for p in plan.runs]
+    present = Present(store, datasets)
+    there = {p.run.id for p in plan.runs if present.has(p.run)}
+    lines = [_planned(p, _state(p, there, present, missing)) for p in plan.runs]
     todo = [p for p in plan.runs if p.run.id not in there]
-    cost = estimate([p.run.protocol for p in todo], store, own)
+    cost = estimate([p.run.protocol for p in todo], store, datasets)
     if arguments.json:
         gaps = [
             {"experiment": g.experiment.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason}
@@ -202,8 +223,16 @@ def _dry_run(
     return 0
 
 
-def _planned(planned: Planned, there: bool, missing: Missing) -> dict[str, Any]:
-    state = "there" if there else "data missing" if _needs(planned) in missing else "to run"
+def _state(planned: Planned, there: set[str], present: Present, missing: Missing) -> str:
+    if planned.run.id in there:
+        return "there"
+    if _needs(planned) in missing:
+        return "data missing"
+    differs = present.outdated.get(planned.run.id)
+    return f"to run (there is a record of other data: {differs})" if differs else "to run"
+
+
+def _planned(planned: Planned, state: str) -> dict[str, Any]:
     return {
         "experiment": planned.experiment.id,
         "row": planned.cell.row.id,

@@ -156,6 +156,7 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
     reasons += _drawn(records[0].protocol)
     reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
     reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
+    reasons += [sentence for r in records for sentence in r.data.unpublished]
     return tuple(dict.fromkeys(reasons))
 
 

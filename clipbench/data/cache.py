@@ -14,19 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from clipbench.data.decode import TRANSFORMS, gone, load_rgb
+from clipbench.data.digests import cache_dir
 from clipbench.data.images import ImageSet
 from clipbench.data.masks import load_mask
 from clipbench.data.progress import duration
 from clipbench.errors import UserError
 from clipbench.files import beside
 
+__all__ = ["cache_dir", "decoded", "decoded_masks"]
+
 _SECONDS_BETWEEN_LINES = 10.0
-
-
-def cache_dir() -> Path:
-    """``$CLIPBENCH_CACHE``, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("CLIPBENCH_CACHE") or Path(base) / "clipbench")
 
 
 def decoded(

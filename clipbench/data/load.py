@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clipbench.data.cache import cache_dir
@@ -19,48 +19,85 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _NO_DATA: Mapping[str, UserData] = {}
 
 
-def image_set(protocol: Protocol, data_root: Path, own: Mapping[str, UserData] = _NO_DATA) -> ImageSet:
-    """The protocol's images; ``own`` are folders of the user's own data sets by their names in protocols.
+@dataclass(frozen=True)
+class Datasets:
+    """The data sets of a command, each listed once.
 
-    Raises ``UserError`` where images are missing or (without ``limit``) not all there.
+    Attributes:
+        data_root: the folder above the catalogue's data sets.
+        user_data: the user's own data sets, by their names in protocols.
     """
-    if (data := own.get(protocol.need("dataset"))) is not None:
-        return replace(user_images(data), dataset=protocol.need("dataset"))
-    official = entry(protocol.need("dataset"))
-    images = _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, data_root)
-    if protocol.split_rule is not None and rule(protocol.split_rule).needs_parts and not images.parts:
-        images = with_parts(images)
-    return replace(images, prompt_names=_prompt_names(images, protocol))
+
+    data_root: Path
+    user_data: Mapping[str, UserData] = field(default_factory=dict)
+    _listed: dict[tuple[object, ...], ImageSet] = field(default_factory=dict, repr=False)
+
+    def images(self, protocol: Protocol) -> ImageSet:
+        """The protocol's images. Raises ``UserError`` where some are missing or (without ``limit``) not all there."""
+        name = protocol.need("dataset")
+        with_all_parts = protocol.split_rule is not None and rule(protocol.need("split_rule")).needs_parts
+        key = (name, protocol.profile, protocol.limit is None, protocol.shots == 0, with_all_parts)
+        if key not in self._listed:
+            images = self._list(name, protocol)
+            self._listed[key] = with_parts(images) if with_all_parts and not images.parts else images
+        images = self._listed[key]
+        return replace(images, prompt_names=_prompt_names(images, protocol))
+
+    def check(self, protocols: Iterable[Protocol]) -> dict[str, str]:
+        """For every data set that is missing or incomplete, the paragraph that says so."""
+        missing: dict[str, str] = {}
+        for protocol in protocols:
+            if protocol.profile != "smoke":
+                try:
+                    self.images(protocol)
+                except UserError as error:
+                    missing[protocol.need("dataset")] = str(error)
+        return missing
+
+    def sizes(self, protocol: Protocol) -> tuple[int, int]:
+        """Training and test images of one run, from the catalogue's counts, or of the images themselves.
+
+        With a limit the images are counted that are there. Exact but for two cases, where it is an even share of an
+        official total: a limit, or ODG-CLIP's class splits, on a data set whose counts by class are not official
+        knowledge; and the train part of domains that are known as a whole.
+        """
+        if protocol.dataset in self.user_data or (protocol.limit is not None and self._is_here(protocol)):
+            return _sizes_of(self.images(protocol), protocol)
+        official = entry(protocol.need("dataset"))
+        if protocol.profile != "smoke":
+            return rule(protocol.need("split_rule")).sizes(official, protocol)
+        if official.layout == "class-folders":
+            return rule(protocol.need("split_rule")).sizes(_smoke_entry(official), protocol)
+        return _sizes_of(self.images(protocol), protocol)
+
+    def _is_here(self, protocol: Protocol) -> bool:
+        try:
+            return bool(len(self.images(protocol)))
+        except UserError:
+            return False
+
+    def _list(self, name: str, protocol: Protocol) -> ImageSet:
+        if (data := self.user_data.get(name)) is not None:
+            return replace(user_images(data), dataset=name)
+        official = entry(name)
+        return _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, self.data_root)
+
+
+def image_set(protocol: Protocol, data_root: Path, user_data: Mapping[str, UserData] = _NO_DATA) -> ImageSet:
+    """The protocol's images, listed now; see :class:`Datasets`."""
+    return Datasets(data_root, user_data).images(protocol)
 
 
 def check_data(
-    protocols: Iterable[Protocol], data_root: Path, own: Mapping[str, UserData] = _NO_DATA
+    protocols: Iterable[Protocol], data_root: Path, user_data: Mapping[str, UserData] = _NO_DATA
 ) -> dict[str, str]:
     """For every data set that is missing or incomplete, the paragraph that says so."""
-    missing: dict[str, str] = {}
-    for protocol in protocols:
-        if protocol.profile != "smoke":
-            try:
-                image_set(protocol, data_root, own)
-            except UserError as error:
-                missing[protocol.need("dataset")] = str(error)
-    return missing
+    return Datasets(data_root, user_data).check(protocols)
 
 
-def part_sizes(protocol: Protocol, own: Mapping[str, UserData] = _NO_DATA) -> tuple[int, int]:
-    """Training and test images of one run, from the counts of the catalogue, or of the embedded subset itself.
-
-    Exact but for two cases, where it is an even share of an official total: a limit, or ODG-CLIP's class splits, on a
-    data set whose counts by class are not official knowledge; and the train part of domains that are known as a whole.
-    """
-    if protocol.dataset in own:
-        return _sizes_of(image_set(protocol, Path(), own), protocol)
-    official = entry(protocol.need("dataset"))
-    if protocol.profile != "smoke":
-        return rule(protocol.need("split_rule")).sizes(official, protocol)
-    if official.layout == "class-folders":
-        return rule(protocol.need("split_rule")).sizes(_smoke_entry(official), protocol)
-    return _sizes_of(image_set(protocol, Path()), protocol)
+def part_sizes(protocol: Protocol, user_data: Mapping[str, UserData] = _NO_DATA) -> tuple[int, int]:
+    """Training and test images of one run; see :meth:`Datasets.sizes`."""
+    return Datasets(Path(), user_data).sizes(protocol)
 
 
 def _sizes_of(images: ImageSet, protocol: Protocol) -> tuple[int, int]:

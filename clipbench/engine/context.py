@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
+from clipbench.data.load import Datasets
 from clipbench.data.user import UserData
 from clipbench.models.weights.sources import Sources
 
@@ -25,7 +27,8 @@ class Context:
         device: Where models train.
         checkpoints: The folder of checkpoints, saved at most every ``checkpoint_seconds``.
         sources: Files of the user's own behind names in a protocol (a model config, weights).
-        user_data: Folders of the user's own data sets, by their names in protocols.
+        user_data: The user's own data sets, by their names in protocols.
+        datasets: Both of them, each data set listed once.
         advance: Takes the number of images that have passed through the model since the last call.
         say: Takes a line for the user.
     """
@@ -38,3 +41,9 @@ class Context:
     checkpoint_seconds: float = 600.0
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
+    datasets: Datasets | None = None
+
+    @cached_property
+    def listed(self) -> Datasets:
+        """The data sets, each listed once for all jobs that share this context."""
+        return self.datasets or Datasets(self.data_root, self.user_data)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 from safetensors.torch import save
 
+from clipbench.data.content import Content
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
@@ -43,9 +44,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all records of one job share, and what each run has of its own (``kept``: further files)."""
+    """What all records of one job share, and what each run has of its own: digests of its data, and files to keep."""
 
     images: ImageSet
+    contents: Sequence[Content]
     task: Task
     environment: Environment
     cost: Cost
@@ -63,7 +65,7 @@ def outcome(job: Job, splits: Sequence[Split], state: State, shared: Shared) -> 
             diverged.append(Diverged(run, history, reason, {**files, **_trained_state(shared.task, number)}))
             continue
         outputs = {name: values[number] for name, values in state.outputs[state.chosen[number]].items()}
-        draft = _draft(run, job, splits[number], history, outputs, shared)
+        draft = _draft(run, job, splits[number], history, outputs, shared, shared.contents[number])
         ended_at_chance = at_chance(draft.record)
         trained = _trained_state(shared.task, number) if ended_at_chance or "adapters" in job.keep else {}
         drafts.append(Draft(draft.record, {**draft.files, **files, **trained, **shared.kept[number]}))
@@ -88,7 +90,15 @@ def _losses(state: State, number: int) -> dict[str, bytes]:
     return {"losses.npz": npz({"losses": state.losses[number].numpy().astype(np.float32)})}
 
 
-def _draft(run: Run, job: Job, parts: Split, history: Sequence[Epoch], outputs: Outputs, shared: Shared) -> Draft:
+def _draft(
+    run: Run,
+    job: Job,
+    parts: Split,
+    history: Sequence[Epoch],
+    outputs: Outputs,
+    shared: Shared,
+    content: Content,
+) -> Draft:
     images, model = shared.images, shared.task.model
     found = shared.task.results(outputs, parts)
     trainable, total = sizes(shared.task)
@@ -108,6 +118,12 @@ def _draft(run: Run, job: Job, parts: Split, history: Sequence[Epoch], outputs: 
             complete=images.complete,
             shortfall=images.shortfall,
             rebuilt=images.rebuilt,
+            unpublished=tuple(images.unpublished),
+            images_sha256=content.images_sha256,
+            class_names_sha256=content.class_names_sha256,
+            split_file_sha256=content.split_file_sha256,
+            content_sha256=content.sha256,
+            copies_in_test=content.copies,
         ),
         model=ModelUsed(model.name, model.weights, model.weights_sha256, trainable, total),
         environment=shared.environment,

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
+from clipbench.data.content import content_of, copies_told
 from clipbench.data.images import ImageSet
-from clipbench.data.load import image_set
 from clipbench.data.splits import Split, split
 from clipbench.engine.checkpoint import Checkpoint, code_digest
 from clipbench.engine.context import Context
@@ -30,12 +30,15 @@ def run_job(job: Job, context: Context) -> Outcome:
     """Train the runs of a job together. Raises ``UserError`` for missing data, weights or memory."""
     began, meter = time.perf_counter(), Meter(context.device)
     protocol, seeds = job.protocol, list(job.seeds)
-    images = image_set(protocol, context.data_root, context.user_data)
+    images = context.listed.images(protocol)
     splits = [split(images, protocol, seed) for seed in seeds]
+    contents = [content_of(images, cut) for cut in splits]
+    for said in dict.fromkeys(copies_told(images, content) for content in contents if content.copies):
+        context.say(said)
     parts = _parts(images, splits)
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
-    runs = [f"{run.id} {cut.digest}" for run, cut in zip(job.runs, splits, strict=True)]
+    runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
     identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device)]
     checkpoint = Checkpoint(context.checkpoints, identity, context.checkpoint_seconds)
     features = isinstance(task, Classification) and "features" in job.keep
@@ -45,7 +48,7 @@ def run_job(job: Job, context: Context) -> Outcome:
     if features and isinstance(task, Classification):
         kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
     cost = _cost(protocol, state, time.perf_counter() - began, meter, splits[0])
-    shared = Shared(images, task, environment(context.device), cost, kept)
+    shared = Shared(images, contents, task, environment(context.device), cost, kept)
     return Outcome(*outcome(job, splits, state, shared), checkpoint)
 
 

@@ -24,6 +24,7 @@ from clipbench.launch.launcher import Options, Summary
 from clipbench.methods import is_own, method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.cost import images_seen
+from clipbench.plan.present import Present
 from clipbench.registry import Protocol
 from clipbench.results.job import Job
 from clipbench.results.store import Claim, Store
@@ -40,14 +41,15 @@ class Local:
         make_deterministic()
         keep_freed_memory()
         began, summary = time.monotonic(), Summary()
-        todo = []
+        todo, present = [], Present(store, context.listed)
         for job in jobs:
-            there = set() if options.force else {run.seed for run in job.runs if store.has(run.id)}
+            there = set() if options.force else {run.seed for run in job.runs if present.has(run)}
             summary.there += [run.id for run in job.runs if run.seed in there]
             if left := tuple(seed for seed in job.seeds if seed not in there):
                 todo.append(replace(job, seeds=left))
-        progress = Progress(sum(sum(images_seen(job.protocol, context.user_data)) * len(job.seeds) for job in todo))
-        worker = _Worker(store, replace(context, say=progress.say), progress, summary, force=options.force)
+        progress = Progress(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
+        watched = replace(context, say=progress.say, datasets=context.listed)
+        worker = _Worker(store, present, watched, progress, summary, force=options.force)
         try:
             for job in todo:
                 for part in split_job(job, options.replicas):
@@ -81,6 +83,7 @@ class _Worker:
     """Carries out job after job, and notes in the summary what became of each run."""
 
     store: Store
+    present: Present
     context: Context
     progress: Progress
     summary: Summary
@@ -97,7 +100,7 @@ class _Worker:
                 self.summary.elsewhere += ids
                 self.progress.say(f"{job.name}: another process is at it, passed over")
                 return
-            if not self.force and all(self.store.has(run_id) for run_id in ids):
+            if not self.force and all(self.present.has(run) for run in job.runs):
                 self.summary.there += ids
                 return
             fits = self._attempt(job, claim)
@@ -107,6 +110,11 @@ class _Worker:
     def _attempt(self, job: Job, claim: Claim) -> bool:
         """Train and publish; False where the GPU's memory does not hold the job."""
         self.progress.start(job.name)
+        for differs in dict.fromkeys(self.present.outdated[i.id] for i in job.runs if i.id in self.present.outdated):
+            self.progress.say(
+                f"{job.name}: there are records of other data than those that are here now ({differs}); run again, and "
+                f"the old records are kept in {self.store.root} under the name .replaced-*"
+            )
         began = time.monotonic()
         try:
             outcome = run_job(job, replace(self.context, advance=self._watched(claim)))
@@ -141,8 +149,9 @@ class _Worker:
 
     def _publish(self, job: Job, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
-        for draft in outcome.drafts if self.force else ():
-            self.store.set_aside(draft.record.id)
+        for draft in outcome.drafts:
+            if self.force or draft.record.id in self.present.outdated:
+                self.store.set_aside(draft.record.id)
         self.store.publish(outcome.drafts)
         outcome.checkpoint.remove()
         self.summary.made += [d.record.id for d in outcome.drafts]

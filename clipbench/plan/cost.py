@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clipbench.data.load import part_sizes
-from clipbench.data.user import UserData
+from clipbench.data.load import Datasets
 from clipbench.registry import Protocol
 from clipbench.registry.budget import images_trained
 from clipbench.results.store import Store
-
-_NO_FOLDERS: Mapping[str, UserData] = {}
 
 
 @dataclass(frozen=True)
@@ -23,12 +20,12 @@ class Cost:
     seconds: float | None
 
 
-def images_seen(protocol: Protocol, own: Mapping[str, UserData] = _NO_FOLDERS) -> tuple[int, int]:
-    """Training and test images that one run passes through the model, from the official counts (or ``own`` folders)."""
-    return _passed(protocol, *part_sizes(protocol, own))
+def images_seen(protocol: Protocol, datasets: Datasets) -> tuple[int, int]:
+    """Training and test images that one run passes through the model, by the data at hand or the official counts."""
+    return _passed(protocol, *datasets.sizes(protocol))
 
 
-def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, UserData] = _NO_FOLDERS) -> Cost:
+def estimate(protocols: Iterable[Protocol], store: Store, datasets: Datasets) -> Cost:
     """Sum over the runs; the speed is that of the newest record of the same backbone and method."""
     speed = {
         (r.protocol.backbone, r.protocol.method): r.cost.seconds
@@ -39,7 +36,7 @@ def estimate(protocols: Iterable[Protocol], store: Store, own: Mapping[str, User
     train = test = 0
     seconds: float | None = 0.0
     for protocol in protocols:
-        trained, tested = images_seen(protocol, own)
+        trained, tested = images_seen(protocol, datasets)
         train, test = train + trained, test + tested
         per_image = speed.get((protocol.backbone, protocol.method))
         seconds = None if per_image is None or seconds is None else seconds + per_image * (trained + tested)

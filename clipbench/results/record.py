@@ -11,7 +11,9 @@ from clipbench.registry import Protocol, Run
 from clipbench.registry.budget import budget
 
 SCHEMA = 2
-_ADDED = {"val_loss", "val_score", "stage"}
+_ADDED = {"val_loss", "val_score", "stage"} | {
+    *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test")
+}
 """Keys that older records of this schema lack."""
 
 
@@ -28,9 +30,18 @@ class Origin:
 
 @dataclass(frozen=True)
 class DataUsed:
-    """What the run saw: images per part, SHA-256 of the split's file lists, and whether the data set was whole.
+    """What the run saw: the data set, and digests of all that was read of it.
 
-    ``rebuilt`` says by which rule the split was made, where the official one was absent.
+    Attributes:
+        split_sha256: SHA-256 of the sampled lists: part, file and label of each image.
+        complete: whether the data set was whole; ``shortfall`` says what was missing.
+        rebuilt: by which rule the split was made, where there was no official one.
+        unpublished: a sentence for each split file or list of class names that was not the published one.
+        images_sha256: bytes of the images in the sampled lists, and of their masks.
+        class_names_sha256: class names, what stood for them in prompts, and prompts of single images.
+        split_file_sha256: content of the split files or of the list of class names; empty where there was none.
+        content_sha256: all of these digests in one; a record is used again only while the data have the same.
+        copies_in_test: test images that were byte by byte among the training or validation images.
     """
 
     dataset: str
@@ -41,6 +52,12 @@ class DataUsed:
     complete: bool
     shortfall: str
     rebuilt: str = ""
+    unpublished: Sequence[str] = ()
+    images_sha256: str = ""
+    class_names_sha256: str = ""
+    split_file_sha256: str = ""
+    content_sha256: str = ""
+    copies_in_test: int = 0
 
 
 @dataclass(frozen=True)

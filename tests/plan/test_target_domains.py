@@ -18,6 +18,7 @@ from clipbench.compare.choices import sensitivity
 from clipbench.compare.folders import compare_folders
 from clipbench.compare.verdict import Comparison, compare_paper
 from clipbench.data.catalogue import entry
+from clipbench.data.load import Datasets
 from clipbench.errors import UserError
 from clipbench.plan import target_domains as held_out
 from clipbench.plan.cost import images_seen
@@ -122,7 +123,7 @@ def test_other_protocols_are_their_own_run_and_cell(where: tuple[str, str, str],
 
 def test_costs_add_up_over_the_domains() -> None:
     protocol = protocol_of(*DORA)
-    each = [images_seen(p) for p in held_out.runs_of(protocol)]
+    each = [images_seen(p, Datasets(Path())) for p in held_out.runs_of(protocol)]
     counts = entry("pacs").domains
     assert [test for _, test in each] == [counts[d] for d in PACS]
     assert [train for train, _ in each] == [10 * (sum(counts.values()) - counts[d]) for d in PACS]

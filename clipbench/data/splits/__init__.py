@@ -77,4 +77,4 @@ def _limited(part: Sequence[int], images: ImageSet, limit: int) -> list[int]:
 def _digest(images: ImageSet, cut: Split) -> str:
     parts = (("train", cut.train), ("val", cut.val), ("test", cut.test))
     lines = [f"{part} {images.files[i]} {images.labels[i]}" for part, ids in parts for i in ids]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,81 @@
+"""What a number was measured on, as one digest: sampled lists, bytes of the images and masks, names and prompts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clipbench.data.digests import file_digests
+from clipbench.data.images import ImageSet
+from clipbench.data.splits import Split
+
+_PARTS = {
+    "list_sha256": "the lists of images differ",
+    "images_sha256": "the images have other bytes",
+    "class_names_sha256": "the class names or prompts differ",
+    "split_file_sha256": "the split file or list of class names has other content",
+}
+
+
+@dataclass(frozen=True)
+class Content:
+    """Digests of all that a run reads of its data set.
+
+    Attributes:
+        list_sha256: file names and labels of train, val and test.
+        images_sha256: bytes of these images, and of their masks, in this order.
+        class_names_sha256: class names, what stands for them in prompts, the data set's template, and the images' own
+            prompts.
+        split_file_sha256: the split files or list of class names; empty where the data set has none.
+        copies: images of the test part that are byte by byte among those of train or val.
+    """
+
+    list_sha256: str
+    images_sha256: str
+    class_names_sha256: str
+    split_file_sha256: str
+    copies: int = 0
+
+    @property
+    def sha256(self) -> str:
+        """All of it in one digest."""
+        return _sha256(self.list_sha256, self.images_sha256, self.class_names_sha256, self.split_file_sha256)
+
+
+def content_of(images: ImageSet, cut: Split) -> Content:
+    """Digests of the images in a split. Raises ``UserError`` for a file that has gone or cannot be read."""
+    used = [*cut.train, *cut.val, *cut.test]
+    names = [name for i in used for name in _files(images, i)]
+    digests = dict(zip(names, file_digests(images.root, names), strict=True))
+    lines = [" ".join(digests[name] for name in _files(images, i)) for i in used]
+    seen = {digests[images.files[i]] for i in (*cut.train, *cut.val)}
+    copies = sum(digests[images.files[i]] in seen for i in cut.test)
+    return Content(cut.digest, _sha256(*lines), _names_digest(images, used), images.split_file_sha256, copies)
+
+
+def differences(recorded: Mapping[str, str], now: Content) -> str:
+    """Which of the digests in a record are others than those of the data now, in words; empty where none is."""
+    return " and ".join(what for name, what in _PARTS.items() if recorded.get(name) != getattr(now, name))
+
+
+def copies_told(images: ImageSet, content: Content) -> str:
+    """A sentence on test images that training or validation saw."""
+    return (
+        f"{images.dataset}: {content.copies:,} test images are byte by byte among the training or validation images; "
+        f"accuracies on them are too high. `clipbench data verify` names those of a known data set."
+    )
+
+
+def _files(images: ImageSet, index: int) -> Sequence[str]:
+    return (images.files[index], *(images.masks[index] if images.masks else ()))
+
+
+def _names_digest(images: ImageSet, used: Sequence[int]) -> str:
+    prompts = [images.prompts[i] for i in used] if images.prompts else []
+    return _sha256(json.dumps([list(images.classes), list(images.prompt_names), images.template, prompts]))
+
+
+def _sha256(*lines: str) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
