@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import re
 from pathlib import Path
 
-from clipbench.errors import UserError, near
 from clipbench.models.clipseg.configs import ARCHITECTURES, architecture
+from clipbench.models.model_config import model_config, side
 
 TINY = "clipbench-tiny"
 """The embedded model: a genuine open_clip CLIP of a few hundred thousand parameters, for smoke runs."""
@@ -49,26 +47,4 @@ def image_size(backbone: str, config: Path | None = None) -> int:
     if family(backbone) in ("timm", "mambavision"):
         named = re.search(r"_(\d+)$", backbone)
         return _TINY_SIZE if backbone in _FAMILIES else int(named[1]) if named else _USUAL_SIZE
-    path = config or _config_path(backbone)
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]["image_size"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"{path} is no open_clip model config (JSON with embed_dim, vision_cfg, text_cfg): {reason}"
-        ) from None
-
-
-def _config_path(backbone: str) -> Path:
-    if family(backbone) == "tiny":
-        return Path(__file__).parent / "tiny" / f"{TINY}.json"
-    spec = importlib.util.find_spec("open_clip")
-    folder = Path(spec.origin).parent / "model_configs" if spec and spec.origin else Path()
-    path = folder / f"{backbone}.json"
-    if not path.is_file():
-        hint = near(backbone, (p.stem for p in folder.glob("*.json")), 3)
-        raise UserError(
-            f"no backbone is called {backbone!r}.{hint} It may be an open_clip name, a timm ViT "
-            f"(vit_base_patch16_224), mambavision_base, {TINY}, or a config FILE.json."
-        )
-    return path
+    return side(model_config(backbone, config))

@@ -8,7 +8,7 @@ activations of some are computed twice, so that memory stays bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,13 @@ from torch.utils.checkpoint import checkpoint
 from clipbench.errors import UserError
 from clipbench.models.clip import load_model
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
+from clipbench.models.model_config import check_text, model_config, side
 from clipbench.models.prompts import PromptGroup, Prompts
-from clipbench.models.text_tower import Deep, TextTower, text_tower
+from clipbench.models.text_tower import Deep, TextTower
+from clipbench.models.tokenisers import Tokenise, tokeniser
 from clipbench.models.transfer import sent
 from clipbench.models.vision_tower import VisionTower, vision_tower
+from clipbench.models.weights.files import check_features
 from clipbench.models.weights.sources import Sources
 
 _NO_FILES = Sources()
@@ -53,7 +56,7 @@ class ImageText:
     module: nn.Module
     vision: VisionTower
     text: TextTower
-    tokenise: Callable[[Sequence[str]], Prompts]
+    tokenise: Tokenise
     width: int
     image_size: int
     mean: Sequence[float]
@@ -134,11 +137,12 @@ class ImageText:
         parts = []
         for piece, again in _pieces(prompts.groups):
             states = self._embedded(piece, embedded, replicas)
+            ids = sent(piece.tokens, self.text.device).repeat(replicas, 1)
             ends = sent(piece.ends, self.text.device).repeat(replicas)
             features: Tensor = (
-                checkpoint(self.text.encode, states, ends, deep, use_reentrant=False)
+                checkpoint(self.text.encode, states, ids, ends, deep, use_reentrant=False)
                 if again and torch.is_grad_enabled()
-                else self.text.encode(states, ends, deep)
+                else self.text.encode(states, ids, ends, deep)
             )
             parts.append(features.view(replicas, len(ends) // replicas, -1))
         order = torch.cat([group.classes for group in prompts.groups])
@@ -185,25 +189,29 @@ def load_image_text(backbone: str, weights: str, sources: Sources = _NO_FILES) -
     """A vision-language model with both towers, on the CPU in float32, without dropout.
 
     ``weights`` as for :func:`clipbench.models.clip.load_backbone`. Raises ``UserError`` for what cannot be loaded, and
-    for a model whose text tower does not work on tokens as CLIP's does.
+    for a model whose text tower takes no prompts, before anything is built.
     """
+    config = model_config(backbone, sources.config)
+    check_text(backbone, config)
+    folder = sources.weights.parent if sources.weights else None
+    tokenise = tokeniser(backbone, config["text_cfg"], folder)
     model = load_model(backbone, weights, sources).float().eval()
-    visual = model.visual
-    text, tokenise = text_tower(model, backbone)
-    size = visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size
-    return ImageText(
+    text = TextTower(getattr(model, "text", model))
+    loaded = ImageText(
         module=model,
-        vision=vision_tower(visual),
+        vision=vision_tower(model.visual),
         text=text,
         tokenise=tokenise,
-        width=int(visual.output_dim),
-        image_size=size,
-        mean=tuple(getattr(visual, "image_mean", None) or CLIP_MEAN),
-        std=tuple(getattr(visual, "image_std", None) or CLIP_STD),
+        width=text.output_width,
+        image_size=side(config),
+        mean=tuple(getattr(model.visual, "image_mean", None) or CLIP_MEAN),
+        std=tuple(getattr(model.visual, "image_std", None) or CLIP_STD),
         name=backbone,
         weights=weights,
         weights_sha256=weights_digest(model),
     )
-
-
-load_dual = load_image_text
+    if sources.weights is not None:
+        with torch.no_grad():
+            image = loaded.encode_image(torch.zeros(1, 3, loaded.image_size, loaded.image_size))
+            check_features({"image": image, "text": loaded.encode_text(loaded.prompts(["a photo."]))}, sources.weights)
+    return loaded

@@ -47,9 +47,8 @@ class Prompts:
         return cls(tokens[:, : int(ends.max()) + 1].contiguous(), ends, grouped(tokens, ends))
 
     @classmethod
-    def whole(cls, tokens: Tensor, end: int) -> Prompts:
-        """Of tokens ``[C, L]`` that all matter, padding too; every feature is taken from position ``end``."""
-        ends = torch.full((len(tokens),), end)
+    def whole(cls, tokens: Tensor, ends: Tensor) -> Prompts:
+        """Of tokens ``[C, L]`` that all matter, padding too (SigLIP's tower looks at it)."""
         return cls(tokens, ends, [PromptGroup(tokens, ends, torch.arange(len(tokens)))])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from clipbench.errors import UserError
 from clipbench.models.exact_cuts import Enter, encode_one
-from clipbench.models.prompts import Prompts
 
-_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
+_PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection", "cls_emb")
 
 Deep = Mapping[int, Tensor]
 """Tokens that enter a transformer, by the number of the block in front of which they do."""
@@ -36,6 +35,14 @@ class TextTower:
         return len(self.tower.transformer.resblocks)
 
     @property
+    def output_width(self) -> int:
+        """Width of its features, D."""
+        projection: Any = self.tower.text_projection
+        if projection is None:
+            return self.width
+        return int(projection.shape[1] if isinstance(projection, Tensor) else projection.out_features)
+
+    @property
     def device(self) -> torch.device:
         """Where its parameters are."""
         device: torch.device = self.tower.positional_embedding.device
@@ -43,7 +50,7 @@ class TextTower:
 
     def parameters(self) -> list[nn.Parameter]:
         """Every parameter that a prompt's feature depends on."""
-        parts = [getattr(self.tower, name) for name in _PARTS]
+        parts = [getattr(self.tower, name, None) for name in _PARTS]
         modules = [part for part in parts if isinstance(part, nn.Module)]
         plain = [part for part in parts if isinstance(part, nn.Parameter)]
         return [*plain, *(p for module in modules for p in module.parameters())]
@@ -53,29 +60,37 @@ class TextTower:
         embedded: Tensor = self.tower.token_embedding(ids)
         return embedded
 
-    def encode(self, embedded: Tensor, ends: Tensor, deep: Deep | None = None) -> Tensor:
-        """Features ``[N, D]`` of embedded prompts ``[N, L, Dt]``, read at ``ends`` ``[N]``.
+    def encode(self, embedded: Tensor, ids: Tensor, ends: Tensor, deep: Deep | None = None) -> Tensor:
+        """Features ``[N, D]`` of embedded prompts ``[N, L, Dt]`` with tokens ``ids``, read at ``ends`` ``[N]``.
 
         ``deep``: tokens ``[R, T, Dt]`` by layer; they replace tokens 1 to T of all rows of their replica.
         """
-        tower, length = self.tower, embedded.shape[1]
-        states = embedded + tower.positional_embedding[:length]
-        mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+        tower, states = self.tower, embedded
+        if self._class_token is not None:  # CoCa's stands behind the prompt
+            states = torch.cat([states, self._class_token.to(states.dtype).expand(len(states), 1, -1)], dim=1)
+        length = states.shape[1]
+        states = states + tower.positional_embedding[:length]
+        mask = self._mask(ids, length, states.dtype)
         # The last norm acts token by token: it is enough to take it where the feature is read.
         pooled = tower.ln_final(encode_one(tower.transformer, states, ends, mask, _replacing_first(deep or {})))
         projection = tower.text_projection
-        features: Tensor = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
+        if projection is None:
+            features: Tensor = pooled
+        else:
+            features = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
         return features
 
+    @property
+    def _class_token(self) -> Tensor | None:
+        return getattr(self.tower, "cls_emb", None)
 
-def text_tower(model: Any, name: str) -> tuple[TextTower, Callable[[Sequence[str]], Prompts]]:
-    """The text tower of an open_clip model, and its tokeniser.
-
-    Raises ``UserError`` where the text feature is not read at the end-of-text token of a causal transformer.
-    """
-    text = getattr(model, "text", model)
-    _check(name, text, getattr(text, "text_pool_type", getattr(text, "pool_type", None)))
-    return TextTower(text), _tokeniser(name, int(model.context_length))
+    def _mask(self, ids: Tensor, length: int, dtype: torch.dtype) -> Tensor | None:
+        """The causal mask ``[L, L]``, if any; where padding is masked as well, one per row and head."""
+        causal = None if self.tower.attn_mask is None else self.tower.attn_mask[:length, :length]
+        if self._class_token is None and not getattr(self.tower, "use_pad_mask", False):
+            return causal
+        padding: Tensor = self.tower._build_additive_mask(ids, length, dtype)
+        return padding if causal is None else padding + causal
 
 
 def _replacing_first(deep: Deep) -> Enter | None:
@@ -96,34 +111,3 @@ def _replacing_first(deep: Deep) -> Enter | None:
         return torch.cat([states[:, :1], rows, states[:, 1 + rows.shape[1] :]], dim=1)
 
     return enter
-
-
-def _tokeniser(name: str, context: int) -> Callable[[Sequence[str]], Prompts]:
-    """CLIP's byte-pair encoding at the model's context length."""
-    from open_clip import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=context)
-
-    def tokenise(texts: Sequence[str]) -> Prompts:
-        tokens: Tensor = tokenizer(list(texts))
-        ends = tokens.argmax(dim=-1)
-        # A prompt that is too long loses its words but keeps the end-of-text token in the last position.
-        for text, end in zip(texts, ends.tolist(), strict=True):
-            if end == context - 1:
-                raise UserError(
-                    f"the prompt {text[:80]!r} does not fit into the {context} tokens of {name}; "
-                    f"shorten the template or the class name."
-                )
-        return Prompts.cut(tokens, ends)
-
-    return tokenise
-
-
-def _check(backbone: str, text: nn.Module, pooling: str | None) -> None:
-    missing = [name for name in _PARTS if not hasattr(text, name)]
-    causal = getattr(text, "attn_mask", None) is not None
-    if missing or pooling != "argmax" or not causal or getattr(text, "cls_emb", None) is not None:
-        raise UserError(
-            f"{backbone} has no text tower like CLIP's own (a causal transformer with CLIP's tokens, read at the "
-            f"end-of-text token), which prompts need here; the ViT models of OpenAI and LAION have one."
-        )

@@ -73,7 +73,7 @@ def _pretrained(name: str, tag: str) -> Any:
             f"timm has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}. "
             f"--weights FILE takes a local file."
         )
-    with fetching(f"{tag!r} of {name}"):
+    with fetching(f"the weights {tag!r} of {name}"):
         return timm.create_model(f"{name}.{tag}", pretrained=True, num_classes=0)
 
 

@@ -110,7 +110,7 @@ def test_from_the_hub(transformers: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_names_and_tags_that_do_not_exist(transformers: Any) -> None:
-    with pytest.raises(UserError, match="did you mean clipseg-rd64-refined"):
+    with pytest.raises(UserError, match="Did you mean clipseg-rd64-refined"):
         load_clipseg("clipseg-rd64", "random")
     with pytest.raises(MissingWeightsError, match="random weights only"):
         load_clipseg(TINY_CLIPSEG, "openai")

@@ -16,7 +16,6 @@ from clipbench.adapters import AdapterConfig, adapt, adapted_modules, set_dropou
 from clipbench.errors import UserError
 from clipbench.models import exact_cuts as last_block
 from clipbench.models import image_text as dual
-from clipbench.models import text_tower
 from clipbench.models.image_text import ImageText, load_image_text
 
 WORDS = st.text("abcdefghij klmnop", min_size=0, max_size=90)
@@ -245,22 +244,3 @@ def test_text_parameters_are_those_that_a_prompt_depends_on() -> None:
     features.square().sum().backward()
     reached = {id(p) for p in module.parameters() if p.grad is not None}
     assert reached == {id(p) for p in made.text_parameters()}
-
-
-@pytest.mark.parametrize("name", ["coca_ViT-B-32", "ViT-B-16-SigLIP", "roberta-ViT-B-32"])
-def test_a_text_tower_of_another_kind_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = nn.Module()
-    for part in text_tower._PARTS:
-        setattr(text, part, nn.Identity())
-    attributes = {
-        "coca_ViT-B-32": {"attn_mask": torch.zeros(1), "cls_emb": torch.zeros(1), "text_pool_type": "argmax"},
-        "ViT-B-16-SigLIP": {"attn_mask": None, "text_pool_type": "last"},
-        "roberta-ViT-B-32": {"attn_mask": torch.zeros(1), "text_pool_type": "first"},
-    }[name]
-    for key, value in attributes.items():
-        setattr(text, key, value)
-    model: Any = encoder().module
-    model.add_module("text", text)
-    monkeypatch.setattr(dual, "load_model", lambda *_: model)
-    with pytest.raises(UserError, match=f"{name} has no text tower like CLIP's own"):
-        load_image_text(name, "random")

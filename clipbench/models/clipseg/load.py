@@ -28,8 +28,6 @@ from clipbench.models.weights.hub import fetching
 from clipbench.models.weights.sources import Sources, weights_file
 
 _NO_FILES = Sources()
-_PREFIXES = ("module.", "net.", "model.", "clipseg.")
-"""Wrappers' prefixes: DistributedDataParallel's, medvlsm's (``net.clipseg.``), Lightning's."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def _fill(model: nn.Module, path: Path, name: str) -> None:
     """Weights of a file or folder, strictly; the position numbers that older checkpoints hold as well are dropped."""
     hook = model.register_load_state_dict_pre_hook(_drop_positions)  # type: ignore[no-untyped-call]
     try:
-        load_file_into(model, weights_file(path), name, _PREFIXES)
+        load_file_into(model, weights_file(path), name)
     finally:
         hook.remove()
 
@@ -153,6 +151,6 @@ def _pretrained(known: Architecture, backbone: str, weights: str) -> nn.Module:
         has = f"the hub's {known.hub} and random ones" if known.hub else "random weights only (--weights random)"
         raise MissingWeightsError(f"{backbone} has {has}, not {weights!r}; --weights FILE takes a local file.")
     transformers = _transformers()
-    with fetching(weights):
+    with fetching(f"the weights {weights}"):
         model: nn.Module = transformers.CLIPSegForImageSegmentation.from_pretrained(weights)
     return model.float()

@@ -18,8 +18,6 @@ from clipbench.models.weights.sources import Sources
 _NO_FILES = Sources()
 _TINY = Size(16, 8, (1, 1, 2, 2), (1, 1, 2, 4), windows=(4, 2), image_size=64)
 """The smoke profile's MambaVision: one mixer and one attention block in each of the last two levels."""
-_PREFIXES = ("module.", "model.")
-"""Of the official ``.pth.tar`` files under DistributedDataParallel, and of their Hugging Face versions."""
 
 
 def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> ImageTower:
@@ -33,7 +31,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     size = _size(backbone, weights)
     model = _random(size, seed)
     if sources.weights is not None or weights != "random":
-        load_file_into(model, sources.weights or _official(backbone, weights), backbone, _PREFIXES)
+        load_file_into(model, sources.weights or _official(backbone, weights), backbone)
     return ImageTower(
         module=model.eval(),
         tokens=lambda images: model.maps(images).flatten(2).mT,
@@ -80,7 +78,7 @@ def _official(backbone: str, weights: str) -> Path:
             f"--weights FILE takes a local file."
         )
     part = names[weights]
-    with fetching(f"{weights!r} of {backbone}"):
+    with fetching(f"the weights {weights!r} of {backbone}"):
         found = hf_hub_download(
             f"nvidia/MambaVision-{word[0].upper()}-{part}", f"mambavision_{word}_{part.lower()}.pth.tar"
         )

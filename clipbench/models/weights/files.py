@@ -14,24 +14,44 @@ from torch import Tensor, nn
 from clipbench.data.download.transfer import looks_like_a_page
 from clipbench.errors import MissingWeightsError, UserError
 
-_CONTAINERS = ("state_dict", "model")
+_CONTAINERS = ("state_dict", "model", "model_state_dict", "network", "module")
 """Keys under which training scripts put the tensors, beside their optimiser and arguments."""
 
-_POINTER = b"version https://git-lfs"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COUNTERS = (
+    "num_batches_tracked",
+    "position_ids",
+    "relative_position_index",
+    "input_resolution",
+    "context_length",
+    "vocab_size",
+)
+"""Ends of the names of what may be whole numbers."""
+
+_BEGINNINGS: Mapping[bytes, str] = {
+    b"version https://git-lfs": "a git-lfs pointer, not the weights. Download the file that it points to",
+    b"\x89HDF": "an HDF5 file, as Keras writes them. Pass the PyTorch or safetensors file of the model",
+    b"GGUF": "a GGUF file of quantised weights. Pass the PyTorch or safetensors file of the model",
+    b"\x1f\x8b": "a gzip archive. Unpack it first",
+    b"7z\xbc\xaf": "a 7z archive. Unpack it first",
+    b"Rar!": "a RAR archive. Unpack it first",
+    b"{": "a JSON file, not the weights (an index of several files, perhaps). Pass the model in one safetensors file",
+}
 
 
-def load_file_into(module: nn.Module, path: Path, name: str, prefixes: Sequence[str] = ("module.",)) -> None:
+def load_file_into(module: nn.Module, path: Path, name: str) -> None:
     """Fill ``module`` strictly from a safetensors or torch file; a classification head (``head.*``) is dropped.
 
-    ``prefixes`` are wrappers' prefixes that every key of the file may carry. Raises ``MissingWeightsError`` with the
-    first fault: no such file, no file of tensors, keys or shapes that are not those of ``name``.
+    Prefixes of wrappers that every key of the file carries are taken off. Raises ``MissingWeightsError`` with the first
+    fault: no such file, no file of tensors, keys or shapes that are not those of ``name``.
     """
     check_file(path)
     try:
-        tensors = _without_prefix(read_tensors(path), prefixes)
-        check_finite(tensors)
-        body = {key: value.float() for key, value in tensors.items() if not key.startswith("head.")}
+        tensors = unwrapped(read_tensors(path), list(module.state_dict()))
+        check_numbers(tensors)
+        body = {key: value for key, value in tensors.items() if not key.startswith("head.")}
         module.load_state_dict(body, strict=True)
+        module.float()
     except Exception as error:
         raise MissingWeightsError(
             f"the weights file {path} does not hold a {name}: {fault(error)}. "
@@ -45,16 +65,39 @@ def check_file(path: Path) -> None:
         raise MissingWeightsError(f"the weights file {path} does not exist.")
     with path.open("rb") as file:
         head = file.read(1024)
-    kinds = {"empty": not head, "a web page": looks_like_a_page(head), "a git-lfs pointer": head.startswith(_POINTER)}
+    kinds = {
+        "empty. Download it again": not head,
+        "a web page, not the weights. Download it again": looks_like_a_page(head),
+    }
+    kinds |= {kind: head.startswith(begins) for begins, kind in _BEGINNINGS.items()}
     if kind := next((kind for kind, holds in kinds.items() if holds), None):
-        raise MissingWeightsError(f"the weights file {path} is {kind}, not the weights. Download it again.")
+        raise MissingWeightsError(f"the weights file {path} is {kind}.")
 
 
-def check_finite(tensors: Mapping[str, Tensor]) -> None:
-    """Raises ``UserError`` that names a tensor with NaN or infinity: a training that diverged, or a damaged file."""
-    bad = [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
+def check_numbers(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ``UserError`` that names a tensor which cannot be a weight.
+
+    Whole, logical or complex numbers; NaN, or numbers that float32 does not hold: a training that diverged, or a
+    damaged file.
+    """
+    for name, value in tensors.items():
+        if value.dtype not in _FLOATS and not name.endswith(_COUNTERS):
+            raise UserError(
+                f"its tensor {name} holds {str(value.dtype).removeprefix('torch.')} numbers. Quantised or packed "
+                f"weights must be restored to floating point first"
+            )
+    bad = [name for name, value in tensors.items() if value.dtype in _FLOATS and not value.float().isfinite().all()]
     if bad:
         raise UserError(f"{len(bad)} of its {len(tensors)} tensors hold NaN or infinity, {bad[0]} first")
+
+
+def check_features(features: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ``MissingWeightsError`` where a model's ``features`` of an input are no numbers, though its weights are."""
+    if wrong := [kind for kind, value in features.items() if not value.isfinite().all()]:
+        raise MissingWeightsError(
+            f"with the weights file {path} the {' and '.join(wrong)} features of the model overflow: its numbers "
+            f"are out of all proportion. It may be damaged, or meant for another architecture."
+        )
 
 
 def fault(error: BaseException) -> str:
@@ -73,8 +116,10 @@ def first_line(error: BaseException) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file, as they are. Raises what the libraries raise."""
-    if path.suffix == ".safetensors":
+    """The tensors of a safetensors or torch file, told by its first bytes. Raises what the libraries raise."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":
         from safetensors.torch import load_file
 
         tensors: dict[str, Tensor] = load_file(path)
@@ -82,16 +127,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     # timm's training script stores its options as an argparse.Namespace, which holds plain values.
     with torch.serialization.safe_globals([argparse.Namespace]):
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    for key in _CONTAINERS:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
+    while isinstance(found, dict) and (inner := next((k for k in _CONTAINERS if isinstance(found.get(k), dict)), None)):
+        found = found[inner]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError("it holds no dictionary of tensors")
-    return found
+    return {str(key): value for key, value in found.items()}
 
 
-def _without_prefix(tensors: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
-    for prefix in prefixes:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+def unwrapped(tensors: dict[str, Tensor], expected: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors without the prefix that a wrapper put in front of all of them (``module.``, Lightning's ``model.``).
+
+    It is what stands in front of a key that is ``expected``; ``torch.compile``'s ``_orig_mod.`` goes wherever it is.
+    """
+    plain = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
+    if len(plain) != len(tensors) or any(key in plain for key in expected):
+        return plain
+    prefixes = {key.removesuffix(name) for name in expected for key in plain if key.endswith(f".{name}")}
+    shared = max((p for p in prefixes if all(key.startswith(p) for key in plain)), key=len, default="")
+    return {key.removeprefix(shared): value for key, value in plain.items()}

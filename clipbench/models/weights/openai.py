@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -23,11 +22,10 @@ from torch import Tensor
 
 from clipbench.errors import MissingWeightsError
 from clipbench.models.weights.catalogue import openai_digests
+from clipbench.models.weights.from_transformers import is_transformers, stated_config
 
 NUMBERS = ("input_resolution", "context_length", "vocab_size")
 """What only OpenAI's own state dictionaries hold beside the tensors."""
-
-_LARGEST_SCALE = math.log(100.0)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -68,10 +66,10 @@ def check_activation(path: Path, name: str, tensors: Mapping[str, Tensor], *, qu
     """
     stated = _stated(path, tensors)
     if stated is None:
-        if twin and not quick_gelu and _largest_scale(tensors):
+        if twin and not quick_gelu:
             logging.getLogger("clipbench").warning(
-                f"{path} does not say which activation its weights were trained with. If they are OpenAI's, whose "
-                f"logit scale is 100 as here, {name} is wrong for them: use --backbone {name}-quickgelu."
+                f"{path} does not say which activation its weights were trained with. If they come from OpenAI's, as "
+                f"fine-tuned ones often do, {name} is wrong for them: use --backbone {name}-quickgelu."
             )
         return
     needs, why = stated
@@ -90,6 +88,8 @@ def _stated(path: Path, tensors: Mapping[str, Tensor]) -> tuple[bool, str] | Non
         return True, f"it is the original file of {named}"
     if any(number in tensors for number in NUMBERS):
         return True, f"it holds {NUMBERS[0]}, as only OpenAI's own files do"
+    if is_transformers(tensors):
+        return _stated_by_transformers(path)
     config = path.parent / "open_clip_config.json"
     try:
         found: Any = json.loads(config.read_text(encoding="utf-8"))["model_cfg"]
@@ -98,7 +98,10 @@ def _stated(path: Path, tensors: Mapping[str, Tensor]) -> tuple[bool, str] | Non
         return None
 
 
-def _largest_scale(tensors: Mapping[str, Tensor]) -> bool:
-    """A logit scale at its clamp of 100, as all of OpenAI's and some others' have."""
-    scale = tensors.get("logit_scale")
-    return scale is not None and abs(float(scale.float().mean()) - _LARGEST_SCALE) < 1e-3
+def _stated_by_transformers(path: Path) -> tuple[bool, str] | None:
+    """By the ``config.json`` of a ``CLIPModel``, whose default is QuickGELU; a SigLIP's activation is set from it."""
+    config = stated_config(path.parent)
+    if config.get("model_type") != "clip":
+        return None
+    towers = [config.get(f"{tower}_config") or {} for tower in ("vision", "text")]
+    return any(t.get("hidden_act", "quick_gelu") == "quick_gelu" for t in towers), "config.json beside it says so"

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from clipbench.errors import MissingWeightsError, UserError
 
-_IN_FOLDERS = ("model.safetensors", "pytorch_model.bin")
-"""Where a Hugging Face folder has its weights, the better file first."""
+_IN_FOLDERS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+"""Where a folder of the hub has its weights: open_clip's first, which lie beside transformers' in LAION's."""
 _FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 
 
