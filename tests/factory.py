@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Run, load_papers, resolve
+from clipbench.registry import Cell, Overrides, Paper, Protocol, Run, Table, load_papers, resolve
 from clipbench.results.record import Cost, DataUsed, Environment, Epoch, ModelUsed, Origin, Record
 
 PAPERS = {paper.id: paper for paper in load_papers()}
 
 
-def table(name: str) -> tuple[Paper, Experiment]:
+def table(name: str) -> tuple[Paper, Table]:
     """``lora-clip/table1`` as paper and experiment."""
     paper, _, experiment = name.partition("/")
-    return PAPERS[paper], PAPERS[paper].experiments[experiment]
+    return PAPERS[paper], PAPERS[paper].tables[experiment]
 
 
 def protocol_of(name: str, row: str, column: str, overrides: Overrides | None = None) -> Protocol:

@@ -52,7 +52,7 @@ def _with_test_size(paper: Paper, printed: PrintedNumber) -> PrintedNumber:
         return printed
     if printed.reference:
         return replace(printed, size_source="quoted: the other paper's split is not known")
-    experiment = paper.experiments[printed.key[0]]
+    experiment = paper.tables[printed.key[0]]
     row, column = experiment.row(printed.key[1]), experiment.column(printed.key[2])
     protocol = as_printed(paper, experiment, row, column).protocol
     size, source = test_size(paper, protocol, printed.metric)

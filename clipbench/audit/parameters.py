@@ -10,7 +10,7 @@ from clipbench.audit.architecture import model_of, trainable_and_total
 from clipbench.audit.finding import CANNOT, Finding
 from clipbench.data.catalogue import entry, known
 from clipbench.errors import UserError
-from clipbench.registry import Cell, Experiment, Paper, Protocol
+from clipbench.registry import Cell, Paper, Protocol, Table
 from clipbench.registry.decimal import CUT, ROUNDED, Decimal
 from clipbench.registry.printed import Key, PrintedNumber
 from clipbench.registry.resolve import as_printed
@@ -20,14 +20,14 @@ COUNT, SHARE = "trainable-parameters", "trainable-share"
 
 def check_parameters(paper: Paper, numbers: Mapping[Key, PrintedNumber]) -> Iterator[Finding]:
     """A finding per printed count or share that stands for itself."""
-    for experiment in paper.experiments.values():
+    for experiment in paper.tables.values():
         for cell in experiment.cells():
             number = numbers.get((experiment.name, cell.row.id, cell.column.id))
             if experiment.metric_of(cell) in (COUNT, SHARE) and number and number.value and not cell.derived:
                 yield _finding(paper, experiment, cell, number, number.value)
 
 
-def _finding(paper: Paper, experiment: Experiment, cell: Cell, number: PrintedNumber, printed: Decimal) -> Finding:
+def _finding(paper: Paper, experiment: Table, cell: Cell, number: PrintedNumber, printed: Decimal) -> Finding:
     # A table's full tuning is of the whole model; where a library stops the gradient is a matter of readings.
     protocol = replace(as_printed(paper, experiment, cell.row, cell.column).protocol, encoder_gradient=None)
     try:
@@ -78,7 +78,7 @@ def _described(protocol: Protocol) -> str:
     return ", ".join(words)
 
 
-def _wanted(experiment: Experiment, cell: Cell, protocol: Protocol, printed: Decimal) -> str:
+def _wanted(experiment: Table, cell: Cell, protocol: Protocol, printed: Decimal) -> str:
     """How many parameters would print as the figure."""
     scale = Fraction(10**6) if experiment.metric_of(cell) == COUNT else Fraction(_original(protocol), 100)
     low, high = (float((printed.value + sign * printed.unit / 2) * scale) for sign in (-1, 1))

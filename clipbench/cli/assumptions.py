@@ -1,4 +1,4 @@
-"""``clipbench assumptions``: what the papers leave unsaid, the readings that are possible, and the one taken."""
+"""``clipbench assumptions``: what the papers leave unsaid, the choices that are possible, and the one taken."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clipbench.registry import Assumption, Experiment, Paper, find
+from clipbench.registry import Assumption, Paper, Table, find
 from clipbench.registry.resolve import assumptions_in_use
 
 _WIDTH = 110
@@ -30,36 +30,36 @@ Used = Sequence[tuple[Assumption, Sequence[str]]]
 """Assumptions with the experiments that rest on them."""
 
 
-def _by_paper(patterns: Sequence[str]) -> list[tuple[Paper, list[Experiment]]]:
-    papers: dict[str, tuple[Paper, list[Experiment]]] = {}
+def _by_paper(patterns: Sequence[str]) -> list[tuple[Paper, list[Table]]]:
+    papers: dict[str, tuple[Paper, list[Table]]] = {}
     for paper, experiment in find(patterns):
         papers.setdefault(paper.id, (paper, []))[1].append(experiment)
     return list(papers.values())
 
 
-def _used(paper: Paper, experiments: Sequence[Experiment]) -> Used:
+def _used(paper: Paper, experiments: Sequence[Table]) -> Used:
     where: dict[str, list[str]] = {}
     for experiment in experiments:
-        source = paper.experiments[experiment.source] if experiment.source else experiment
+        source = paper.tables[experiment.source] if experiment.source else experiment
         for name in assumptions_in_use(paper, source):
             where.setdefault(name, []).append(experiment.name)
     return [(a, where[a.id]) for a in paper.assumptions.values() if a.id in where]
 
 
 def _text(paper: Paper, used: Used) -> str:
-    lines = [f"{paper.short}: {len(used)} questions that the paper leaves open (* is the reading taken)"]
+    lines = [f"{paper.short}: {len(used)} questions that the paper leaves open (* is the choice taken)"]
     for a, where in used:
         lines += ["", f"{a.id}: {a.question}  [{', '.join(where)}]", _filled(" ".join(a.why.split()), "    ")]
-        for reading in a.readings.values():
-            mark = "*" if reading.name == a.take else " "
-            missing = f" (cannot run yet: {reading.missing})" if reading.missing else ""
-            lines.append(_filled(f"{mark} {reading.name}: {reading.means}{missing}", "  "))
+        for choice in a.choices.values():
+            mark = "*" if choice.name == a.take else " "
+            missing = f" (cannot run yet: {choice.missing})" if choice.missing else ""
+            lines.append(_filled(f"{mark} {choice.name}: {choice.means}{missing}", "  "))
     first = paper.assumptions[used[0][0].id] if used else None
     other = (
-        next((r.name for r in first.readings.values() if r.name != first.take and not r.missing), "") if first else ""
+        next((r.name for r in first.choices.values() if r.name != first.take and not r.missing), "") if first else ""
     )
     if first and other:
-        lines += ["", f"another reading: clipbench run EXPERIMENT --assume {first.id}={other}; every one: --assume all"]
+        lines += ["", f"another choice: clipbench run EXPERIMENT --assume {first.id}={other}; every one: --assume all"]
     return "\n".join(lines)
 
 
@@ -68,24 +68,24 @@ def _filled(text: str, indent: str) -> str:
 
 
 def _markdown(paper: Paper, used: Used) -> str:
-    lines = [f"## {paper.short}: what is not said", "", "| question | readings | why | in |", "|---|---|---|---|"]
+    lines = [f"## {paper.short}: what is not said", "", "| question | choices | why | in |", "|---|---|---|---|"]
     for a, where in used:
-        readings = "<br>".join(_reading(a, name) for name in a.readings)
-        lines.append(f"| {a.question} (`{a.id}`) | {readings} | {' '.join(a.why.split())} | {', '.join(where)} |")
+        choices = "<br>".join(_reading(a, name) for name in a.choices)
+        lines.append(f"| {a.question} (`{a.id}`) | {choices} | {' '.join(a.why.split())} | {', '.join(where)} |")
     return "\n".join(lines)
 
 
 def _reading(a: Assumption, name: str) -> str:
-    reading = a.readings[name]
-    missing = f" (cannot run yet: {reading.missing})" if reading.missing else ""
-    shown = f"`{name}`: {reading.means}{missing}"
+    choice = a.choices[name]
+    missing = f" (cannot run yet: {choice.missing})" if choice.missing else ""
+    shown = f"`{name}`: {choice.means}{missing}"
     return f"**{shown}**" if name == a.take else shown
 
 
 def _values(a: Assumption, where: Sequence[str]) -> Mapping[str, Any]:
-    readings = [
+    choices = [
         {"name": r.name, "set": dict(r.set), "means": r.means, "default": r.name == a.take, "missing": r.missing}
-        for r in a.readings.values()
+        for r in a.choices.values()
     ]
     why = " ".join(a.why.split())
-    return {"id": a.id, "question": a.question, "why": why, "experiments": list(where), "readings": readings}
+    return {"id": a.id, "question": a.question, "why": why, "experiments": list(where), "choices": choices}

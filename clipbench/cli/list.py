@@ -12,7 +12,7 @@ from tabulate import tabulate
 from clipbench.compare.cells import Library, Measured
 from clipbench.plan.runnable import missing_reason
 from clipbench.plan.select import source_of
-from clipbench.registry import Experiment, Paper, find
+from clipbench.registry import Paper, Table, find
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.results.record import Record
 from clipbench.results.store import Fault, Store
@@ -65,7 +65,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def line(paper: Paper, experiment: Experiment, numbers: list[PrintedNumber], records: list[Record]) -> Line:
+def line(paper: Paper, experiment: Table, numbers: list[PrintedNumber], records: list[Record]) -> Line:
     """Count one experiment's cells, given the paper's printed numbers and the records that there are."""
     printed = [p for p in numbers if p.experiment == experiment.name and p.value is not None]
     source = source_of(paper, experiment)

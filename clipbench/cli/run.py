@@ -19,11 +19,11 @@ from clipbench.data.progress import duration
 from clipbench.errors import UserError
 from clipbench.models import TINY, image_size
 from clipbench.models.weights.sources import Sources, named_config, named_weights
-from clipbench.plan.choices import ALL, plan_readings
+from clipbench.plan.choices import ALL, plan_choices
 from clipbench.plan.select import Plan, Planned, make_plan
 from clipbench.plan.user import Extension, extension
 from clipbench.registry import Overrides
-from clipbench.registry.protocol import field_value
+from clipbench.registry.protocol import field_of
 from clipbench.results.store import Store
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension)
     if ALL in arguments.assume:
         if added.methods or added.own:
             raise UserError("--assume all runs the paper's own tables; it takes no --method and no --dataset-dir.")
-        return plan_readings(arguments.experiments, overrides, arguments.only, arguments.seeds)
+        return plan_choices(arguments.experiments, overrides, arguments.only, arguments.seeds)
     return make_plan(arguments.experiments, overrides, arguments.only, arguments.seeds, added.apply)
 
 
@@ -166,12 +166,13 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
             raise UserError(
                 f"{arguments.backbone} is a config of your own: name its weights too, --weights FILE or random."
             )
-    put = dict(field_value(*_pair(word, "--set takes field=value")) for word in arguments.set)
+    pairs = (_pair(word, "--set takes field=value") for word in arguments.set)
+    put = {name: field_of(name).parsed(text) for name, text in pairs}
     fields = put | {name: value for name, value in fields.items() if value is not None}
     if ALL in arguments.assume and len(arguments.assume) > 1:
-        raise UserError("--assume all runs every reading one at a time; it takes no other --assume beside it.")
+        raise UserError("--assume all runs every choice one at a time; it takes no other --assume beside it.")
     words = [word for word in arguments.assume if word != ALL]
-    assume = dict(_pair(word, "--assume takes assumption=reading, or all") for word in words)
+    assume = dict(_pair(word, "--assume takes assumption=choice, or all") for word in words)
     return Overrides("smoke" if arguments.smoke else "full", assume, fields), Sources(config, weights_file)
 
 

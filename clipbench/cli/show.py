@@ -1,4 +1,4 @@
-"""``clipbench show EXPERIMENT``: rows, columns, runs and printed numbers; ``--protocol`` for every field's standing."""
+"""``clipbench show TABLE``: rows, columns, runs and printed numbers; ``--protocol`` for every field's basis."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason
 from clipbench.plan.select import repeatable, runnable_cells, source_of
 from clipbench.plan.target_domains import domains_of, runs_of
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
+from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, Table, find, resolve
 from clipbench.registry.printed import PrintedNumber, load_published
-from clipbench.registry.protocol import DOCS
+from clipbench.registry.protocol import field_of
 from clipbench.registry.resolve import assumptions_in_use, seeds_of
 
 
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protocol: bool) -> None:
+def _print(paper: Paper, experiment: Table, overrides: Overrides, *, protocol: bool) -> None:
     print(f"{experiment.id}: {experiment.printed} of {paper.short}, {experiment.title}")
     print(f"{paper.title} ({paper.reference})\n")
     if experiment.panels:
@@ -57,7 +57,7 @@ def _print(paper: Paper, experiment: Experiment, overrides: Overrides, *, protoc
         print("\n--protocol shows every field of the protocol and where it comes from")
 
 
-def _numbers(experiment: Experiment, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
+def _numbers(experiment: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
     """The printed numbers, raw, in the paper's rows and columns."""
     rows = []
     group = None
@@ -70,7 +70,7 @@ def _numbers(experiment: Experiment, printed: Mapping[tuple[str, str, str], Prin
     return tabulate(rows, headers=["row", "printed as", *(c.id for c in experiment.columns)], disable_numparse=True)
 
 
-def _print_gaps(paper: Paper, experiment: Experiment) -> None:
+def _print_gaps(paper: Paper, experiment: Table) -> None:
     """Rows that are quoted, and rows that cannot run yet, each with the reason."""
     for row in experiment.rows:
         cells = [Cell(row, column) for column in experiment.columns if not column.derived and not column.quoted]
@@ -81,7 +81,7 @@ def _print_gaps(paper: Paper, experiment: Experiment) -> None:
             print(f"  {row.id}: not runnable yet, {reason}")
 
 
-def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) -> None:
+def _print_protocol(paper: Paper, experiment: Table, overrides: Overrides) -> None:
     """Fields that all cells share once, then what each row, each column and each single cell adds."""
     resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in runnable_cells(experiment)}
     if not resolved:
@@ -89,8 +89,11 @@ def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) 
     names = list(dict.fromkeys(name for r in resolved.values() for name in r.protocol.as_dict()))
     shared = [n for n in names if len({_value(r, n) for r in resolved.values()}) == 1]
     first = next(iter(resolved.values()))
-    rows = [(n, _value(first, n), first.standing[n].kind, first.standing[n].source, DOCS[n]) for n in shared]
-    print(f"\nthe same in every cell\n\n{tabulate(rows, ('field', 'value', 'standing', 'source', 'meaning'))}")
+    rows = [
+        (n, _value(first, n), first.basis[n].kind, first.basis[n].source, field_of(n, first.protocol.method).meaning)
+        for n in shared
+    ]
+    print(f"\nthe same in every cell\n\n{tabulate(rows, ('field', 'value', 'basis', 'source', 'meaning'))}")
     rest = [n for n in names if n not in shared]
     for axis in ("row", "column"):
         constant = [n for n in rest if _constant(resolved, axis, n)]
@@ -103,7 +106,7 @@ def _print_protocol(paper: Paper, experiment: Experiment, overrides: Overrides) 
 
 
 def _value(resolved: Resolved, name: str) -> str:
-    value = getattr(resolved.protocol, name)
+    value = resolved.protocol.get(name)
     return "-" if value is None else str(value)
 
 
@@ -124,24 +127,24 @@ def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[s
     for name, r in by_axis.items():
         kinds: dict[str, list[str]] = {}
         for field in names:
-            if field in r.standing:
-                kinds.setdefault(r.standing[field].kind, []).append(f"{field}={_value(r, field)}")
+            if field in r.basis:
+                kinds.setdefault(r.basis[field].kind, []).append(f"{field}={_value(r, field)}")
         shown = "; ".join(f"{', '.join(fields)} ({kind})" for kind, fields in kinds.items())
         print(textwrap.fill(shown, 140, initial_indent=f"  {name}: ", subsequent_indent="      "))
 
 
-def _print_assumptions(paper: Paper, experiment: Experiment) -> None:
-    print("\nassumptions (--assume id=reading)\n")
+def _print_assumptions(paper: Paper, experiment: Table) -> None:
+    print("\nassumptions (--assume id=choice)\n")
     for name in sorted(assumptions_in_use(paper, experiment)):
         a = paper.assumptions[name]
         print(f"  {name}: {a.question}")
-        for reading, r in a.readings.items():
-            taken = " (taken)" if reading == a.take else ""
-            print(f"      {reading}{taken}: {r.means}{f' (cannot run yet: {r.missing})' if r.missing else ''}")
+        for choice, r in a.choices.items():
+            taken = " (taken)" if choice == a.take else ""
+            print(f"      {choice}{taken}: {r.means}{f' (cannot run yet: {r.missing})' if r.missing else ''}")
         print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
 
 
-def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dict[str, Any]:
+def _describe(paper: Paper, experiment: Table, overrides: Overrides) -> dict[str, Any]:
     """Everything of one experiment as plain values."""
     source = source_of(paper, experiment)
     printed = load_published(paper)
@@ -172,13 +175,13 @@ def _describe(paper: Paper, experiment: Experiment, overrides: Overrides) -> dic
     }
 
 
-def _plan(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides) -> dict[str, Any]:
+def _plan(paper: Paper, experiment: Table, cell: Cell, overrides: Overrides) -> dict[str, Any]:
     try:
         resolved = resolve(paper, experiment, cell, overrides)
     except UserError as error:
         return {"not_runnable": str(error)}
     fields = {
-        name: {"value": value, "standing": resolved.standing[name].kind, "source": resolved.standing[name].source}
+        name: {"value": value, "basis": resolved.basis[name].kind, "source": resolved.basis[name].source}
         for name, value in resolved.protocol.as_dict().items()
     }
     runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, experiment, overrides)}

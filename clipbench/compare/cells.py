@@ -9,7 +9,7 @@ from clipbench.compare.domains import by_domain, lacking, means
 from clipbench.models import family
 from clipbench.plan.runnable import missing_reason
 from clipbench.plan.target_domains import cell_of, domains_of
-from clipbench.registry import Cell, Experiment, Paper, Protocol
+from clipbench.registry import Cell, Paper, Protocol, Table
 from clipbench.registry.resolve import as_printed, as_smoke
 from clipbench.results.collapse import collapsed, told
 from clipbench.results.metrics import METRICS
@@ -57,7 +57,7 @@ class Library:
             where = (record.origin.experiment, record.origin.row, record.origin.column)
             self._by_origin.setdefault(where, set()).add(digest)
 
-    def cell(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+    def cell(self, paper: Paper, experiment: Table, cell: Cell) -> Measured | None:
         """What was measured of a cell, computed from others where the paper does so; None where nothing was."""
         if cell.derived:
             return self._derived(paper, experiment, cell)
@@ -82,7 +82,7 @@ class Library:
             lacking=lacking(numbers, due),
         )
 
-    def _digests(self, paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> list[str]:
+    def _digests(self, paper: Paper, experiment: Table, cell: Cell, canonical: Protocol) -> list[str]:
         """Groups of records: of the paper's protocol, other full ones, smoke's default, others; newest first."""
         # Cells of one protocol (a table's Dice, and the parameters of the same runs) share their records.
         same = [c for c in experiment.cells() if c == cell or _shares(paper, experiment, c, canonical)]
@@ -100,7 +100,7 @@ class Library:
 
         return sorted((d for d in found if d in self._by_digest), key=rank, reverse=True)
 
-    def _derived(self, paper: Paper, experiment: Experiment, cell: Cell) -> Measured | None:
+    def _derived(self, paper: Paper, experiment: Table, cell: Cell) -> Measured | None:
         """An average or difference, seed by seed, over the seeds that every part has."""
         parts = [self.cell(paper, experiment, part) for part in experiment.parts(cell)]
         present = [p for p in parts if p is not None]
@@ -127,7 +127,7 @@ class Library:
         )
 
 
-def _shares(paper: Paper, experiment: Experiment, cell: Cell, canonical: Protocol) -> bool:
+def _shares(paper: Paper, experiment: Table, cell: Cell, canonical: Protocol) -> bool:
     """Whether a cell has that protocol as the paper prints it."""
     return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
 

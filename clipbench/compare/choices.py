@@ -1,4 +1,4 @@
-"""How much each unsaid choice moves the number: every reading against the default, beside the claimed gains."""
+"""How much each unsaid choice moves the number: every choice against the default, beside the claimed gains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clipbench.plan.choices import Variant, variants
 from clipbench.plan.runnable import why_not
 from clipbench.plan.select import runnable_cells, source_of
 from clipbench.plan.target_domains import cell_of, domains_of
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, resolve
+from clipbench.registry import Cell, Overrides, Paper, Protocol, Table, resolve
 from clipbench.results.metrics import METRICS
 from clipbench.results.record import Record
 
@@ -34,7 +34,7 @@ _NONE = Runs({}, 0)
 
 @dataclass(frozen=True)
 class CellShift:
-    """One cell under another reading: mean difference to the default over the seeds that both have."""
+    """One cell under another choice: mean difference to the default over the seeds that both have."""
 
     row: str
     column: str
@@ -44,7 +44,7 @@ class CellShift:
 
 @dataclass(frozen=True)
 class Shift:
-    """One reading. ``sample`` is the mean shift over its cells, seed by seed; without it ``why`` says what lacks."""
+    """One choice. ``sample`` is the mean shift over its cells, seed by seed; without it ``why`` says what lacks."""
 
     variant: Variant
     cells: tuple[CellShift, ...]
@@ -70,10 +70,10 @@ class Gain:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """An experiment's readings with what they change, the claimed gains, and the records behind them."""
+    """An experiment's choices with what they change, the claimed gains, and the records behind them."""
 
     paper: Paper
-    experiment: Experiment
+    experiment: Table
     profile: str
     fields: Mapping[str, object]
     shifts: tuple[Shift, ...]
@@ -82,14 +82,14 @@ class Sensitivity:
 
     @property
     def measured(self) -> list[Shift]:
-        """The readings with numbers, the largest shift first."""
+        """The choices with numbers, the largest shift first."""
         return sorted((s for s in self.shifts if s.sample), key=lambda s: -abs(s.sample.mean if s.sample else 0.0))
 
 
 def sensitivity(
-    paper: Paper, experiment: Experiment, records: Sequence[Record], profile: str | None = None
+    paper: Paper, experiment: Table, records: Sequence[Record], profile: str | None = None
 ) -> Sensitivity | None:
-    """What the records say of the readings of one experiment; None where there is no record of it."""
+    """What the records say of the choices of one experiment; None where there is no record of it."""
     own = [r for r in records if r.origin.experiment.startswith(f"{paper.id}/")]
     profile = profile or ("full" if any(r.protocol.profile != "smoke" for r in own) else "smoke")
     own = [r for r in own if r.protocol.profile == profile and experiment.metric in r.metrics]
@@ -107,7 +107,7 @@ def sensitivity(
     return Sensitivity(paper, experiment, profile, overrides.fields, shifts, tuple(gains(paper, experiment)), behind)
 
 
-def gains(paper: Paper, experiment: Experiment) -> Iterator[Gain]:
+def gains(paper: Paper, experiment: Table) -> Iterator[Gain]:
     """The claims that the registry marks as gains and that rest on this experiment's cells."""
     for claim in load_claims(paper):
         if not claim.gain or not isinstance(claim.check, Order | Quantity):
@@ -133,7 +133,7 @@ def _groups(records: Sequence[Record]) -> Mapping[str, list[Record]]:
     return groups
 
 
-def _runs(experiment: Experiment, protocol: Protocol, groups: Mapping[str, list[Record]]) -> Runs:
+def _runs(experiment: Table, protocol: Protocol, groups: Mapping[str, list[Record]]) -> Runs:
     """The numbers of one cell, seed by seed: the mean over the held-out domains, where there are such."""
     found = groups.get(cell_of(protocol).digest)
     if not found:
@@ -144,8 +144,8 @@ def _runs(experiment: Experiment, protocol: Protocol, groups: Mapping[str, list[
     return Runs(means(numbers, due), test_images(of_domains)) if of_domains else _NONE
 
 
-def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iterator[str]:
-    """Protocols of every cell in every reading."""
+def _digests(paper: Paper, experiment: Table, overrides: Overrides) -> Iterator[str]:
+    """Protocols of every cell in every choice."""
     source = source_of(paper, experiment)
     for variant in variants(paper, experiment):
         for cell in runnable_cells(source):
@@ -153,10 +153,10 @@ def _digests(paper: Paper, experiment: Experiment, overrides: Overrides) -> Iter
 
 
 def _shift(
-    paper: Paper, experiment: Experiment, variant: Variant, overrides: Overrides, groups: Mapping[str, list[Record]]
+    paper: Paper, experiment: Table, variant: Variant, overrides: Overrides, groups: Mapping[str, list[Record]]
 ) -> Shift:
-    if variant.reading.missing:
-        return Shift(variant, (), None, f"cannot run yet: {variant.reading.missing}")
+    if variant.choice.missing:
+        return Shift(variant, (), None, f"cannot run yet: {variant.choice.missing}")
     source = source_of(paper, experiment)
     pairs = []
     touched, reason = False, ""

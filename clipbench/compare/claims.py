@@ -58,7 +58,7 @@ Source = Measured | PrintedNumber
 
 def _source(bench: Bench, key: Key) -> Source | None:
     """Our records of a cell; a quoted number as it is printed; nothing where neither is there."""
-    experiment = bench.paper.experiments[key[0]]
+    experiment = bench.paper.tables[key[0]]
     cell = Cell(experiment.row(key[1]), experiment.column(key[2]))
     if cell.quoted:
         return load_published(bench.paper).get(key)

@@ -11,7 +11,7 @@ from clipbench.compare.cells import Library, Measured
 from clipbench.compare.domains import test_images
 from clipbench.compare.stats import Assessment, Side, TestSet, assess, side_of
 from clipbench.plan.runnable import missing_reason, unobtainable
-from clipbench.registry import Cell, Experiment, Paper, resolve
+from clipbench.registry import Cell, Paper, Table, resolve
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.results.record import Record
 
@@ -49,9 +49,7 @@ class Comparison:
         return side_of(list(self.measured.values.values())) if self.measured and self.measured.values else None
 
 
-def compare_paper(
-    chosen: Sequence[tuple[Paper, Experiment]], library: Library, margin: float = MARGIN
-) -> list[Comparison]:
+def compare_paper(chosen: Sequence[tuple[Paper, Table]], library: Library, margin: float = MARGIN) -> list[Comparison]:
     """Every printed cell of the chosen tables, in the paper's order. Figures print no numbers and are passed over."""
     results = []
     for paper, experiment in chosen:
@@ -73,7 +71,7 @@ def summary(results: Sequence[Comparison]) -> dict[str, int]:
 
 def _compare(
     paper: Paper,
-    experiment: Experiment,
+    experiment: Table,
     cell: Cell,
     published: PrintedNumber | None,
     measured: Measured | None,
@@ -101,12 +99,12 @@ def _quoted(paper: Paper, cell: Cell, published: PrintedNumber) -> str:
     return f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
 
 
-def _due(experiment: Experiment, published: PrintedNumber) -> int:
+def _due(experiment: Table, published: PrintedNumber) -> int:
     """Repetitions that the protocol asks for."""
     return published.n or len(experiment.seeds)
 
 
-def _absent(paper: Paper, experiment: Experiment, cell: Cell) -> tuple[str, str]:
+def _absent(paper: Paper, experiment: Table, cell: Cell) -> tuple[str, str]:
     for part in experiment.parts(cell) if cell.derived else [cell]:
         if part.quoted or part.derived:
             continue

@@ -10,12 +10,14 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import UserError
+from clipbench.registry import FIELDS
+from clipbench.registry.method_fields import Declared, check_declared, declare
 
 if TYPE_CHECKING:
     from clipbench.methods.base import Method
@@ -31,14 +33,14 @@ METHODS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class OwnMethod:
-    """A user's method: its row's label, the protocol fields that it reads and sets, and its name in the protocol.
+    """A user's method: its row's label, the protocol fields that it declares and sets, and its name in the protocol.
 
     The name ends with a digest of the class's file: a changed method is another method, and gets other records.
     """
 
     name: str
     label: str
-    reads: Sequence[str]
+    declared: Declared
     protocol: Mapping[str, Any]
 
 
@@ -60,7 +62,10 @@ def own_method(name: str) -> OwnMethod:
     kind = _class_of(name)
     source = Path(inspect.getfile(kind)).read_bytes()
     label = getattr(kind, "label", None) or kind.__name__
-    return OwnMethod(f"{name}@{hashlib.sha256(source).hexdigest()[:12]}", label, kind.reads, kind.protocol)
+    declared = Declared(kind.fields, kind.uses)
+    check_declared(f"--method {name}", declared, FIELDS)
+    declare(name, declared)
+    return OwnMethod(f"{name}@{hashlib.sha256(source).hexdigest()[:12]}", label, declared, kind.protocol)
 
 
 def _class_of(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every reading of every assumption, one at a time around the default: the list, and the plan that runs them."""
+"""Every choice of every assumption, one at a time around the default: the list, and the plan that runs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clipbench.plan.select import Gap, Plan, Planned, make_plan, source_of
-from clipbench.registry import Assumption, Experiment, Overrides, Paper, Reading, find
+from clipbench.registry import Assumption, Choice, Overrides, Paper, Table, find
 from clipbench.registry.resolve import assumptions_in_use
 
 ALL = "all"
@@ -15,38 +15,38 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Variant:
-    """One reading of one assumption, all others at their default."""
+    """One choice of one assumption, all others at their default."""
 
     assumption: Assumption
-    reading: Reading
+    choice: Choice
 
     @property
     def name(self) -> str:
         """As ``--assume`` takes it: ``scaling=alpha``."""
-        return f"{self.assumption.id}={self.reading.name}"
+        return f"{self.assumption.id}={self.choice.name}"
 
     @property
     def default(self) -> bool:
-        """Whether this is the reading that the registry takes."""
-        return self.reading.name == self.assumption.take
+        """Whether this is the choice that the registry takes."""
+        return self.choice.name == self.assumption.take
 
     def of(self, overrides: Overrides) -> Overrides:
-        """The overrides with this reading; the default needs none."""
-        return overrides if self.default else replace(overrides, assume={self.assumption.id: self.reading.name})
+        """The overrides with this choice; the default needs none."""
+        return overrides if self.default else replace(overrides, assume={self.assumption.id: self.choice.name})
 
 
-def variants(paper: Paper, experiment: Experiment) -> Iterator[Variant]:
-    """The readings of the assumptions that an experiment rests on, in the ledger's order."""
+def variants(paper: Paper, experiment: Table) -> Iterator[Variant]:
+    """The choices of the assumptions that an experiment rests on, in the ledger's order."""
     used = assumptions_in_use(paper, source_of(paper, experiment))
     for assumption in paper.assumptions.values():
         if assumption.id in used:
-            yield from (Variant(assumption, reading) for reading in assumption.readings.values())
+            yield from (Variant(assumption, choice) for choice in assumption.choices.values())
 
 
-def plan_readings(patterns: Sequence[str], overrides: Overrides, only: Sequence[str], seeds: Sequence[int]) -> Plan:
-    """The default of every experiment, then each other reading by itself.
+def plan_choices(patterns: Sequence[str], overrides: Overrides, only: Sequence[str], seeds: Sequence[int]) -> Plan:
+    """The default of every experiment, then each other choice by itself.
 
-    A reading that cannot run yet becomes a gap with its name; one that changes nothing (another assumption's cell, or a
+    A choice that cannot run yet becomes a gap with its name; one that changes nothing (another assumption's cell, or a
     field that the smoke profile sets itself) adds no run.
     """
     runs: dict[str, Planned] = {}
@@ -58,8 +58,8 @@ def plan_readings(patterns: Sequence[str], overrides: Overrides, only: Sequence[
         for variant in variants(paper, experiment):
             if variant.default or not (default.runs or default.gaps):
                 continue
-            if variant.reading.missing:
-                gaps.append(_skipped(default, variant, variant.reading.missing))
+            if variant.choice.missing:
+                gaps.append(_skipped(default, variant, variant.choice.missing))
                 continue
             plan = make_plan([experiment.id], variant.of(overrides), only, seeds)
             runs |= {p.run.id: p for p in plan.runs if p.run.id not in runs}
@@ -68,13 +68,13 @@ def plan_readings(patterns: Sequence[str], overrides: Overrides, only: Sequence[
 
 
 def _skipped(default: Plan, variant: Variant, reason: str) -> Gap:
-    """A gap for a whole reading, at the first cell of its experiment."""
+    """A gap for a whole choice, at the first cell of its experiment."""
     at = default.runs[0] if default.runs else default.gaps[0]
-    return Gap(at.experiment, at.cell, f"the reading {variant.name} is skipped: {reason}")
+    return Gap(at.experiment, at.cell, f"the choice {variant.name} is skipped: {reason}")
 
 
 def _own_gaps(plan: Plan, default: Plan, variant: Variant) -> list[Gap]:
-    """Cells that run by default but not in this reading."""
+    """Cells that run by default but not in this choice."""
     known = {(g.experiment.id, g.cell) for g in default.gaps}
     new = [g for g in plan.gaps if (g.experiment.id, g.cell) not in known]
-    return [Gap(g.experiment, g.cell, f"the reading {variant.name}: {g.reason}") for g in new]
+    return [Gap(g.experiment, g.cell, f"the choice {variant.name}: {g.reason}") for g in new]

@@ -17,7 +17,7 @@ def features_drawn(planned: Planned) -> bool:
     paper = paper_of(planned.experiment)
     cells = [
         (source_of(paper, figure), row, column)
-        for figure in paper.experiments.values()
+        for figure in paper.tables.values()
         if figure.kind == "scatter"
         for panel in figure.panels
         for row in panel.rows

@@ -11,7 +11,7 @@ from clipbench.data.download.presence import Presence, look
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint
 from clipbench.plan.runnable import why_not
 from clipbench.plan.select import runnable_cells, source_of
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Resolved, find, resolve
+from clipbench.registry import Cell, Overrides, Paper, Resolved, Table, find, resolve
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ def smoke_cells(patterns: Sequence[str]) -> dict[str, int]:
     return counts
 
 
-def _cells(experiment: Experiment, source: Experiment) -> list[Cell]:
+def _cells(experiment: Table, source: Table) -> list[Cell]:
     drawn = {(row, column) for panel in experiment.panels for row in panel.rows for column in panel.columns}
     return [c for c in runnable_cells(source) if not drawn or (c.row.id, c.column.id) in drawn]
 
 
-def _needs(paper: Paper, experiment: Experiment) -> Needs:
+def _needs(paper: Paper, experiment: Table) -> Needs:
     source = source_of(paper, experiment)
     resolved = [resolve(paper, source, cell) for cell in _cells(experiment, source)]
     datasets = dict.fromkeys(r.protocol.dataset for r in resolved if r.protocol.dataset)

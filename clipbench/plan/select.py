@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason, why_not
 from clipbench.plan.target_domains import runs_of
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Protocol, Resolved, Run, find, resolve
+from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, Table, find, resolve
+from clipbench.registry.method_fields import own_field
 from clipbench.registry.paper import Extend, as_it_is, load_papers
+from clipbench.registry.protocol import SHARED
 from clipbench.registry.resolve import check_assumed, seeds_of
 from clipbench.results.record import Origin
 
@@ -20,7 +22,7 @@ class Planned:
     """One run of an experiment, with the first cell that asked for it, of the table's own metric where there is one."""
 
     run: Run
-    experiment: Experiment
+    experiment: Table
     cell: Cell
     resolved: Resolved
     overrides: Overrides
@@ -42,7 +44,7 @@ class Planned:
 class Gap:
     """A cell that cannot run, and why."""
 
-    experiment: Experiment
+    experiment: Table
     cell: Cell
     reason: str
 
@@ -67,7 +69,7 @@ def make_plan(
     runs: dict[str, Planned] = {}
     gaps: list[Gap] = []
     filters = [_filter(word) for word in only]
-    matched = False
+    matched: list[Resolved] = []
     for paper, experiment, cells in _cells(patterns, extend):
         check_assumed(paper, experiment, overrides.assume)
         for cell in cells:
@@ -75,7 +77,7 @@ def make_plan(
             chosen = [p for p in runs_of(resolved.protocol) if all(keep(cell, p) for keep in filters)]
             if not chosen:
                 continue
-            matched = True
+            matched.append(resolved)
             if reason := why_not(resolved):
                 gaps.append(Gap(experiment, cell, reason))
                 continue
@@ -87,30 +89,39 @@ def make_plan(
                         runs[run.id] = Planned(run, experiment, cell, alone, overrides)
     if filters and not matched:
         raise UserError(f"--only {','.join(only)} matches no cell; {_choices(patterns, extend)}")
+    _check_read(overrides, matched)
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
 
 
-def _counts_more(experiment: Experiment, cell: Cell, than: Cell) -> bool:
+def _check_read(overrides: Overrides, cells: Sequence[Resolved]) -> None:
+    """Refuse a field of the command line that no run of the selection reads."""
+    for name, value in overrides.fields.items():
+        reasons = [cell.ignored.get(name) for cell in cells]
+        if cells and all(reasons):
+            raise UserError(f"{name} = {value}: no run of this selection reads it; {reasons[0]}.")
+
+
+def _counts_more(experiment: Table, cell: Cell, than: Cell) -> bool:
     """Whether a cell says better what a run is for: its Dice, not the parameters that the same run counts."""
     return experiment.metric_of(cell) == experiment.metric != experiment.metric_of(than)
 
 
-def runnable_cells(experiment: Experiment) -> list[Cell]:
+def runnable_cells(experiment: Table) -> list[Cell]:
     """The cells that a run could fill: not computed from others, and quoted only where we can run the method too."""
     return [c for c in experiment.cells() if not c.derived and (not c.quoted or repeatable(experiment, c))]
 
 
-def repeatable(experiment: Experiment, cell: Cell) -> bool:
+def repeatable(experiment: Table, cell: Cell) -> bool:
     """Whether a number that the paper quotes from elsewhere is of a method that runs here."""
     return missing_reason(paper_of(experiment), experiment, cell) is None
 
 
-def source_of(paper: Paper, experiment: Experiment) -> Experiment:
+def source_of(paper: Paper, experiment: Table) -> Table:
     """The experiment whose runs a figure draws; a table is its own."""
-    return paper.experiments[experiment.source] if experiment.source else experiment
+    return paper.tables[experiment.source] if experiment.source else experiment
 
 
-def _cells(patterns: Sequence[str], extend: Extend) -> list[tuple[Paper, Experiment, list[Cell]]]:
+def _cells(patterns: Sequence[str], extend: Extend) -> list[tuple[Paper, Table, list[Cell]]]:
     """Papers, experiments and the cells to run; a figure asks for the cells of its panels."""
     found = []
     for paper, experiment in find(patterns, extend):
@@ -136,9 +147,9 @@ def _filter(word: str) -> Callable[[Cell, Protocol], bool]:
             "method": [cell.row.id, cell.column.id, protocol.need("method")],
             "dataset": [protocol.need("dataset"), (cell.column.dataset_name or "").lower()],
         }
-        if key not in names and not hasattr(protocol, key):
+        if key not in names and key not in SHARED and not own_field(key):
             raise UserError(f"--only knows row, column, method, dataset and the protocol's fields, not {key!r}.")
-        values = names.get(key) or [_plain(getattr(protocol, key))]
+        values = names.get(key) or [_plain(protocol.get(key))]
         return any(fnmatchcase(v, choice) for v in values for choice in choices)
 
     return keep
@@ -154,6 +165,6 @@ def _choices(patterns: Sequence[str], extend: Extend) -> str:
     return f"rows are {', '.join(rows)}; columns are {', '.join(columns)}."
 
 
-def paper_of(experiment: Experiment) -> Paper:
+def paper_of(experiment: Table) -> Paper:
     """The paper that an experiment belongs to."""
     return next(p for p in load_papers() if p.id == experiment.paper)

@@ -14,13 +14,8 @@ from clipbench.errors import UserError
 from clipbench.methods import METHODS, OwnMethod, method, own_method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.runnable import why_not
-from clipbench.registry import Axis, Cell, Experiment, Paper, find, resolve
+from clipbench.registry import Axis, Cell, Paper, Table, find, resolve
 
-_OF_METHODS = (
-    *("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout"),
-    *("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude", "context_tokens"),
-)
-"""Protocol fields that belong to a method: another method reads those that it names in ``reads``."""
 _TRAINED = 0.5
 """Share of each class of an own folder that trains where a table cuts by fraction; shots are drawn from as much."""
 _LONGEST = 40
@@ -39,7 +34,7 @@ class Extension:
     methods: Sequence[str] = ()
     own: Mapping[str, UserData] = field(default_factory=dict)
 
-    def apply(self, paper: Paper, experiment: Experiment) -> Experiment:
+    def apply(self, paper: Paper, experiment: Table) -> Table:
         """The table with what is added; figures stay as they are."""
         if experiment.panels or not experiment.rows:
             return experiment
@@ -70,7 +65,7 @@ class Extension:
             raise UserError(next(iter(unfit.values())))
         return fit, list(unfit)
 
-    def _check_drawn(self, experiment: Experiment) -> None:
+    def _check_drawn(self, experiment: Table) -> None:
         if experiment.panels or not experiment.rows:
             option = "--dataset-dir" if self.own else "--method"
             raise UnfitError(
@@ -105,11 +100,8 @@ def _loaded(name: str) -> OwnMethod:
         raise UserError(f"--method {name}: the module {module} cannot be imported ({fault}).") from error
     except (Exception, SystemExit) as error:
         raise UserError(f"--method {name}: it cannot be imported and made ({own_fault(name, error)}).") from error
-    given: tuple[Any, ...] = (own.label, own.reads, own.protocol)
-    if [isinstance(x, kind) for x, kind in zip(given, (str, tuple | list, Mapping), strict=True)] != [True] * 3:
-        raise UserError(
-            f"--method {name}: its label is a string, reads a tuple of field names, and protocol a mapping."
-        )
+    if not isinstance(own.label, str) or not isinstance(own.protocol, Mapping):
+        raise UserError(f"--method {name}: its label is a string, and protocol a mapping of field names to values.")
     return own
 
 
@@ -142,7 +134,7 @@ def _row_id(own: OwnMethod) -> str:
     return _slug(own.label) or _slug(own.name.partition("@")[0])
 
 
-def _on_dataset(paper: Paper, experiment: Experiment, dataset: str, *, has_parts: bool) -> Experiment:
+def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: bool) -> Table:
     """The rows that can run, with one column: the data set. What the paper sets per column goes."""
     name, _, digest = dataset.rpartition("@")
     column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset}, extra=True)
@@ -170,7 +162,7 @@ def _on_dataset(paper: Paper, experiment: Experiment, dataset: str, *, has_parts
     return replace(experiment, name=file, title=title, rows=tuple(rows), columns=(column,))
 
 
-def _with_method(paper: Paper, experiment: Experiment, own: OwnMethod) -> Experiment:
+def _with_method(paper: Paper, experiment: Table, own: OwnMethod) -> Table:
     """A row behind the last trained row of every group, set up as that row but for the method itself."""
     models = {row.group: row for row in experiment.rows if _trained(paper, experiment, row)}
     if not models:
@@ -183,7 +175,7 @@ def _with_method(paper: Paper, experiment: Experiment, own: OwnMethod) -> Experi
     return replace(experiment, rows=tuple(rows))
 
 
-def _trained(paper: Paper, experiment: Experiment, row: Axis) -> bool:
+def _trained(paper: Paper, experiment: Table, row: Axis) -> bool:
     columns = [column for column in experiment.columns if not column.derived]
     if row.derived or row.quoted or not columns:
         return False
@@ -194,6 +186,5 @@ def _trained(paper: Paper, experiment: Experiment, row: Axis) -> bool:
 
 
 def _own_row(model: Axis, own: OwnMethod) -> Axis:
-    unset = {name: {"unset": f"{own.label} does not read it"} for name in _OF_METHODS if name not in own.reads}
-    changes: dict[str, Any] = {**model.set, **unset, **own.protocol, "method": own.name}
+    changes: dict[str, Any] = {**model.set, **own.protocol, "method": own.name}
     return replace(model, id=f"{_row_id(own)}-{model.id}", printed=own.label, set=changes, extra=True)

@@ -1,4 +1,4 @@
-"""What a paper leaves unsaid: the possible readings, and the one taken."""
+"""What a paper leaves unsaid: the possible choices, and the one taken."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.errors import UserError
-from clipbench.registry.protocol import Protocol
+from clipbench.errors import UserError, near
+from clipbench.registry.protocol import Protocol, cannot_run
 from clipbench.registry.toml_files import read_toml, strict
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One way to fill a gap: the protocol fields that it sets, what that means, and why it cannot run yet (if so)."""
+class Choice:
+    """One way to fill a gap: the protocol fields that it sets, and what that means."""
 
     name: str
     set: Mapping[str, Any]
     means: str
-    missing: str | None = None
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run yet; None where it can."""
+        return next((reason for name, value in self.set.items() if (reason := cannot_run(name, value))), None)
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,22 @@ class Assumption:
     question: str
     take: str
     why: str
-    readings: Mapping[str, Reading]
+    choices: Mapping[str, Choice]
 
     @property
-    def default(self) -> Reading:
-        """The reading that the registry takes."""
-        return self.readings[self.take]
+    def default(self) -> Choice:
+        """The choice that the registry takes."""
+        return self.choices[self.take]
 
-    def reading(self, name: str) -> Reading:
-        """The reading of that name. Raises ``UserError`` that lists the names there are."""
-        if name not in self.readings:
-            known = ", ".join(self.readings)
-            raise UserError(f"assumption {self.id!r} has no reading {name!r}; it knows {known} (default {self.take}).")
-        return self.readings[name]
+    def choice(self, name: str) -> Choice:
+        """The choice of that name. Raises ``UserError`` that lists the names there are."""
+        if name not in self.choices:
+            known = ", ".join(self.choices)
+            raise UserError(
+                f"assumption {self.id!r} has no choice {name!r}; it knows {known} (default {self.take})."
+                f"{near(name, self.choices)}"
+            )
+        return self.choices[name]
 
 
 def load_assumptions(path: Path) -> dict[str, Assumption]:
@@ -50,25 +57,28 @@ def load_assumptions(path: Path) -> dict[str, Assumption]:
     table = strict(read_toml(path), str(path), {"assumption": list}, {})
     entries = [_assumption(entry, f"{path}, assumption {i + 1}") for i, entry in enumerate(table["assumption"])]
     ids = [a.id for a in entries]
-    if len(set(ids)) < len(ids):
-        raise UserError(f"{path}: an assumption id stands twice")
+    if twice := next((name for name in ids if ids.count(name) > 1), None):
+        raise UserError(f"{path}: the assumption {twice!r} stands twice")
     return {a.id: a for a in entries}
 
 
 def _assumption(entry: Any, where: str) -> Assumption:
-    strict(entry, where, {"id": str, "question": str, "take": str, "why": str, "readings": dict}, {})
-    readings = {name: _reading(name, r, f"{where} ({entry['id']}), {name}") for name, r in entry["readings"].items()}
-    if entry["take"] not in readings or len(readings) < 2:
-        raise UserError(f"{where} ({entry['id']}): needs two readings at least, and 'take' must name one of them")
-    if len({frozenset(r.set) for r in readings.values()}) != 1:
-        raise UserError(f"{where} ({entry['id']}): every reading must set the same fields")
-    return Assumption(entry["id"], entry["question"], entry["take"], entry["why"], readings)
+    strict(entry, where, {"id": str, "question": str, "take": str, "why": str, "choices": dict}, {})
+    where = f"{where} ({entry['id']})"
+    choices = {name: _choice(name, c, f"{where}, {name}") for name, c in entry["choices"].items()}
+    if entry["take"] not in choices or len(choices) < 2:
+        raise UserError(f"{where}: needs two choices at least, and 'take' must name one of them")
+    if len({frozenset(c.set) for c in choices.values()}) != 1:
+        raise UserError(f"{where}: every choice must set the same fields")
+    return Assumption(entry["id"], entry["question"], entry["take"], entry["why"], choices)
 
 
-def _reading(name: str, entry: Any, where: str) -> Reading:
-    strict(entry, where, {"set": dict, "means": str}, {"missing": str})
+def _choice(name: str, entry: Any, where: str) -> Choice:
+    strict(entry, where, {"set": dict, "means": str}, {})
+    if not entry["set"]:
+        raise UserError(f"{where}: it sets no field")
     try:
         Protocol.of(entry["set"])
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return Reading(name, entry["set"], entry["means"], entry.get("missing"))
+    return Choice(name, entry["set"], entry["means"])

@@ -1,4 +1,4 @@
-"""A paper: the folder under ``benchmarks/`` that holds its experiments, protocols, assumptions and printed numbers."""
+"""A paper: the folder under ``benchmarks/`` that holds its tables, protocols, assumptions and printed numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from clipbench.errors import UserError, near
 from clipbench.registry.assumptions import Assumption, load_assumptions
-from clipbench.registry.table import Experiment, load_experiment
+from clipbench.registry.table import Table, load_table
 from clipbench.registry.toml_files import read_toml, strict
 
 
@@ -46,7 +46,7 @@ class Paper:
     smoke: Mapping[str, Smoke]
     references: Mapping[str, str]
     assumptions: Mapping[str, Assumption]
-    experiments: Mapping[str, Experiment]
+    tables: Mapping[str, Table]
 
 
 def registry_dir() -> Path:
@@ -63,10 +63,10 @@ def load_papers(folder: Path | None = None) -> tuple[Paper, ...]:
     """Every paper of the registry: each folder that holds a ``paper.toml``, in falling order of their ids."""
     found = sorted((folder or registry_dir()).glob("*/paper.toml"))
     papers = sorted((load_paper(path.parent) for path in found), key=lambda p: p.id, reverse=True)
-    names = [n for p in papers for e in p.experiments.values() for n in (e.id, *e.aliases)]
+    names = [n for p in papers for e in p.tables.values() for n in (e.id, *e.aliases)]
     doubled = sorted({n for n in names if names.count(n) > 1})
     if doubled:
-        raise UserError(f"the registry names two experiments {doubled[0]!r}")
+        raise UserError(f"the registry names two tables {doubled[0]!r}")
     return tuple(papers)
 
 
@@ -76,7 +76,7 @@ def load_paper(folder: Path) -> Paper:
     required = {"id": str, "title": str, "short": str, "reference": str, "bibtex": str, "protocols": dict}
     table = strict(read_toml(path), str(path), required, {"recipes": dict, "smoke": dict, "references": dict})
     files = sorted(p for p in folder.glob("*.toml") if p.stem not in {"paper", "assumptions", "claims"})
-    experiments = [load_experiment(p, table["id"]) for p in files]
+    tables = [load_table(p, table["id"]) for p in files]
     return Paper(
         id=table["id"],
         title=table["title"],
@@ -89,27 +89,27 @@ def load_paper(folder: Path) -> Paper:
         smoke={name: _smoke(s, f"{path}, smoke.{name}") for name, s in table.get("smoke", {}).items()},
         references=table.get("references", {}),
         assumptions=load_assumptions(folder / "assumptions.toml"),
-        experiments={e.name: e for e in sorted(experiments, key=lambda e: (e.kind not in ("table", "text"), e.name))},
+        tables={e.name: e for e in sorted(tables, key=lambda e: (e.kind not in ("table", "text"), e.name))},
     )
 
 
-Extend: TypeAlias = Callable[[Paper, Experiment], Experiment]
+Extend: TypeAlias = Callable[[Paper, Table], Table]
 
 
-def as_it_is(paper: Paper, experiment: Experiment) -> Experiment:  # noqa: ARG001
-    """Nothing is added to an experiment."""
+def as_it_is(paper: Paper, experiment: Table) -> Table:  # noqa: ARG001
+    """Nothing is added to a table."""
     return experiment
 
 
-def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper, Experiment]]:
-    """The experiments that the words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all.
+def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper, Table]]:
+    """The tables and figures that words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all.
 
     ``extend`` may add the user's own data or methods to each.
     """
     from fnmatch import fnmatchcase
 
-    everything = [(paper, e) for paper in load_papers() for e in paper.experiments.values()]
-    chosen: list[tuple[Paper, Experiment]] = []
+    everything = [(paper, e) for paper in load_papers() for e in paper.tables.values()]
+    chosen: list[tuple[Paper, Table]] = []
     for pattern in patterns or ["*"]:
         hits = [(p, e) for p, e in everything if any(fnmatchcase(n, pattern) for n in (e.id, p.id, *e.aliases))]
         if not hits:
@@ -118,10 +118,10 @@ def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper
     return [(paper, extend(paper, experiment)) for paper, experiment in chosen]
 
 
-def _unknown(pattern: str, everything: Sequence[tuple[Paper, Experiment]]) -> str:
+def _unknown(pattern: str, everything: Sequence[tuple[Paper, Table]]) -> str:
     hint = near(pattern, (n for _, e in everything for n in (e.id, *e.aliases)))
     ids = ", ".join(e.id for _, e in everything)
-    return f"no experiment is called {pattern!r}.{hint} Known are {ids}; `clipbench list` shows their aliases."
+    return f"no table or figure is called {pattern!r}.{hint} Known are {ids}; `clipbench list` shows their aliases."
 
 
 def _recipe(entry: Any, where: str) -> Recipe:

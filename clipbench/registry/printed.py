@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from clipbench.errors import UserError
-from clipbench.registry import Axis, Cell, Experiment, Paper
+from clipbench.registry import Axis, Cell, Paper, Table
 from clipbench.registry.decimal import Decimal
 
 PROVENANCES = ("measured", "quoted", "not stated")
@@ -149,9 +149,9 @@ def _check_header(header: list[str], path: Path) -> None:
 
 def _checked(row: Mapping[str, str], paper: Paper, where: str) -> PrintedNumber:
     """The row, typed, once its cell, its meaning, its source and its value are known to agree with the registry."""
-    experiment = paper.experiments.get(row["experiment"])
+    experiment = paper.tables.get(row["experiment"])
     if experiment is None:
-        known = ", ".join(paper.experiments)
+        known = ", ".join(paper.tables)
         raise UserError(f"{where}: no experiment {row['experiment']!r}; {paper.id} has {known}")
     try:
         cell = Cell(experiment.row(row["row"]), experiment.column(row["column"]))
@@ -198,7 +198,7 @@ def _whole(row: Mapping[str, str], name: str, where: str) -> int | None:
     return int(text) if text else None
 
 
-def _check_meaning(row: Mapping[str, str], experiment: Experiment, cell: Cell, where: str) -> None:
+def _check_meaning(row: Mapping[str, str], experiment: Table, cell: Cell, where: str) -> None:
     """Metric and unit are those of the experiment's file."""
     for name, due in (("metric", experiment.metric_of(cell)), ("unit", experiment.unit_of(cell))):
         if row[name] != due:

@@ -1,24 +1,26 @@
-"""From a cell to its protocol: the paper's block, the experiment, recipe, row and column, then the overrides."""
+"""From a cell to its protocol: the paper's block, the table, recipe, row and column, then the overrides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from clipbench.errors import UserError
+from clipbench.registry.method_fields import declared_by
 from clipbench.registry.paper import Paper, Recipe
-from clipbench.registry.protocol import TRAINING, Protocol
-from clipbench.registry.table import Axis, Cell, Experiment
+from clipbench.registry.protocol import SHARED, Protocol
+from clipbench.registry.reads import trains, unread
+from clipbench.registry.table import Axis, Cell, Table
 
 
 @dataclass(frozen=True)
-class Standing:
+class Basis:
     """Where a protocol value comes from.
 
-    ``kind`` is ``stated`` (the paper, with section), ``table`` (the row or column itself), ``official-code``
-    (repository, commit, file), ``assumed`` (an entry of ``assumptions.toml``), ``profile`` or ``override``.
+    ``kind`` is ``stated`` (the paper, with section, row or column), ``code`` (repository, commit, file), ``assumed``
+    (an entry of ``assumptions.toml``), ``profile``, ``override``, or ``ours`` (a row that the paper does not print).
     """
 
     kind: str
@@ -27,7 +29,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user changes: the profile, other readings of assumptions, and protocol fields (``--epochs 3``)."""
+    """What the user changes: the profile, other choices of assumptions, and protocol fields (``--epochs 3``)."""
 
     profile: str = "full"
     assume: Mapping[str, str] = field(default_factory=dict)
@@ -36,113 +38,137 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A cell's protocol with the standing of every field, or the reason why it cannot run."""
+    """A cell's protocol with the basis of every field, or the reason why it cannot run.
+
+    ``ignored`` are the overrides that nothing reads here, each with the reason.
+    """
 
     protocol: Protocol
-    standing: Mapping[str, Standing]
+    basis: Mapping[str, Basis]
     missing: str | None
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 _NONE = Overrides()
 
 
-def resolve(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides = _NONE) -> Resolved:
-    """The protocol of one cell. Raises ``UserError`` on a fault in the registry or in the overrides."""
+def resolve(paper: Paper, table: Table, cell: Cell, overrides: Overrides = _NONE) -> Resolved:
+    """The protocol of one cell: its layers, weakest first, less what nothing reads.
+
+    Raises ``UserError`` on a fault in the registry or in the overrides.
+    """
     values: dict[str, Any] = {}
-    standing: dict[str, Standing] = {}
-    missing: list[str] = []
+    basis: dict[str, Basis] = {}
     unset: set[str] = set()
 
-    def put(name: str, value: Any, kind: str, source: str) -> None:
-        values[name] = value
-        standing[name] = Standing(kind, source)
+    def put(name: str, value: Any, found: Basis) -> None:
+        values[name], basis[name] = value, found
 
-    for entries, plain in _layers(paper, experiment, cell):
+    for entries, plain in _layers(paper, table, cell):
         for name, entry in entries.items():
             unset.discard(name)
             if not isinstance(entry, dict):
-                put(name, entry, "table", plain)
-                continue
-            if set(entry) == {"unset"}:
+                put(name, entry, plain)
+            elif set(entry) == {"unset"}:
                 values.pop(name, None)
                 unset.add(name)
-                continue
-            value, kind, source, gap = _entry(paper, name, entry, overrides)
-            put(name, value, kind, source)
-            missing += [gap] if gap else []
-    missing += [r.missing for r in _recipes(paper, cell) if r.missing]
-    for name, value in _left(_replacements(paper, experiment, cell, overrides), unset).items():
-        put(name, value, "profile", overrides.profile)
-    idle = frozenset() if _trains(values) else TRAINING
-    for name, value in _left(overrides.fields, unset | idle).items():
-        put(name, value, "override", "command line")
-    origin = f"{experiment.id}, row {cell.row.id}, column {cell.column.id}"
+            else:
+                put(name, *_entry(paper, name, entry, overrides))
+    for name, value in _left(_replacements(paper, table, cell, overrides), unset).items():
+        put(name, value, Basis("profile", overrides.profile))
+    trained = trains(values)
+    foreign = _foreign(overrides, values)
+    for name, value in _left(overrides.fields, unset | set(foreign)).items():
+        put(name, value, Basis("override", "command line"))
+    idle = unread(values, trained=trained)
+    protocol = _protocol(_left(values, idle), f"{table.id}, row {cell.row.id}, column {cell.column.id}")
+    missing = next((r.missing for r in _recipes(paper, cell) if r.missing), None)
+    not_read = dict.fromkeys(unset, "this row does not read it") | foreign | idle
+    ignored = {name: reason for name, reason in not_read.items() if name in overrides.fields}
+    return Resolved(protocol, {name: basis[name] for name in protocol.as_dict()}, missing, ignored)
+
+
+@cache
+def as_printed(paper: Paper, table: Table, row: Axis, column: Axis) -> Resolved:
+    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
+    return resolve(paper, table, Cell(row, column))
+
+
+@cache
+def as_smoke(paper: Paper, table: Table, row: Axis, column: Axis) -> Resolved:
+    """The smoke profile's protocol of a cell."""
+    return resolve(paper, table, Cell(row, column), Overrides(profile="smoke"))
+
+
+def _protocol(values: Mapping[str, Any], origin: str) -> Protocol:
     try:
         protocol = Protocol.of(values, origin)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
-    ordered = {name: standing[name] for name in protocol.as_dict()}
-    return Resolved(protocol, ordered, missing[0] if missing else None)
+    if protocol.lr is not None and protocol.lr_min is not None and protocol.lr_min > protocol.lr:
+        raise UserError(f"{origin}: lr_min = {protocol.lr_min:g} is above lr = {protocol.lr:g}; set both.")
+    return protocol
 
 
-@cache
-def as_printed(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
-    """The paper's own protocol of a cell; computed once, because every view of a table asks for it."""
-    return resolve(paper, experiment, Cell(row, column))
-
-
-@cache
-def as_smoke(paper: Paper, experiment: Experiment, row: Axis, column: Axis) -> Resolved:
-    """The smoke profile's protocol of a cell."""
-    return resolve(paper, experiment, Cell(row, column), Overrides(profile="smoke"))
-
-
-def _left(values: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
-    """What a protocol says that it does not read stays out of it, whatever the profile or the command line ask."""
+def _left(values: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in without}
 
 
-def _trains(values: Mapping[str, Any]) -> bool:
-    return "optimiser" in values and ("epochs" in values or "steps_per_shot" in values)
+def _foreign(overrides: Overrides, values: Mapping[str, Any]) -> dict[str, str]:
+    """Overrides of fields that another method declares for itself, each with the reason why nothing reads it here."""
+    method = values.get("method")
+    declared = declared_by(method)
+    foreign = [n for n in overrides.fields if n not in SHARED and not (declared and declared.field(n))]
+    return dict.fromkeys(foreign, f"the method {method} does not read it")
 
 
-def assumptions_in_use(paper: Paper, experiment: Experiment) -> set[str]:
-    """Ids of the assumptions that any cell of the experiment rests on."""
+def assumptions_in_use(paper: Paper, table: Table) -> set[str]:
+    """Ids of the assumptions that any cell of the table rests on."""
     used: set[str] = set()
-    for cell in experiment.cells():
-        for entries, _ in _layers(paper, experiment, cell):
+    for cell in table.cells():
+        for entries, _ in _layers(paper, table, cell):
             used |= {e["assumed"] for e in entries.values() if isinstance(e, dict) and "assumed" in e}
     return used
 
 
-def check_assumed(paper: Paper, experiment: Experiment, assume: Mapping[str, str]) -> None:
-    """Refuse ``--assume`` words that this experiment does not rest on, or readings that do not exist."""
-    used = assumptions_in_use(paper, experiment)
-    for name, reading in assume.items():
+def check_assumed(paper: Paper, table: Table, assume: Mapping[str, str]) -> None:
+    """Refuse ``--assume`` words that this table does not rest on, or choices that do not exist."""
+    used = assumptions_in_use(paper, table)
+    for name, word in assume.items():
         if name not in used:
-            raise UserError(f"{experiment.id} rests on no assumption {name!r}; it rests on {', '.join(sorted(used))}.")
-        chosen = paper.assumptions[name].reading(reading)
+            raise UserError(f"{table.id} rests on no assumption {name!r}; it rests on {', '.join(sorted(used))}.")
+        chosen = paper.assumptions[name].choice(word)
         if chosen.missing:
-            raise UserError(f"the reading {name}={reading} cannot run yet: {chosen.missing}.")
+            raise UserError(f"the choice {name}={word} cannot run yet: {chosen.missing}.")
 
 
-def _layers(paper: Paper, experiment: Experiment, cell: Cell) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """The tables of protocol entries, weakest first, each with the source of its plain values."""
-    yield from ((block, paper.id) for block in _blocks(paper, experiment))
-    yield experiment.set, experiment.printed
-    yield from ((recipe.set, experiment.printed) for recipe in _recipes(paper, cell))
-    yield cell.column.set, f"{experiment.printed}, column {cell.column.printed}"
-    yield cell.row.set, f"{experiment.printed}, row {cell.row.printed}"
+def _layers(paper: Paper, table: Table, cell: Cell) -> Iterator[tuple[Mapping[str, Any], Basis]]:
+    """The tables of protocol entries, weakest first, each with the basis of its plain values."""
+    kind = "ours" if cell.row.extra or cell.column.extra else "stated"
+    yield from ((block, Basis("stated", paper.id)) for block in _blocks(paper, table))
+    yield table.set, Basis("stated", table.printed)
+    yield from ((recipe.set, Basis(kind, table.printed)) for recipe in _recipes(paper, cell))
+    yield (
+        cell.column.set,
+        Basis("ours" if cell.column.extra else "stated", f"{table.printed}, column {cell.column.printed}"),
+    )
+    yield cell.row.set, Basis("ours" if cell.row.extra else "stated", f"{table.printed}, row {cell.row.printed}")
 
 
 @cache
-def _blocks(paper: Paper, experiment: Experiment) -> list[Mapping[str, Any]]:
-    """The experiment's protocol block and those that it extends, weakest first."""
+def _blocks(paper: Paper, table: Table) -> list[Mapping[str, Any]]:
+    """The table's protocol block and those that it extends, weakest first."""
     blocks: list[Mapping[str, Any]] = []
-    name = experiment.protocol
+    seen: list[str] = []
+    name = table.protocol
     while name:
+        if name in seen:
+            raise UserError(
+                f"{paper.folder}/paper.toml: the protocol {name} extends itself ({' -> '.join([*seen, name])})"
+            )
         if name not in paper.protocols:
-            raise UserError(f"{paper.folder}/paper.toml has no protocol {name!r}, which {experiment.id} asks for")
+            raise UserError(f"{paper.folder}/paper.toml has no protocol {name!r}, which {table.id} asks for")
+        seen.append(name)
         block = dict(paper.protocols[name])
         name = block.pop("extends", None)
         blocks.insert(0, block)
@@ -158,37 +184,37 @@ def _recipes(paper: Paper, cell: Cell) -> list[Recipe]:
     return [paper.recipes[n] for n in names]
 
 
-def _entry(paper: Paper, name: str, entry: Mapping[str, Any], over: Overrides) -> tuple[Any, str, str, str | None]:
-    """Value, kind, source and (where a reading cannot run yet) the reason of one protocol entry."""
+def _entry(paper: Paper, name: str, entry: Mapping[str, Any], over: Overrides) -> tuple[Any, Basis]:
+    """Value and basis of one protocol entry."""
     where = f"{paper.folder}/paper.toml, protocol field {name}"
     if set(entry) == {"assumed"}:
         if entry["assumed"] not in paper.assumptions:
             raise UserError(f"{where}: no assumption {entry['assumed']!r} in assumptions.toml")
         assumption = paper.assumptions[entry["assumed"]]
-        reading = assumption.reading(over.assume.get(assumption.id, assumption.take))
-        if name not in reading.set:
+        choice = assumption.choice(over.assume.get(assumption.id, assumption.take))
+        if name not in choice.set:
             raise UserError(f"{where}: assumption {assumption.id!r} does not set it")
-        return reading.set[name], "assumed", f"{assumption.id}={reading.name}", reading.missing
-    for key, kind in (("stated", "stated"), ("code", "official-code")):
-        if set(entry) == {"value", key}:
-            return entry["value"], kind, entry[key], None
+        return choice.set[name], Basis("assumed", f"{assumption.id}={choice.name}")
+    for kind in ("stated", "code"):
+        if set(entry) == {"value", kind}:
+            return entry["value"], Basis(kind, entry[kind])
     raise UserError(f"{where}: {dict(entry)!r}; write {{value, stated}}, {{value, code}}, {{assumed}} or {{unset}}")
 
 
-def _replacements(paper: Paper, experiment: Experiment, cell: Cell, overrides: Overrides) -> Mapping[str, Any]:
+def _replacements(paper: Paper, table: Table, cell: Cell, overrides: Overrides) -> Mapping[str, Any]:
     if overrides.profile != "smoke":
         return {"profile": "full"}
-    smoke = paper.smoke.get(experiment.protocol or "")
+    smoke = paper.smoke.get(table.protocol or "")
     if smoke is None:
-        raise UserError(f"{experiment.id} has no smoke profile yet.")
+        raise UserError(f"{table.id} has no smoke profile yet.")
     values = {**smoke.set, "profile": "smoke"}
     for recipe in _recipes(paper, cell):
         values |= recipe.smoke
     return values
 
 
-def seeds_of(paper: Paper, experiment: Experiment, overrides: Overrides) -> tuple[int, ...]:
+def seeds_of(paper: Paper, table: Table, overrides: Overrides) -> tuple[int, ...]:
     """The seeds that the profile asks for."""
-    if overrides.profile == "smoke" and (smoke := paper.smoke.get(experiment.protocol or "")):
+    if overrides.profile == "smoke" and (smoke := paper.smoke.get(table.protocol or "")):
         return tuple(smoke.seeds)
-    return tuple(experiment.seeds)
+    return tuple(table.seeds)

@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of a figure: the cells that it draws (row and column ids of the source experiment)."""
+    """One panel of a figure: the cells that it draws (row and column ids of the source table)."""
 
     title: str
     rows: Sequence[str]
@@ -69,8 +69,8 @@ class Panel:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
-    """One printed table or figure. A figure draws the runs of its ``source`` experiment."""
+class Table:
+    """One printed table or figure. A figure draws the runs of its ``source`` table."""
 
     paper: str
     name: str
@@ -157,7 +157,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def load_experiment(path: Path, paper: str) -> Experiment:
+def load_table(path: Path, paper: str) -> Table:
     """Read ``table1.toml``, ``figure3.toml``... Raises ``UserError`` with the file, the key and the allowed values."""
     where = str(path)
     table = strict(read_toml(path), where, {"kind": str, "printed": str, "title": str}, _OPTIONAL)
@@ -165,7 +165,7 @@ def load_experiment(path: Path, paper: str) -> Experiment:
         raise UserError(f"{where}: kind = {table['kind']!r}; allowed are {', '.join(KINDS)}")
     rows, columns = (_axes(table.get(name, []), f"{where}, {name}") for name in ("rows", "columns"))
     ids = {"rows": [row.id for row in rows], "columns": [column.id for column in columns]}
-    return Experiment(
+    return Table(
         paper=paper,
         name=path.stem,
         kind=table["kind"],

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from clipbench.compare.cells import Library
-from clipbench.registry import Cell, Experiment, Paper
+from clipbench.registry import Cell, Paper, Table
 from clipbench.report.curves import saved
 from clipbench.report.provenance import provenance_of
 from clipbench.results.companions import SHEET, Sheet
@@ -31,7 +31,7 @@ _COLUMNS = ("image", "truth (outline)", "prediction (blue)")
 _INCH = 1.6
 
 
-def draw_sheets(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+def draw_sheets(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """PNGs by name (``table4-kvasir-clip-dora``): of every measured cell of Dice the run with the lowest seed."""
     return {
         f"{experiment.name}-{cell.row.id}-{cell.column.id}": _of_record(cell, record, store)
@@ -39,7 +39,7 @@ def draw_sheets(paper: Paper, experiment: Experiment, library: Library, store: S
     }
 
 
-def _segmented(paper: Paper, experiment: Experiment, library: Library) -> Iterator[tuple[Cell, Record]]:
+def _segmented(paper: Paper, experiment: Table, library: Library) -> Iterator[tuple[Cell, Record]]:
     for cell in experiment.cells():
         if cell.derived or experiment.metric_of(cell) != "dice":
             continue

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
-from clipbench.registry import Cell, Experiment, Panel, Paper
+from clipbench.registry import Cell, Panel, Paper, Table
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.record import Record
@@ -47,7 +47,7 @@ Curves: TypeAlias = Mapping[tuple[str, str], Sequence[Series]]
 """The runs of each curve, by panel and row."""
 
 
-def draw_curves(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+def draw_curves(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """PNG, SVG and CSV of a figure of kind ``curves``, by suffix."""
     source = source_of(paper, experiment)
     measured = {
@@ -82,8 +82,8 @@ def _series(record: Record, y: str, store: Store) -> Series:
 
 def _figure(
     paper: Paper,
-    experiment: Experiment,
-    source: Experiment,
+    experiment: Table,
+    source: Table,
     curves: Curves,
     standing: tuple[Provenance, Sequence[str]],
 ) -> Figure:
@@ -114,7 +114,7 @@ def _standing(about: Provenance) -> str:
     return "smoke profile, not the paper's" if about.smoke else "not the paper's protocol: see below"
 
 
-def _styles(experiment: Experiment, source: Experiment) -> dict[str, dict[str, str]]:
+def _styles(experiment: Table, source: Table) -> dict[str, dict[str, str]]:
     """Colour, marker and label of each row: rows of one label (a method at several shots) look alike in all panels."""
     names = list(dict.fromkeys(row for panel in experiment.panels for row in panel.rows))
     labels = {name: _label(source, name) for name in names}
@@ -133,7 +133,7 @@ def _styles(experiment: Experiment, source: Experiment) -> dict[str, dict[str, s
     }
 
 
-def _label(source: Experiment, name: str) -> str:
+def _label(source: Table, name: str) -> str:
     row = source.row(name)
     if "rank" in row.set and "alpha" in row.set:
         return f"r = {row.set['rank']}, α = {row.set['alpha']}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from clipbench.compare.stats import Side
 from clipbench.compare.verdict import Comparison
-from clipbench.registry import Experiment
+from clipbench.registry import Table
 
 MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
 """Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""
@@ -35,7 +35,7 @@ def decimals_of(cell: Comparison) -> int:
     return max(cell.published.decimals or 0, 2) if cell.published else 2
 
 
-def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
+def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
     """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers."""
     measured = [c.measured for c in cells if c.measured]
     said: dict[str, list[str]] = {
@@ -56,7 +56,7 @@ def footnotes(experiment: Experiment, cells: Sequence[Comparison]) -> list[str]:
     return [*notes, *_cautions(experiment)]
 
 
-def _cautions(experiment: Experiment) -> list[str]:
+def _cautions(experiment: Table) -> list[str]:
     """What the registry says of printed numbers, with the rows and columns that it speaks of."""
     return [
         f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {sentence([caution.says])}"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
-from clipbench.registry import Cell, Experiment, Panel, Paper
+from clipbench.registry import Cell, Panel, Paper, Table
 from clipbench.report.curves import saved, settle
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.companions import FEATURES
@@ -50,7 +50,7 @@ class Cloud:
     neighbours: float
 
 
-def draw_scatter(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+def draw_scatter(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """PNG, SVG and CSV of a figure of kind ``scatter``, by suffix, from the files that the runs kept."""
     clouds = {p.title: _cloud(paper, experiment, p, library, store) for p in experiment.panels}
     present = {title: cloud for title, cloud in clouds.items() if isinstance(cloud, Cloud)}
@@ -92,7 +92,7 @@ def neighbour_accuracy(features: Floats, labels: NDArray[np.int64], count: int =
     return float(100.0 * (votes.argmax(axis=1) == labels).mean())
 
 
-def _records(paper: Paper, experiment: Experiment, panel: Panel, library: Library) -> list[Record]:
+def _records(paper: Paper, experiment: Table, panel: Panel, library: Library) -> list[Record]:
     """The runs of a panel, lowest seed first."""
     source = source_of(paper, experiment)
     cells = [Cell(source.row(row), source.column(column)) for row in panel.rows for column in panel.columns]
@@ -100,7 +100,7 @@ def _records(paper: Paper, experiment: Experiment, panel: Panel, library: Librar
     return sorted((r for m in found for r in m.records), key=lambda r: r.seed)
 
 
-def _cloud(paper: Paper, experiment: Experiment, panel: Panel, library: Library, store: Store) -> Cloud | str:
+def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, store: Store) -> Cloud | str:
     """The panel's run of the lowest seed that kept its features; or why there is none."""
     from safetensors import safe_open
 
@@ -118,7 +118,7 @@ def _cloud(paper: Paper, experiment: Experiment, panel: Panel, library: Library,
     return Cloud(kept, embedded(features), labels, classes, *scores)
 
 
-def _figure(paper: Paper, experiment: Experiment, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
+def _figure(paper: Paper, experiment: Table, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
     columns = min(2, len(clouds))
     rows = math.ceil(len(clouds) / columns)
     names = _names([cloud for cloud in clouds.values() if isinstance(cloud, Cloud)])

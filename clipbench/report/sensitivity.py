@@ -18,7 +18,7 @@ from clipbench.compare.choices import Gain, Sensitivity, Shift
 from clipbench.files import write_bytes
 from clipbench.report.provenance import provenance_of
 
-_HEADERS = ("assumption", "default", "reading", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
+_HEADERS = ("assumption", "default", "choice", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
 _BLUE, _GREY, _RED = "#2171b5", "#9a9a9a", "#d55e00"
 
 
@@ -67,7 +67,7 @@ def _line(x: Shift, gains: Sequence[Gain]) -> tuple[str, ...]:
     spread = f" ± {reach:.2f}" if reach is not None else ""
     number = str(min(seeds)) if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     cells = (f"{min(shifts):+.2f}", f"{max(shifts):+.2f}", str(len(shifts)))
-    return a.id, a.take, x.variant.reading.name, f"{mean:+.2f}{spread}", *cells, number, share
+    return a.id, a.take, x.variant.choice.name, f"{mean:+.2f}{spread}", *cells, number, share
 
 
 def _gains(gains: Sequence[Gain], kind: str) -> str:
@@ -82,7 +82,7 @@ def _gains(gains: Sequence[Gain], kind: str) -> str:
 
 
 def _undone(shifts: Sequence[Shift]) -> str:
-    """Readings without numbers, by reason."""
+    """Choices without numbers, by reason."""
     reasons: dict[str, list[str]] = {}
     for x in shifts:
         if x.sample is None:
@@ -92,7 +92,7 @@ def _undone(shifts: Sequence[Shift]) -> str:
 
 
 def _figure(s: Sensitivity) -> Figure:
-    """A line per reading: its cells in grey, their mean with its 95% interval in blue; claimed gains on top in red."""
+    """A line per choice: its cells in grey, their mean with its 95% interval in blue; claimed gains on top in red."""
     shown, gains = s.measured, sorted(s.gains, key=lambda g: -g.points)
     lines = len(shown) + len(gains)
     with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
@@ -102,7 +102,7 @@ def _figure(s: Sensitivity) -> Figure:
             axes.plot([-gain.points, gain.points], [at, at], color=_RED, linewidth=1.2, marker="|", markersize=6)
         for at, shift in enumerate(shown, start=len(gains)):
             _drawn(axes, shift, at)
-        _dressed(axes, s, [_claimed(g) for g in gains], [_reading(x) for x in shown])
+        _dressed(axes, s, [_claimed(g) for g in gains], [_choice(x) for x in shown])
         smoke = s.profile == "smoke"
         title = f"{s.experiment.printed} of {s.paper.short}: how far each unsaid choice moves the number"
         figure.suptitle(f"{title}\n(smoke profile, not the paper's)" if smoke else title, fontsize=9)
@@ -118,9 +118,9 @@ def _drawn(axes: Axes, shift: Shift, at: int) -> None:
         axes.errorbar(shift.sample.mean, at, xerr=error, fmt="D", color=_BLUE, markersize=4, linewidth=1.4, capsize=2)
 
 
-def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], readings: Sequence[str]) -> None:
+def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], names: Sequence[str]) -> None:
     axes.axvline(0.0, color="#444444", linewidth=0.8)
-    axes.set_yticks(range(len(gains) + len(readings)), [*gains, *readings])
+    axes.set_yticks(range(len(gains) + len(names)), [*gains, *names])
     for label in axes.get_yticklabels()[: len(gains)]:
         label.set_color(_RED)
         label.set_fontsize(6)
@@ -128,25 +128,25 @@ def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], readings: Sequenc
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
     unit = "points" if s.experiment.unit == "%" else s.experiment.unit
-    axes.set_xlabel(f"Shift of {s.experiment.metric} from the default reading ({unit}); grey: single cells")
+    axes.set_xlabel(f"Shift of {s.experiment.metric} from the default choice ({unit}); grey: single cells")
 
 
 def _claimed(gain: Gain) -> str:
     return textwrap.fill(f"claimed, {gain.points:.2f}: {gain.says}", 58)
 
 
-def _reading(x: Shift) -> str:
-    return f"{x.variant.assumption.id}: {x.variant.reading.name} instead of {x.variant.assumption.take}"
+def _choice(x: Shift) -> str:
+    return f"{x.variant.assumption.id}: {x.variant.choice.name} instead of {x.variant.assumption.take}"
 
 
 def _numbers(s: Sensitivity) -> bytes:
-    """One line per reading and cell, and one per claimed gain."""
+    """One line per choice and cell, and one per claimed gain."""
     rows = [
         {
-            "kind": "reading",
+            "kind": "choice",
             "assumption": x.variant.assumption.id,
             "default": x.variant.assumption.take,
-            "reading": x.variant.reading.name,
+            "choice": x.variant.choice.name,
             "row": c.row,
             "column": c.column,
             "shift": c.shift,
@@ -156,7 +156,7 @@ def _numbers(s: Sensitivity) -> bytes:
         for x in s.measured
         for c in x.cells
     ]
-    rows += [{"kind": "claimed gain", "reading": g.says, "shift": g.points, "row": g.where} for g in s.gains]
+    rows += [{"kind": "claimed gain", "choice": g.says, "shift": g.points, "row": g.where} for g in s.gains]
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
@@ -166,11 +166,11 @@ def _values(s: Sensitivity) -> dict[str, object]:
         "profile": s.profile,
         "about": about(s),
         "gains": [{"says": g.says, "where": g.where, "points": g.points} for g in s.gains],
-        "readings": [
+        "choices": [
             {
                 "assumption": x.variant.assumption.id,
                 "default": x.variant.assumption.take,
-                "reading": x.variant.reading.name,
+                "choice": x.variant.choice.name,
                 "mean_shift": x.sample.mean if x.sample else None,
                 "half_interval_95": x.reach,
                 "cells": [{"row": c.row, "column": c.column, "shift": c.shift, "seeds": c.seeds} for c in x.cells],

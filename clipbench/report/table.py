@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from clipbench.compare.verdict import Comparison
-from clipbench.registry import Axis, Experiment, Paper
+from clipbench.registry import Axis, Paper
+from clipbench.registry import Table as PrintedTable
 from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import PrintedNumber
 from clipbench.report.by_domain import as_values as domain_values
@@ -26,7 +27,7 @@ class Table:
     """An experiment's printed numbers, and its cells compared."""
 
     paper: Paper
-    experiment: Experiment
+    experiment: PrintedTable
     printed: Mapping[tuple[str, str, str], PrintedNumber]
     cells: Sequence[Comparison]
 

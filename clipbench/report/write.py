@@ -9,7 +9,7 @@ from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
 from clipbench.files import write_bytes
 from clipbench.plan.select import source_of
-from clipbench.registry import Experiment, Paper, find
+from clipbench.registry import Paper, Table, find
 from clipbench.registry.paper import Extend, as_it_is
 from clipbench.registry.printed import load_published
 from clipbench.results.store import Store
@@ -58,7 +58,7 @@ def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> li
     return written
 
 
-def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store) -> dict[str, bytes]:
+def _drawn(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """The files of a figure, or of a table of segmentations, by name; none where no run is behind them."""
     by_suffix: dict[str, bytes] = {}
     if experiment.kind == "curves" and _has_runs(paper, experiment, library):
@@ -76,7 +76,7 @@ def _drawn(paper: Paper, experiment: Experiment, library: Library, store: Store)
     return {f"{experiment.name}.{suffix}": content for suffix, content in by_suffix.items()}
 
 
-def _has_runs(paper: Paper, experiment: Experiment, library: Library) -> bool:
+def _has_runs(paper: Paper, experiment: Table, library: Library) -> bool:
     source = source_of(paper, experiment)
     drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
     return any(library.cell(paper, source, c) for c in source.cells() if (c.row.id, c.column.id) in drawn)

@@ -107,7 +107,7 @@ def test_official_sizes_against_the_research(shared: object) -> None:
 
     lines = list(csv.DictReader((Path(str(shared)) / "research/reference/fewshot_datasets.csv").open(encoding="utf-8")))
     paper = PAPERS["clip-dora"]
-    columns = {c.dataset_name: c.id for c in paper.experiments["table1"].columns if c.dataset_name}
+    columns = {c.dataset_name: c.id for c in paper.tables["table1"].columns if c.dataset_name}
     for line in lines:
         protocol = protocol_of("clip-dora/table1", "clip-dora-1shot", columns[line["dataset"]])
         assert size_of(paper, protocol, "accuracy")[0] == int(line["test"]), line["dataset"]

@@ -22,6 +22,7 @@ from clipbench.data.load import Datasets
 from clipbench.errors import UserError
 from clipbench.plan import target_domains as held_out
 from clipbench.plan.cost import images_seen
+from clipbench.plan.jobs import jobs_of
 from clipbench.plan.runnable import why_not
 from clipbench.plan.select import make_plan, runnable_cells
 from clipbench.registry import Cell, Overrides, Protocol, resolve
@@ -69,8 +70,7 @@ def test_a_cell_is_planned_as_one_run_per_domain_and_seed(profile: str) -> None:
     plan = make_plan(["domains"], Overrides(profile), ["row=clip-dora", "dataset=pacs"], (4, 9))
     assert [(p.run.protocol.test_domain, p.run.seed) for p in plan.runs] == [(d, s) for d in PACS for s in (4, 9)]
     assert {p.run.protocol for p in plan.runs} == {p.resolved.protocol for p in plan.runs}
-    groups = plan.groups([p.run.id for p in plan.runs], None, lambda _: True)
-    assert [[p.run.seed for p in group] for group in groups] == [[4, 9]] * 4
+    assert [job.seeds for job in jobs_of(plan)] == [(4, 9)] * 4
 
 
 def test_the_rows_of_the_table_that_run() -> None:
@@ -130,10 +130,10 @@ def test_costs_add_up_over_the_domains() -> None:
 
 
 def test_the_readings_of_the_label_space_run() -> None:
-    for reading in ("odg", "odg-known"):
-        plan = make_plan(["domains"], Overrides(assume={"label-space": reading}), ["row=clip-dora"], (1,))
+    for choice in ("odg", "odg-known"):
+        plan = make_plan(["domains"], Overrides(assume={"label-space": choice}), ["row=clip-dora"], (1,))
         assert len(plan.runs) == 16
-        assert {p.run.protocol.label_space for p in plan.runs} == {reading}
+        assert {p.run.protocol.label_space for p in plan.runs} == {choice}
 
 
 # The number of a cell

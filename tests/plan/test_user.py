@@ -55,7 +55,7 @@ MINE = """
 from clipbench.methods.base import Method
 
 class Plain(Method):
-    reads = ("rank",)
+    uses = ("rank",)
     protocol = {"lr": 0.5}
 
 class Named(Method):
@@ -75,7 +75,7 @@ class Wants(Method):
         super().__init__()
 
 class Wrong(Method):
-    reads = "rank"
+    uses = "rank"
 
 class Torn(Untrained):
     def logits(self, task, features):
@@ -269,7 +269,7 @@ def test_rows_that_could_not_be_told_apart_are_refused(tmp_path: Path, monkeypat
     [
         ("mine_wants:Wants", r"made \(TypeError: .*missing 1 required positional argument: 'size', .*mine_wants.py"),
         ("mine_leaves:Any", r"\(SystemExit: 3, at .*mine_leaves.py:2, in <module>\)"),
-        ("mine_wants:Wrong", "reads a tuple of field names"),
+        ("mine_wants:Wrong", "uses a tuple of names"),
         ("mine_asks:Any", r"mine_asks cannot be imported \(ZeroDivisionError: .*, at .*mine_asks.py:1, in <module>\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The ledger, the plan of every reading, and how far each reading moves the numbers."""
+"""The ledger, the plan of every choice, and how far each choice moves the numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clipbench.cli.main import main
 from clipbench.compare.cells import Library
 from clipbench.compare.choices import gains, sensitivity
 from clipbench.errors import UserError
-from clipbench.plan.choices import plan_readings, variants
+from clipbench.plan.choices import plan_choices, variants
 from clipbench.registry import Cell, Overrides, load_papers
 from clipbench.report.sensitivity import render, write
 from clipbench.results.record import Record
@@ -31,41 +31,41 @@ MISSING = {
 
 
 @pytest.mark.parametrize("kind", ["text", "md", "json"])
-def test_the_ledger_lists_every_assumption_and_reading(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ledger_lists_every_assumption_and_choice(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["assumptions", "--format", kind]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for paper in load_papers():
         for assumption in paper.assumptions.values():
             assert assumption.id in text
-            assert all(name in text for name in assumption.readings)
+            assert all(name in text for name in assumption.choices)
 
 
 def test_the_ledger_of_one_experiment(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["assumptions", "table1", "--format", "json"]) == 0
     entries = {a["id"]: a for a in json.loads(capsys.readouterr().out)["lora-clip"]}
     assert "mamba-targets" not in entries
-    assert [r["name"] for r in entries["scaling"]["readings"] if r["default"]] == ["alpha-over-r"]
-    assert [r["name"] for r in entries["adapter-init"]["readings"]] == ["kaiming", "normal"]
+    assert [r["name"] for r in entries["scaling"]["choices"] if r["default"]] == ["alpha-over-r"]
+    assert [r["name"] for r in entries["adapter-init"]["choices"]] == ["kaiming", "normal"]
 
 
 def test_the_ledger_says_what_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["assumptions", "table2", "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)["lora-clip"]
-    assert {f"{a['id']}={r['name']}" for a in entries for r in a["readings"] if r["missing"]} == set(MISSING)
+    assert {f"{a['id']}={r['name']}" for a in entries for r in a["choices"] if r["missing"]} == set(MISSING)
 
 
 @pytest.mark.parametrize("profile", ["full", "smoke"])
 def test_every_reading_once_around_the_default(profile: str) -> None:
-    plan = plan_readings(["table1"], Overrides(profile), ONLY, [1])
+    plan = plan_choices(["table1"], Overrides(profile), ONLY, [1])
     made = {tuple(p.overrides.assume.items()) for p in plan.runs}
     assert () in made
     assert all(len(assume) <= 1 for assume in made)
     paper, experiment = table("lora-clip/table1")
     shadowed = {"batch-size", "precision"} if profile == "smoke" else set()
     due = {
-        (v.assumption.id, v.reading.name)
+        (v.assumption.id, v.choice.name)
         for v in variants(paper, experiment)
-        if not v.default and not v.reading.missing and v.assumption.id not in shadowed
+        if not v.default and not v.choice.missing and v.assumption.id not in shadowed
         and not v.assumption.id.startswith("full-tuning")
     }  # fmt: skip
     assert {assume[0] for assume in made if assume} == due
@@ -74,9 +74,9 @@ def test_every_reading_once_around_the_default(profile: str) -> None:
 
 
 def test_a_reading_that_nothing_runs_is_skipped_by_name() -> None:
-    plan = plan_readings(["table2"], Overrides("smoke"), MAMBA, [1])
+    plan = plan_choices(["table2"], Overrides("smoke"), MAMBA, [1])
     skipped = {g.reason for g in plan.gaps if "is skipped" in g.reason}
-    assert skipped == {f"the reading {name} is skipped: {why}" for name, why in MISSING.items()}
+    assert skipped == {f"the choice {name} is skipped: {why}" for name, why in MISSING.items()}
 
 
 def test_the_command_plans_it_and_names_what_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +145,7 @@ def test_table_and_plot(profile: str, tmp_path: Path) -> None:
     assert written[0].read_bytes().startswith(b"\x89PNG")
     assert ("smoke profile" in written[1].read_text("utf-8")) == (profile == "smoke")
     lines = list(csv.DictReader(io.StringIO(written[2].read_text("utf-8"))))
-    assert {line["reading"] for line in lines if line["kind"] == "reading"} == {"alpha", "cls"}
+    assert {line["choice"] for line in lines if line["kind"] == "choice"} == {"alpha", "cls"}
     assert sum(line["kind"] == "claimed gain" for line in lines) == 4
 
 
@@ -156,7 +156,7 @@ def test_nothing_to_show_says_what_to_run(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_other_readings_do_not_replace_the_default_in_a_smoke_table() -> None:
-    """The default of the smoke profile is what tables show, even where another reading was run later."""
+    """The default of the smoke profile is what tables show, even where another choice was run later."""
     paper, experiment = table("lora-clip/table1")
     cell = Cell(experiment.row("lora-r8"), experiment.column("ucm-80"))
     late = "2026-02-02T00:00:00.000+00:00"
@@ -170,5 +170,5 @@ def test_other_readings_do_not_replace_the_default_in_a_smoke_table() -> None:
 def test_a_reading_that_does_not_exist_is_still_refused() -> None:
     from clipbench.plan.select import make_plan
 
-    with pytest.raises(UserError, match="has no reading"):
+    with pytest.raises(UserError, match="has no choice"):
         make_plan(["table1"], Overrides("full", {"scaling": "nothing"}))

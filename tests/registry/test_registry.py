@@ -7,32 +7,33 @@ from functools import cache
 import pytest
 
 from clipbench.errors import UserError
-from clipbench.registry import Cell, Experiment, Overrides, Paper, Resolved, Run, find, load_papers, resolve
+from clipbench.plan.runnable import why_not
+from clipbench.registry import Cell, Overrides, Paper, Resolved, Run, Table, find, load_papers, resolve
 from clipbench.registry.resolve import assumptions_in_use
 
 PAPERS = {paper.id: paper for paper in load_papers()}
-TABLES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if e.rows]
-FIGURES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if not e.rows]
-READINGS = [(p, a.id, name) for p in PAPERS.values() for a in p.assumptions.values() for name in a.readings]
-KINDS = {"profile", "stated", "table", "official-code", "assumed"}
+TABLES = [(p, e) for p in PAPERS.values() for e in p.tables.values() if e.rows]
+FIGURES = [(p, e) for p in PAPERS.values() for e in p.tables.values() if not e.rows]
+CHOICES = [(p, a.id, name) for p in PAPERS.values() for a in p.assumptions.values() for name in a.choices]
+KINDS = {"profile", "stated", "code", "ours", "assumed"}
 
 tables = pytest.mark.parametrize(("paper", "experiment"), TABLES, ids=[e.id for _, e in TABLES])
 figures = pytest.mark.parametrize(("paper", "experiment"), FIGURES, ids=[e.id for _, e in FIGURES])
 papers = pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
 
 
-def cells_with_recipe(experiment: Experiment) -> list[Cell]:
+def cells_with_recipe(experiment: Table) -> list[Cell]:
     return [c for c in experiment.cells() if not c.derived and (c.row.recipe or c.column.recipe)]
 
 
 def resolved(paper_id: str, table: str, row: str, column: str) -> Resolved:
     paper = PAPERS[paper_id]
-    experiment = paper.experiments[table]
+    experiment = paper.tables[table]
     return resolve(paper, experiment, Cell(experiment.row(row), experiment.column(column)))
 
 
 def test_the_registry_holds_both_papers_whole() -> None:
-    names = {p.id: sorted(p.experiments) for p in PAPERS.values()}
+    names = {p.id: sorted(p.tables) for p in PAPERS.values()}
     assert names == {
         "lora-clip": ["figure3", "figure4", "table1", "table2", "text"],
         "clip-dora": ["figure2", "table1", "table2", "table3", "table4"],
@@ -40,7 +41,7 @@ def test_the_registry_holds_both_papers_whole() -> None:
 
 
 @tables
-def test_every_row_has_a_recipe_or_is_quoted(paper: Paper, experiment: Experiment) -> None:
+def test_every_row_has_a_recipe_or_is_quoted(paper: Paper, experiment: Table) -> None:
     for cell in experiment.cells():
         if not cell.derived and not (cell.row.recipe or cell.column.recipe):
             assert cell.quoted, f"{experiment.id}, {cell.row.id}"
@@ -48,16 +49,16 @@ def test_every_row_has_a_recipe_or_is_quoted(paper: Paper, experiment: Experimen
 
 
 @tables
-def test_every_cell_resolves_and_every_field_says_where_it_comes_from(paper: Paper, experiment: Experiment) -> None:
+def test_every_cell_resolves_and_every_field_says_where_it_comes_from(paper: Paper, experiment: Table) -> None:
     for cell in cells_with_recipe(experiment):
         found = resolve(paper, experiment, cell)
-        assert {"profile", "task", "method", "backbone", "weights", "dataset"} <= set(found.standing)
-        assert all(s.kind in KINDS and s.source for s in found.standing.values())
-        assert set(found.standing) == set(found.protocol.as_dict())
+        assert {"profile", "task", "method", "backbone", "weights", "dataset"} <= set(found.basis)
+        assert all(s.kind in KINDS and s.source for s in found.basis.values())
+        assert set(found.basis) == set(found.protocol.as_dict())
 
 
 @tables
-def test_an_experiment_has_what_a_run_needs(paper: Paper, experiment: Experiment) -> None:
+def test_an_experiment_has_what_a_run_needs(paper: Paper, experiment: Table) -> None:
     assert experiment.protocol in paper.protocols
     assert experiment.seeds
     assert all(experiment.metric_of(c) and experiment.unit_of(c) for c in experiment.cells())
@@ -66,8 +67,8 @@ def test_an_experiment_has_what_a_run_needs(paper: Paper, experiment: Experiment
 
 
 @figures
-def test_a_figure_draws_cells_of_its_source(paper: Paper, experiment: Experiment) -> None:
-    source = paper.experiments[experiment.source or "no source"]
+def test_a_figure_draws_cells_of_its_source(paper: Paper, experiment: Table) -> None:
+    source = paper.tables[experiment.source or "no source"]
     assert experiment.y
     assert experiment.panels
     for panel in experiment.panels:
@@ -77,7 +78,7 @@ def test_a_figure_draws_cells_of_its_source(paper: Paper, experiment: Experiment
 
 @papers
 def test_every_recipe_and_reference_is_used(paper: Paper) -> None:
-    axes = [a for e in paper.experiments.values() for a in (*e.rows, *e.columns)]
+    axes = [a for e in paper.tables.values() for a in (*e.rows, *e.columns)]
     named = {name for axis in axes if axis.recipe for name in axis.recipe.split("+")}
     assert named == set(paper.recipes)
     assert {axis.quoted for axis in axes if axis.quoted} <= set(paper.references)
@@ -85,30 +86,30 @@ def test_every_recipe_and_reference_is_used(paper: Paper) -> None:
 
 @papers
 def test_every_assumption_is_used(paper: Paper) -> None:
-    used = set().union(*(assumptions_in_use(paper, e) for e in paper.experiments.values()))
+    used = set().union(*(assumptions_in_use(paper, e) for e in paper.tables.values()))
     assert used == set(paper.assumptions)
 
 
-@pytest.mark.parametrize(("paper", "name", "reading"), READINGS, ids=[f"{p.id}-{a}={r}" for p, a, r in READINGS])
-def test_every_reading_resolves_to_a_protocol_of_its_own(paper: Paper, name: str, reading: str) -> None:
+@pytest.mark.parametrize(("paper", "name", "choice"), CHOICES, ids=[f"{p.id}-{a}={r}" for p, a, r in CHOICES])
+def test_every_reading_resolves_to_a_protocol_of_its_own(paper: Paper, name: str, choice: str) -> None:
     assumption = paper.assumptions[name]
     experiment, cell = _first_cells(paper.id)[name]
     default = resolve(paper, experiment, cell)
-    other = resolve(paper, experiment, cell, Overrides(assume={name: reading}))
-    assert f"{name}={reading}" in {s.source for s in other.standing.values()}
-    assert (other.protocol == default.protocol) == (reading == assumption.take)
-    assert assumption.readings[reading].means
-    if assumption.readings[reading].missing:
-        assert other.missing
+    other = resolve(paper, experiment, cell, Overrides(assume={name: choice}))
+    assert f"{name}={choice}" in {s.source for s in other.basis.values()}
+    assert (other.protocol == default.protocol) == (choice == assumption.take)
+    assert assumption.choices[choice].means
+    if assumption.choices[choice].missing:
+        assert why_not(other)
 
 
 @cache
-def _first_cells(paper_id: str) -> dict[str, tuple[Experiment, Cell]]:
+def _first_cells(paper_id: str) -> dict[str, tuple[Table, Cell]]:
     """For each assumption, the first cell whose protocol shows it."""
-    first: dict[str, tuple[Experiment, Cell]] = {}
-    for experiment in PAPERS[paper_id].experiments.values():
+    first: dict[str, tuple[Table, Cell]] = {}
+    for experiment in PAPERS[paper_id].tables.values():
         for cell in cells_with_recipe(experiment):
-            for standing in resolve(PAPERS[paper_id], experiment, cell).standing.values():
+            for standing in resolve(PAPERS[paper_id], experiment, cell).basis.values():
                 if standing.kind == "assumed":
                     first.setdefault(standing.source.partition("=")[0], (experiment, cell))
     return first
@@ -118,12 +119,12 @@ def _first_cells(paper_id: str) -> dict[str, tuple[Experiment, Cell]]:
 def test_the_default_reading_can_run_and_readings_differ(paper: Paper) -> None:
     for assumption in paper.assumptions.values():
         assert assumption.default.missing is None
-        sets = [repr(sorted(r.set.items())) for r in assumption.readings.values()]
+        sets = [repr(sorted(r.set.items())) for r in assumption.choices.values()]
         assert len(set(sets)) == len(sets), assumption.id
 
 
 def test_names_and_aliases_are_unique_and_found() -> None:
-    names = [n for p in PAPERS.values() for e in p.experiments.values() for n in (e.id, *e.aliases)]
+    names = [n for p in PAPERS.values() for e in p.tables.values() for n in (e.id, *e.aliases)]
     assert len(set(names)) == len(names)
     aliases = {"fewshot": "table1", "backbones": "table2", "domains": "table3", "segmentation": "table4"}
     for alias, table in aliases.items():
@@ -147,7 +148,7 @@ def test_rank_8_of_table_1_and_clip_l_of_table_2_are_the_same_runs(column: str) 
 
 @pytest.mark.parametrize("shots", [1, 4, 16])
 def test_clip_doras_table_2_shares_its_runs_with_table_1(shots: int) -> None:
-    datasets = [c for c in PAPERS["clip-dora"].experiments["table1"].columns if not c.derived]
+    datasets = [c for c in PAPERS["clip-dora"].tables["table1"].columns if not c.derived]
     for column in datasets:
         left = resolved("clip-dora", "table1", f"clip-dora-{shots}shot", column.id).protocol
         right = resolved("clip-dora", "table2", column.id, f"b16-{shots}shot").protocol

@@ -7,12 +7,12 @@ from statistics import mean
 
 import pytest
 
-from clipbench.registry import Axis, Cell, Experiment, Paper, load_papers
+from clipbench.registry import Axis, Cell, Paper, Table, load_papers
 from clipbench.registry.printed import PrintedNumber, load_published
 
 PAPERS = {paper.id: paper for paper in load_papers()}
 PRINTED = {paper.id: load_published(paper) for paper in PAPERS.values()}
-TABLES = [(p, e) for p in PAPERS.values() for e in p.experiments.values() if e.rows]
+TABLES = [(p, e) for p in PAPERS.values() for e in p.tables.values() if e.rows]
 tables = pytest.mark.parametrize(("paper", "experiment"), TABLES, ids=[e.id for _, e in TABLES])
 
 # The papers formed their averages and differences from the printed, already rounded numbers: all of them re-add within
@@ -31,7 +31,7 @@ def half_a_unit(entry: PrintedNumber) -> float:
 
 
 @tables
-def test_every_printed_cell_has_its_number_and_no_other_has(paper: Paper, experiment: Experiment) -> None:
+def test_every_printed_cell_has_its_number_and_no_other_has(paper: Paper, experiment: Table) -> None:
     due = {(experiment.name, c.row.id, c.column.id) for c in experiment.cells() if not (c.row.extra or c.column.extra)}
     assert {key for key in PRINTED[paper.id] if key[0] == experiment.name} == due
 
@@ -61,7 +61,7 @@ def _derived(entry: Axis, numbers: Mapping[str, float]) -> float:
     return numbers[left] - numbers[right]
 
 
-def _lines(experiment: Experiment) -> Iterator[tuple[Sequence[Axis], dict[str, Cell]]]:
+def _lines(experiment: Table) -> Iterator[tuple[Sequence[Axis], dict[str, Cell]]]:
     """Every printed row with the columns it runs along, then every column with its rows."""
     for row in experiment.rows:
         if not row.extra:
@@ -70,7 +70,7 @@ def _lines(experiment: Experiment) -> Iterator[tuple[Sequence[Axis], dict[str, C
         yield experiment.rows, {row.id: Cell(row, column) for row in experiment.rows if not row.extra}
 
 
-def _checks(paper: Paper, experiment: Experiment) -> Iterator[tuple[PrintedNumber, float]]:
+def _checks(paper: Paper, experiment: Table) -> Iterator[tuple[PrintedNumber, float]]:
     """Every derived number beside what its components give, along the rows and along the columns."""
     for axes, cells in _lines(experiment):
         found = {name: PRINTED[paper.id][experiment.name, c.row.id, c.column.id] for name, c in cells.items()}
@@ -79,7 +79,7 @@ def _checks(paper: Paper, experiment: Experiment) -> Iterator[tuple[PrintedNumbe
 
 
 @tables
-def test_averages_and_differences_re_add_to_the_printed_ones(paper: Paper, experiment: Experiment) -> None:
+def test_averages_and_differences_re_add_to_the_printed_ones(paper: Paper, experiment: Table) -> None:
     checks = list(_checks(paper, experiment))
     assert bool(checks) == any(axis.derived for axis in (*experiment.rows, *experiment.columns))
     for entry, due in checks:
@@ -101,14 +101,14 @@ def test_the_arithmetic_test_sees_every_derived_number() -> None:
 
 @pytest.mark.parametrize("shots", [1, 4, 16])
 def test_clip_doras_tables_1_and_2_agree(shots: int) -> None:
-    for column in PAPERS["clip-dora"].experiments["table1"].columns:
+    for column in PAPERS["clip-dora"].tables["table1"].columns:
         left = value("clip-dora", "table1", f"clip-dora-{shots}shot", column.id)
         assert left == value("clip-dora", "table2", column.id, f"b16-{shots}shot")
 
 
 def test_rank_8_of_table_1_is_clip_l_of_table_2() -> None:
     printed = PRINTED["lora-clip"]
-    for column in PAPERS["lora-clip"].experiments["table2"].columns:
+    for column in PAPERS["lora-clip"].tables["table2"].columns:
         left, right = printed["table1", "lora-r8", column.id], printed["table2", "clip-l", column.id]
         assert (left.value, left.std, left.n) == (right.value, right.std, right.n)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.errors import UserError
-from clipbench.registry import Experiment, Paper, load_paper, registry_dir, resolve
+from clipbench.registry import Paper, Table, load_paper, registry_dir, resolve
 from clipbench.registry.printed import load_published
 
 TABLE = "table2.toml"
@@ -45,7 +45,7 @@ TOML_FAULTS = {
         "[recipes.full]\nlacking = 'x'",
         ["paper.toml", "recipes.full", "'lacking'", "missing"],
     ),
-    "default reading that does not exist": (
+    "default choice that does not exist": (
         "assumptions.toml",
         'take = "alpha-over-r"',
         'take = "alpha/r"',
@@ -55,19 +55,19 @@ TOML_FAULTS = {
         "assumptions.toml",
         'id = "pooling"',
         'id = "scaling"',
-        ["assumptions.toml", "an assumption id stands twice"],
+        ["assumptions.toml", "the assumption 'scaling' stands twice"],
     ),
-    "reading with a word that is not allowed": (
+    "choice with a word that is not allowed": (
         "assumptions.toml",
         'set = { scaling = "alpha" }',
         'set = { scaling = "alfa" }',
-        ["assumptions.toml", "scaling", "'alfa'", "allowed are alpha/r"],
+        ["assumptions.toml", "scaling", "'alfa'", "must be one of alpha/r"],
     ),
-    "readings that set different fields": (
+    "choices that set different fields": (
         "assumptions.toml",
         'alpha = { set = { scaling = "alpha" }',
         "alpha = { set = { alpha = 16 }",
-        ["assumptions.toml", "scaling", "every reading must set the same fields"],
+        ["assumptions.toml", "scaling", "every choice must set the same fields"],
     ),
 }
 
@@ -75,14 +75,14 @@ RESOLVE_FAULTS = {
     "unknown protocol field": (
         "image_size = { value",
         "image_siez = { value",
-        ["table2", "unknown protocol field 'image_siez'", "image_size"],
+        ["table2", "no protocol field 'image_siez'", "Did you mean image_size"],
     ),
     "word that is not allowed": (
         'value = "adamw"',
         'value = "adamm"',
-        ["table2", "optimiser = 'adamm'", "allowed are adamw, sgd"],
+        ["table2", "optimiser = 'adamm'", "must be one of adamw, adam, sgd"],
     ),
-    "value out of bounds": ("hflip = { value = 0.3", "hflip = { value = 1.3", ["hflip = 1.3", "between 0.0 and 1.0"]),
+    "value out of bounds": ("hflip = { value = 0.3", "hflip = { value = 1.3", ["hflip = 1.3", "a number from 0 to 1"]),
     "entry without a standing": (
         'lr = { value = 2e-4, stated = "sec. III-A" }',
         "lr = { value = 2e-4 }",
@@ -167,12 +167,12 @@ def test_a_faulty_file_is_refused(folder: Path, file: str, old: str, new: str, p
 def test_a_faulty_protocol_is_refused(folder: Path, old: str, new: str, parts: list[str]) -> None:
     break_file(folder / "paper.toml", old, new)
     paper = load_paper(folder)
-    experiment = paper.experiments["table2"]
+    experiment = paper.tables["table2"]
     with pytest.raises(UserError, match=says(parts)):
         _resolve_all(paper, experiment)
 
 
-def _resolve_all(paper: Paper, experiment: Experiment) -> None:
+def _resolve_all(paper: Paper, experiment: Table) -> None:
     for cell in experiment.cells():
         resolve(paper, experiment, cell)
 

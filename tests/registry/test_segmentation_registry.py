@@ -1,4 +1,4 @@
-"""What of CLIP-DoRA's Table 4 runs: every cell, every reading, and the words that belong to no other task."""
+"""What of CLIP-DoRA's Table 4 runs: every cell, every choice, and the words that belong to no other task."""
 
 from __future__ import annotations
 
@@ -34,26 +34,24 @@ def test_every_cell_runs() -> None:
 
 def test_every_reading_runs_but_one() -> None:
     kvasir = _cell("kvasir", "clip-dora")
-    gaps = {
-        v.name: v.reading.missing or _gap(kvasir, {v.assumption.id: v.reading.name}) for v in variants(PAPER, TABLE4)
-    }
+    gaps = {v.name: v.choice.missing or _gap(kvasir, {v.assumption.id: v.choice.name}) for v in variants(PAPER, TABLE4)}
     assert len(gaps) > 25
     assert {name for name, gap in gaps.items() if gap} == {"segmentation-prompt=mean"}
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_prompts(number: int) -> None:
-    reading = {"segmentation-prompt": f"p{number}"}
-    assert _gap(_cell("isic2016", "clip-dora"), reading) is None
-    busi = _gap(_cell("busi", "clip-dora"), reading)
+    choice = {"segmentation-prompt": f"p{number}"}
+    assert _gap(_cell("isic2016", "clip-dora"), choice) is None
+    busi = _gap(_cell("busi", "clip-dora"), choice)
     assert busi is None if number < 7 else "only p0 to p6" in (busi or "")
 
 
-def test_parameters_of_the_readings() -> None:
-    """PROTOCOLS 4.4: the text's placement, the one that gives the printed figure, and full tuning in two readings."""
+def test_parameters_of_the_choices() -> None:
+    """PROTOCOLS 4.4: the text's placement, the one that gives the printed figure, and full tuning in two choices."""
 
     def count(column: str, **assume: str) -> int:
-        assumed = {name.replace("_", "-"): reading for name, reading in assume.items()}
+        assumed = {name.replace("_", "-"): choice for name, choice in assume.items()}
         return trainable_and_total(
             resolve(PAPER, TABLE4, _cell("parameters", column), Overrides(assume=assumed)).protocol, 0
         )[0]
@@ -67,8 +65,11 @@ def test_parameters_of_the_readings() -> None:
 def test_words_of_another_task() -> None:
     fewshot = table("clip-dora/table1")
     cell = next(c for c in fewshot[1].cells() if not c.derived and not c.quoted and "dora" in c.row.id)
-    for fields in ({"loss": "dice"}, {"prompt_type": "p1"}, {"encoder_gradient": True}):
-        assert why_not(resolve(*fewshot, cell, Overrides(fields=fields)))
+    assert why_not(resolve(*fewshot, cell, Overrides(fields={"loss": "dice"})))
+    for name, value in {"prompt_type": "p1", "encoder_gradient": True}.items():
+        found = resolve(*fewshot, cell, Overrides(fields={name: value}))
+        assert "where task is segmentation" in found.ignored[name]
+        assert found.protocol.get(name) is None
     assert "none of the task" in (_gap(_cell("kvasir", "full"), loss="cross-entropy") or "")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from clipbench.compare.choices import sensitivity
 from clipbench.plan.user import extension
-from clipbench.registry import Cell, Experiment, Overrides, Paper, resolve
+from clipbench.registry import Cell, Overrides, Paper, Table, resolve
 from clipbench.report.sensitivity import write
 from clipbench.report.write import write_tables
 from clipbench.results.store import Draft, Store
@@ -18,7 +18,7 @@ from tests.factory import record, records, table
 WHERE = ("lora-clip/table1", "lora-r8", "ucm-80")
 
 
-def dotted(_: Paper, experiment: Experiment) -> Experiment:
+def dotted(_: Paper, experiment: Table) -> Table:
     return replace(experiment, name=f"{experiment.name}.v2")
 
 

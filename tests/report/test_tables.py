@@ -32,7 +32,7 @@ PROBE = ("lora-clip/table1", "linear-probe", "aid-20")
 NEAR = (99.36, 99.38, 99.37, 99.35, 99.39)
 FULL = [*records(CELL, NEAR), *records(PROBE, (90.0, 91.0))]
 PRETEND = Overrides(profile="smoke")
-TABLES = [e.id for p in PAPERS.values() for e in p.experiments.values() if e.rows]
+TABLES = [e.id for p in PAPERS.values() for e in p.tables.values() if e.rows]
 
 
 def built(made: Sequence[Record], name: str = "lora-clip/table1") -> t.Table:

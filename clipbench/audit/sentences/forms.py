@@ -147,12 +147,12 @@ def _above_outside(f: Mapping[str, Any], c: Context) -> Compiled:
 
 
 def _rows(c: Context, experiment: str, patterns: Sequence[str], but: Sequence[str]) -> list[str]:
-    rows = c.paper.experiments[experiment].rows if experiment in c.paper.experiments else ()
+    rows = c.paper.tables[experiment].rows if experiment in c.paper.tables else ()
     return _matching([row.id for row in rows if not row.extra], patterns, but, c)
 
 
 def _columns(c: Context, experiment: str, patterns: Sequence[str], but: Sequence[str]) -> list[str]:
-    return _matching([column.id for column in c.paper.experiments[experiment].columns], patterns, but, c)
+    return _matching([column.id for column in c.paper.tables[experiment].columns], patterns, but, c)
 
 
 def _matching(names: Sequence[str], patterns: Sequence[str], but: Sequence[str], c: Context) -> list[str]:

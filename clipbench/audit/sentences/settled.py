@@ -140,7 +140,7 @@ def _combinations(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _printed_for(c: Context, word: Mapping[str, Any]) -> bool:
-    for experiment in c.paper.experiments.values():
+    for experiment in c.paper.tables.values():
         for cell in experiment.cells():
             number = c.numbers.get((experiment.name, cell.row.id, cell.column.id))
             if number is None or number.value is None or cell.derived:
@@ -153,7 +153,7 @@ def _printed_for(c: Context, word: Mapping[str, Any]) -> bool:
 
 def unquoted_rows(f: Mapping[str, Any], c: Context) -> Settled:
     """So many rows of a table are the paper's own, the others being quoted."""
-    own = [row.printed for row in c.paper.experiments[f["experiment"]].rows if not row.quoted and not row.extra]
+    own = [row.printed for row in c.paper.tables[f["experiment"]].rows if not row.quoted and not row.extra]
     return _said(len(own) == f["count"], f"{len(own)} rows are the paper's own: {', '.join(own)}")
 
 
