@@ -1,8 +1,8 @@
-"""LoRA and DoRA for ``nn.MultiheadAttention``, whose q, k and v share one matrix and which calls no linear layer."""
+"""Adapters for ``nn.MultiheadAttention``, whose q, k and v share one matrix and which calls no linear layer."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.hosts import AdaptedLinear, Host
-from clipbench.errors import UserError
+from clipbench.adapters.errors import AdapterError
 
 
 class AdaptedAttention(Host):
@@ -20,21 +20,27 @@ class AdaptedAttention(Host):
     for q, k and v together.
     """
 
-    def __init__(self, attention: nn.MultiheadAttention, targets: tuple[str, ...], config: AdapterConfig) -> None:
-        _require_plain(attention)
+    weight_name: ClassVar[str] = "in_proj_weight"
+
+    def __init__(
+        self,
+        attention: nn.MultiheadAttention,
+        targets: tuple[str, ...],
+        config: AdapterConfig,
+        path: str = "",
+        shared: Any = None,
+    ) -> None:
+        require_plain(attention)
         weight = attention.in_proj_weight
-        super().__init__(weight, {n: rows for n, rows in _thirds(len(weight)).items() if n in targets}, config)
+        blocks = {n: rows for n, rows in _thirds(len(weight)).items() if n in targets}
+        super().__init__(weight, blocks, config, path, shared)
         self.embed_dim, self.num_heads = attention.embed_dim, attention.num_heads
         self.dropout, self.batch_first = attention.dropout, True
-        self.in_proj_weight, self.in_proj_bias = weight, cast(nn.Parameter | None, attention.in_proj_bias)
-        out = attention.out_proj
-        self.out_proj: nn.Module = AdaptedLinear(out, {"o": (0, out.out_features)}, config) if "o" in targets else out
+        self.hold(weight)
+        self.in_proj_bias = cast(nn.Parameter | None, attention.in_proj_bias)
+        out, rows = attention.out_proj, {"o": (0, attention.out_proj.out_features)}
+        self.out_proj: nn.Module = AdaptedLinear(out, rows, config, path, shared) if "o" in targets else out
         self.train(attention.training)
-
-    @property
-    def frozen_weight(self) -> Tensor:
-        """q, k and v stacked, `[3 D, D]`."""
-        return self.in_proj_weight
 
     def forward(
         self,
@@ -79,7 +85,7 @@ class AdaptedAttention(Host):
             return self.product(query, self.in_proj_bias).chunk(3, -1)
         return tuple(
             self.product(x, None if self.in_proj_bias is None else self.in_proj_bias[slice(*rows)], rows)
-            for x, rows in zip((query, key, value), _thirds(len(self.in_proj_weight)).values(), strict=True)
+            for x, rows in zip((query, key, value), _thirds(3 * self.embed_dim).values(), strict=True)
         )
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -96,14 +102,15 @@ def _thirds(rows: int) -> dict[str, tuple[int, int]]:
     return {name: (i * size, (i + 1) * size) for i, name in enumerate("qkv")}
 
 
-def _require_plain(attention: nn.MultiheadAttention) -> None:
+def require_plain(attention: nn.MultiheadAttention) -> None:
+    """Refuse an attention that no adapter fits into."""
     if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
-        raise UserError(
+        raise AdapterError(
             "This nn.MultiheadAttention has separate widths for keys and values, or extra key and value rows. Only the "
             "plain fused form can be adapted; leave this block out with `layers`."
         )
     if not attention.batch_first:
-        raise UserError(
+        raise AdapterError(
             "This nn.MultiheadAttention takes the sequence first. Replicas are groups of batch rows, so the batch must "
             "come first: build the model with batch_first=True (open_clip's default since 2.25)."
         )

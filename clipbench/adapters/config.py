@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from clipbench.errors import UserError
+from clipbench.adapters.errors import AdapterError
+from clipbench.adapters.kinds import KINDS, Branch
+from clipbench.adapters.parsing import (
+    PLACEMENTS,
+    TARGETS,
+    matches,
+    parse_layers,
+    parse_names,
+    parse_options,
+    parse_pattern_values,
+    parse_patterns,
+    parse_targets,
+)
 
-Kind = Literal["lora", "dora"]
 Scaling = Literal["alpha/r", "alpha/sqrt(r)", "alpha"]
 Towers = Literal["vision", "text", "both", "all"]
 DoraDropout = Literal["official", "branch"]
 NormAxis = Literal["output", "input"]
-Init = Literal["kaiming-uniform-sqrt5", "normal-over-r"]
+Init = Literal["kaiming-uniform-sqrt5", "normal-over-r", "orthogonal", "pissa"]
 
-ATTENTION_TARGETS = ("q", "k", "v", "o")
-TARGETS = (*ATTENTION_TARGETS, "fc1", "fc2", "in_proj", "out_proj")
-"""Names of matrices in a block: attention, MLP, and the two projections of a state-space mixer (MambaVision)."""
-
-PLACEMENTS: dict[str, tuple[str, ...]] = {
-    "all-linear": TARGETS,
-    "attention": ATTENTION_TARGETS,
-    "attention+mixer": (*ATTENTION_TARGETS, "in_proj", "out_proj"),
-    "qkv+mlp": ("q", "k", "v", "fc1", "fc2"),
-}
-"""Words for several targets at once."""
-
-TOWERS: dict[str, tuple[str, ...]] = {
+TOWERS: dict[str | None, tuple[str, ...]] = {
+    None: ("vision", "text"),
     "vision": ("vision",),
     "text": ("text",),
     "both": ("vision", "text"),
     "all": ("vision", "text", "decoder"),
 }
+
+PEFT_NAMES = {
+    "r": "rank",
+    "lora_alpha": "alpha",
+    "use_rslora": "scaling='alpha/sqrt(r)'",
+    "use_dora": "kind='dora'",
+    "target_modules": "targets (words such as 'qkvo', a list of layer names, or a regular expression)",
+    "exclude_modules": "exclude",
+    "layers_to_transform": "layers",
+    "lora_dropout": "dropout",
+    "init_lora_weights": "init",
+    "modules_to_save": "also_trained",
+    "projection_prng_key": "options={'key': ...} of kind='vera'",
+    "target_r": "options={'target_rank': ...} of kind='adalora'",
+    "init_r": "rank",
+}
+"""What peft calls things, and what they are called here."""
+
+_OF_KIND: Any = None
 
 
 @dataclass(frozen=True)
@@ -42,34 +60,46 @@ class AdapterConfig:
     """Kind, size and place of the adapters.
 
     Attributes:
-        kind: ``lora`` (W + s B A) or ``dora`` (m (W + s B A) / |W + s B A|, see `norm_axis`).
-        rank: Inner width r of the low-rank product.
-        alpha: Numerator of the scale s.
-        scaling: Which reading of alpha gives s: ``alpha/r``, ``alpha/sqrt(r)`` (CLIP-LoRA's code) or ``alpha``.
-        targets: Which matrices of a block: ``"qkvo"`` or any part of it, a word out of `PLACEMENTS`, or a tuple of
-            names out of `TARGETS`. Empty when only `patterns` count.
-        towers: ``vision``, ``text``, ``both``, or ``all`` (with a segmentation decoder).
+        kind: A name out of `KINDS`: ``lora`` (W + s B A), ``dora`` (m (W + s B A) / |W + s B A|, see `norm_axis`),
+            ``lora+``, ``vera``, ``dylora``, ``adalora``, ``qlora``.
+        rank: Inner width r of the low-rank product; None for what the kind's source uses.
+        alpha: Numerator of the scale s; None for what the kind's source uses.
+        scaling: Which reading of alpha gives s: ``alpha/r``, ``alpha/sqrt(r)`` (CLIP-LoRA's code) or ``alpha``; None
+            for that of the kind's source.
+        targets: Which matrices of a block: ``"qkvo"`` or any part of it, a word out of `PLACEMENTS`, or a sequence of
+            names out of `TARGETS`. Other names in a sequence, and a string that is no word but a regular expression,
+            are added to `patterns`. Empty when only `patterns` count.
+        towers: ``vision``, ``text``, ``both``, or ``all`` (with a segmentation decoder); None for the vision and text
+            towers that the model has. A tower that is named must be there.
         layers: Blocks to adapt in each tower: None for all, a ``range``, ``"0-11"`` (both ends in), or
             ``(start, stop)`` as in ``range``. Kept as ``(start, stop)``.
         dropout: Probability in [0, 1) of dropping an input element of the branch; every matrix draws its own mask.
         replicas: R, the number of adapters trained side by side over the one frozen model.
         detach_norm: DoRA's norm is a constant for the gradient (CLIP-DoRA section 3.3; the official ``dora_simple``).
-        init: How A is drawn; B is zero. ``kaiming-uniform-sqrt5`` as in LoRA's reference code and peft, or
-            ``normal-over-r``, a standard deviation of 1/r.
         init_seeds: One seed per replica for the draw of A; None draws the seeds from torch's default generator.
-        patterns: Regular expressions; every ``nn.Linear`` whose whole name matches one is adapted, whatever the layout.
+        patterns: Regular expressions; what is adapted is every ``nn.Linear`` whose whole name matches one, whatever
+            the layout, and every matrix whose name in `adapted_modules` does (``.*\\.attn\\.[qv]``).
         dora_dropout: ``official`` also drops the input of (m/norm - 1) W x, as NVlabs/DoRA and peft do; ``branch``
             drops the low-rank input only, as CLIP-LoRA does, and saves the second frozen product.
         norm_axis: DoRA's magnitudes and norms are those of the ``output`` rows of W (DoRA's own code, peft), or of its
             ``input`` columns (the notation of CLIP-DoRA section 3.3; q, k and v then take a frozen product each).
+        init: How A and B start. ``kaiming-uniform-sqrt5`` (LoRA's reference code, peft) or ``normal-over-r`` (a
+            standard deviation of 1/r) for A, with B zero; ``orthogonal`` (both drawn, B A = 0); ``pissa`` (the
+            principal singular vectors of W, which are taken off W).
+        rank_pattern: Ranks of single matrices, by a regular expression that their name ends in: ``{"fc[12]": 4}``.
+        alpha_pattern: Alphas of single matrices, likewise.
+        exclude: Regular expressions; what matches one, by the rules of `patterns`, is left out.
+        also_trained: Names of modules, or regular expressions, whose parameters are trained and saved beside the
+            adapters: a head, normalisation layers.
+        options: What belongs to the kind alone, by name; kept as its `Options`.
     """
 
-    kind: Kind = "lora"
-    rank: int = 8
-    alpha: float = 16.0
-    scaling: Scaling = "alpha/r"
+    kind: str = "lora"
+    rank: int = _OF_KIND
+    alpha: float = _OF_KIND
+    scaling: Scaling = _OF_KIND
     targets: str | Sequence[str] = "qkvo"
-    towers: Towers = "both"
+    towers: Towers | None = None
     layers: str | range | Sequence[int] | None = None
     dropout: float = 0.0
     replicas: int = 1
@@ -79,10 +109,20 @@ class AdapterConfig:
     dora_dropout: DoraDropout = "official"
     norm_axis: NormAxis = "output"
     init: Init = "kaiming-uniform-sqrt5"
+    rank_pattern: Mapping[str, int] | Sequence[Sequence[Any]] = ()
+    alpha_pattern: Mapping[str, float] | Sequence[Sequence[Any]] = ()
+    exclude: str | Sequence[str] = ()
+    also_trained: str | Sequence[str] = ()
+    options: Any = None
+
+    def __new__(cls, *_: Any, **values: Any) -> AdapterConfig:
+        """Names that are not ours are refused before the generated ``__init__`` raises a ``TypeError``."""
+        _require_known(values)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
+        _require_choice("kind", self.kind, tuple(KINDS))
         self._normalise()
-        _require_choice("kind", self.kind, get_args(Kind))
         _require_choice("scaling", self.scaling, get_args(Scaling))
         _require_choice("towers", self.towers, tuple(TOWERS))
         _require_choice("dora_dropout", self.dora_dropout, get_args(DoraDropout))
@@ -91,40 +131,65 @@ class AdapterConfig:
         _require_count("rank", self.rank)
         _require_count("replicas", self.replicas)
         self._require_numbers()
-        self._require_places()
+        if not self.targets and not self.patterns:
+            raise AdapterError("AdapterConfig: nothing to adapt; name targets (such as 'qkvo') or patterns.")
+        self.branch_type.check(self)
 
     def _normalise(self) -> None:
+        defaults = self.branch_type.defaults
+        targets, named = parse_targets(self.targets)
+        alpha = defaults.alpha if self.alpha is None else self.alpha
         for name, value in {
-            "targets": _parse_targets(self.targets),
-            "layers": _parse_layers(self.layers),
+            "rank": defaults.rank if self.rank is None else self.rank,
+            "alpha": float(alpha) if isinstance(alpha, int) and not isinstance(alpha, bool) else alpha,
+            "scaling": defaults.scaling if self.scaling is None else self.scaling,
+            "targets": targets,
+            "layers": parse_layers(self.layers),
             "init_seeds": _parse_seeds(self.init_seeds),
-            "patterns": _parse_patterns(self.patterns),
+            "patterns": (*parse_patterns("patterns", self.patterns), *named),
+            "rank_pattern": parse_pattern_values("rank_pattern", self.rank_pattern),
+            "alpha_pattern": parse_pattern_values("alpha_pattern", self.alpha_pattern),
+            "exclude": parse_names("exclude", self.exclude),
+            "also_trained": parse_names("also_trained", self.also_trained),
+            "options": parse_options(self.kind, self.branch_type.Options, self.options),
         }.items():
             object.__setattr__(self, name, value)
-        if isinstance(self.alpha, int):
-            object.__setattr__(self, "alpha", float(self.alpha))
 
     def _require_numbers(self) -> None:
-        if not (isinstance(self.alpha, float) and math.isfinite(self.alpha)):
-            raise UserError(f"AdapterConfig: alpha = {self.alpha!r} is not a finite number.")
-        if not 0.0 <= self.dropout < 1.0:
-            raise UserError(f"AdapterConfig: dropout = {self.dropout!r} must lie in [0, 1).")
+        if not isinstance(self.detach_norm, bool):
+            raise AdapterError(f"AdapterConfig: detach_norm = {self.detach_norm!r} must be True or False.")
+        for name, value in (("alpha", self.alpha), *((f"alpha_pattern[{k!r}]", v) for k, v in self.alpha_pattern)):
+            if not _is_number(value) or value == 0:
+                raise AdapterError(f"AdapterConfig: {name} = {value!r} is not a finite number other than zero.")
+        for key, rank in self.rank_pattern:
+            _require_count(f"rank_pattern[{key!r}]", rank)
+        if not _is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
+            raise AdapterError(f"AdapterConfig: dropout = {self.dropout!r} must lie in [0, 1).")
         if self.init_seeds is not None and len(self.init_seeds) != self.replicas:
-            raise UserError(
+            raise AdapterError(
                 f"AdapterConfig: init_seeds has {len(self.init_seeds)} seeds for replicas = {self.replicas}; "
                 "give one seed per replica, or None."
             )
 
-    def _require_places(self) -> None:
-        if not self.targets and not self.patterns:
-            raise UserError("AdapterConfig: nothing to adapt; name targets (such as 'qkvo') or patterns.")
+    @property
+    def branch_type(self) -> type[Branch]:
+        """The class of `kind`."""
+        return KINDS[self.kind]
 
     @property
     def scale(self) -> float:
-        """The factor s of B A."""
-        return {"alpha/r": self.alpha / self.rank, "alpha/sqrt(r)": self.alpha / math.sqrt(self.rank)}.get(
-            self.scaling, self.alpha
-        )
+        """The factor s of B A, where no pattern says otherwise."""
+        return self._scale(self.rank, self.alpha)
+
+    def size_of(self, *names: str) -> tuple[int, float]:
+        """Rank and scale of the matrix that goes by `names`."""
+        ranks = [rank for pattern, rank in self.rank_pattern if matches(rf"(?:.*\.)?(?:{pattern})", *names)]
+        alphas = [alpha for pattern, alpha in self.alpha_pattern if matches(rf"(?:.*\.)?(?:{pattern})", *names)]
+        rank = ranks[0] if ranks else self.rank
+        return rank, self._scale(rank, float(alphas[0]) if alphas else self.alpha)
+
+    def _scale(self, rank: int, alpha: float) -> float:
+        return {"alpha/r": alpha / rank, "alpha/sqrt(r)": alpha / math.sqrt(rank)}.get(self.scaling, alpha)
 
     @property
     def tower_names(self) -> tuple[str, ...]:
@@ -137,71 +202,52 @@ class AdapterConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, strings and numbers, ready for JSON."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AdapterConfig:
         """The inverse of `to_dict`.
 
         Raises:
-            UserError: A key is unknown or a value is not allowed.
+            AdapterError: A key is unknown or a value is not allowed.
         """
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise UserError(f"AdapterConfig: unknown keys {unknown}; allowed are {known}.")
+        if not isinstance(values, Mapping):
+            raise AdapterError(f"AdapterConfig: {values!r} is no table of names and values.")
         return cls(**values)
 
 
-def _require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _require_known(values: Mapping[str, Any]) -> None:
+    known = [f.name for f in fields(AdapterConfig)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        named = "; ".join(f"peft's {n} is {PEFT_NAMES[n]} here" for n in unknown if n in PEFT_NAMES)
+        raise AdapterError(f"AdapterConfig: unknown keys {unknown}; {named + '; ' * bool(named)}allowed are {known}.")
+
+
+def _require_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
-        raise UserError(f"AdapterConfig: {name} = {value!r} is not one of {', '.join(map(repr, allowed))}.")
+        raise AdapterError(f"AdapterConfig: {name} = {value!r} is not one of {', '.join(map(repr, allowed))}.")
 
 
 def _require_count(name: str, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UserError(f"AdapterConfig: {name} = {value!r} must be a whole number of at least 1.")
+        raise AdapterError(f"AdapterConfig: {name} = {value!r} must be a whole number of at least 1.")
 
 
-def _parse_targets(value: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str) and value in PLACEMENTS:
-        return PLACEMENTS[value]
-    names = (value,) if isinstance(value, str) and value in TARGETS else tuple(value)
-    unknown = [name for name in names if name not in TARGETS]
-    if unknown:
-        raise UserError(
-            f"AdapterConfig: targets = {value!r} has unknown parts {unknown}; use 'qkvo' or a part of it, "
-            f"{', '.join(map(repr, PLACEMENTS))}, or a tuple of names out of {', '.join(TARGETS)}."
-        )
-    return tuple(name for name in TARGETS if name in names)
-
-
-def _parse_layers(value: str | range | Sequence[int] | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", value)
-        bounds = (int(match[1]), int(match[2] or match[1]) + 1) if match else (0, 0)
-    elif isinstance(value, range):
-        bounds = (value.start, value.stop) if value.step == 1 else (0, 0)
-    else:
-        bounds = (value[0], value[1]) if len(value) == 2 else (0, 0)
-    if not 0 <= bounds[0] < bounds[1]:
-        raise UserError(
-            f"AdapterConfig: layers = {value!r} names no blocks; use None, a range, '0-11', or (start, stop)."
-        )
-    return bounds
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _parse_seeds(value: Sequence[int] | None) -> tuple[int, ...] | None:
-    return None if value is None else tuple(int(seed) for seed in value)
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(seed) is int for seed in value):
+        raise AdapterError(f"AdapterConfig: init_seeds = {value!r} must be a list of whole numbers, or None.")
+    return tuple(value)
 
 
-def _parse_patterns(value: Sequence[str]) -> tuple[str, ...]:
-    patterns = (value,) if isinstance(value, str) else tuple(value)
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"AdapterConfig: patterns: {pattern!r} is no regular expression: {error}.") from error
-    return patterns
+__all__ = ["PLACEMENTS", "TARGETS", "AdapterConfig", "DoraDropout", "Init", "NormAxis", "Scaling", "Towers"]

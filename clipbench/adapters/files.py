@@ -4,115 +4,192 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from clipbench.adapters import peft_format
+from clipbench.adapters.base_model import describe_adapted, describe_base, trained_beside
 from clipbench.adapters.config import AdapterConfig
-from clipbench.adapters.inject import State, adapt, adapted_modules, block_types, find_state, get_state, unwrap
-from clipbench.adapters.layouts import find_places
-from clipbench.adapters.merging import choose_replica
-from clipbench.errors import UserError
+from clipbench.adapters.errors import AdapterError
+from clipbench.adapters.inject import adapt
+from clipbench.adapters.merging import choose_replica, require_unmerged
+from clipbench.adapters.places import find_places
+from clipbench.adapters.sets import remove
+from clipbench.adapters.state import State, find_state, get_state, unwrap
+from clipbench.files import write_bytes
 
 FORMAT = "clipbench-adapter/1"
-_MUST_AGREE = ("kind", "rank", "alpha", "scaling", "targets", "towers", "layers", "patterns", "norm_axis")
+_MUST_AGREE = ("kind", "rank", "alpha", "scaling", "norm_axis", "init", "rank_pattern", "alpha_pattern")
+_ADVICE = "Make room or change its permissions, or save under another path."
+_TRAINED = "trained."
 
 
-def save(model: nn.Module, path: str | Path, replica: int | None = None) -> Path:
-    """Write one replica's adapters to ``<path>.safetensors`` and ``<path>.json``.
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds.
 
-    Both are written beside their place and renamed into it. The JSON holds the digest of the other, so that a pair torn
-    by a crash is told by `load`.
+    Attributes:
+        config: Of one replica.
+        tensors: Name of a matrix and of a parameter or buffer of its adapter, joined by a dot, to its value.
+        trained: What was trained beside the adapters, by its name in the model.
+        base: The model that they were trained on; None where the file does not say.
+    """
+
+    config: AdapterConfig
+    tensors: dict[str, Tensor]
+    trained: dict[str, Tensor] = field(default_factory=dict)
+    base: dict[str, str] | None = None
+
+
+def save(
+    model: nn.Module, path: str | Path, replica: int | None = None, format: Literal["clipbench", "peft"] = "clipbench"
+) -> Path:  # fmt: skip
+    """Write one replica of the active adapters, and whatever was trained beside them, such as a head.
+
+    By default to ``<path>.safetensors`` and ``<path>.json``. Both are written beside their place and renamed into it.
+    The JSON holds the digest of the other, so that a pair torn by a crash is told by `load`. With ``format="peft"`` to a
+    folder that ``peft.PeftModel.from_pretrained`` takes; fused projections become the separate ones of Hugging Face's
+    CLIP, and a kind that peft does not have becomes the LoRA that it amounts to.
 
     Args:
         model: An adapted model, merged or not.
         path: With or without the suffix; the folder must exist.
         replica: Which replica; may be left out when there is only one.
+        format: ``clipbench`` or ``peft``.
 
     Returns:
         The path of the safetensors file.
 
     Raises:
-        UserError: No adapters, or no such replica.
+        AdapterError: No adapters, no such replica, or nothing that peft could load.
+        UserError: The files cannot be written there.
     """
     state = get_state(model)
     chosen = choose_replica(state.config.replicas, replica, "save")
-    parameters = adapted_modules(model).items()
-    tensors = {
-        f"{name}.{key}": parameter.detach()[chosen].cpu().contiguous().clone()
-        for name, adapter in parameters
-        for key, parameter in adapter.named_parameters()
-    }
-    data = safetensors.torch.save(tensors, {"format": FORMAT})
-    tensor_path, json_path = _paths(path)
-    _write(tensor_path, data)
-    _write(json_path, json.dumps(_describe(model, state, chosen, data), indent=2).encode())
+    trained = {n: _plain(t) for n, t in trained_beside(model, state, chosen).items()}
+    if format == "peft":
+        config, tensors = peft_format.written(state, chosen, trained)
+        folder = Path(path)
+        json_path, tensor_path = folder / peft_format.CONFIG, folder / peft_format.TENSORS
+        write_bytes(tensor_path, safetensors.torch.save(tensors, {"format": "pt"}), _ADVICE)
+        write_bytes(json_path, json.dumps(config, indent=2).encode(), _ADVICE)
+        return tensor_path
+    if format != "clipbench":
+        raise AdapterError(f"save: format = {format!r} is not one of 'clipbench', 'peft'.")
+    tensors = {f"{n}.{key}": _plain(t) for n, b in state.branches().items() for key, t in b.stored(chosen).items()}
+    data = safetensors.torch.save(_once(tensors) | {_TRAINED + n: t for n, t in trained.items()}, {"format": FORMAT})
+    tensor_path, json_path = _paths(path, "save")
+    if not tensor_path.parent.is_dir():
+        raise AdapterError(f"save: the folder {tensor_path.parent} does not exist. Create it first.")
+    write_bytes(tensor_path, data, _ADVICE)
+    write_bytes(json_path, json.dumps(_describe(state, chosen, trained, data), indent=2).encode(), _ADVICE)
     return tensor_path
 
 
 def load(model: nn.Module, path: str | Path, replica: int | None = None) -> nn.Module:
-    """Read adapters that `save` wrote into `model`, in place.
+    """Read adapters that `save` or peft wrote into `model`, in place.
 
-    A plain model is adapted first, as the file says. A model with adapters must have the same ones.
+    A plain model is adapted first, as the file says. A model with adapters must have the same ones. What was trained
+    beside them is put into the model's parameters of the same names, which must be there.
 
     Args:
         model: The same base model that the adapters were trained on.
-        path: With or without the suffix.
+        path: With or without the suffix; or a folder that peft saved (LoRA, DoRA, VeRA, AdaLoRA), whose separate
+            projections are mapped onto fused ones where the model has those.
         replica: Which replica of an adapted model to overwrite; may be left out when there is only one.
 
     Returns:
         The same object.
 
     Raises:
-        UserError: Files are missing or damaged, or were made for another base model, rank or shape.
+        AdapterError: Files are missing or damaged, were made for another base model, rank or shape, or hold numbers
+            that are not finite; or the model is merged. A plain model is plain again then.
     """
-    tensor_path, json_path = _paths(path)
-    sidecar = _read_sidecar(json_path)
-    tensors = _read_tensors(tensor_path, sidecar)
-    config = AdapterConfig.from_dict(sidecar["config"])
-    state = find_state(model)
-    if state is not None:
-        _require_same(state.config, config, tensor_path)
-    _require_base(model, config, sidecar["base"], tensor_path)
-    if state is None:
-        adapt(model, config)
-    _copy(model, tensors, choose_replica(get_state(model).config.replicas, replica, "load"), tensor_path)
+    plain = find_state(model) is None
+    if not plain:
+        require_unmerged(model, "load")
+    stored, source = _read(unwrap(model), path)
+    _require_sound(stored, source)
+    _require_base(model, stored, source)
+    places = _require_trained(model, stored, source)
+    if plain:
+        adapt(model, stored.config)
+    else:
+        _require_same(get_state(model), stored.config, source)
+    try:
+        _copy(model, stored, choose_replica(get_state(model).config.replicas, replica, "load"), source)
+    except AdapterError:
+        if plain:
+            remove(model)
+        raise
+    _copy_trained(places, stored)
     return model
 
 
-def _paths(path: str | Path) -> tuple[Path, Path]:
+def _read(root: nn.Module, path: str | Path) -> tuple[Stored, Path]:
+    folder = Path(path)
+    if (folder / peft_format.CONFIG).is_file():
+        sidecar = _json(folder / peft_format.CONFIG)
+        tensors = _tensors(folder / peft_format.TENSORS, None)
+        return Stored(*peft_format.read(root, sidecar, tensors, folder)), folder
+    tensor_path, json_path = _paths(path, "load")
+    sidecar = _json(json_path)
+    base, names = sidecar.get("base"), sidecar.get("trained", [])
+    described = isinstance(base, dict) and all(isinstance(base.get(key), str) for key in ("class", "blocks", "weights"))
+    described &= isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not described or sidecar.get("format") != FORMAT or not isinstance(sidecar.get("tensors_sha256"), str):
+        raise AdapterError(f"load: {json_path} does not describe an adapter in the form {FORMAT!r}.")
+    try:
+        config = AdapterConfig.from_dict(cast(dict[str, Any], sidecar.get("config")))
+    except AdapterError as error:
+        raise AdapterError(f"load: {json_path} does not describe an adapter: {error}") from error
+    found = _tensors(tensor_path, sidecar["tensors_sha256"])
+    trained = {name: found.pop(_TRAINED + name) for name in names if _TRAINED + name in found}
+    return Stored(config, _everywhere(found, config, root), trained, cast(dict[str, str], base)), tensor_path
+
+
+def _paths(path: str | Path, action: str) -> tuple[Path, Path]:
     base = Path(path)
     if base.suffix in {".safetensors", ".json"}:
         base = base.with_suffix("")
+    if not base.name:
+        raise AdapterError(f"{action}: {str(path)!r} names no file.")
     return base.with_name(base.name + ".safetensors"), base.with_name(base.name + ".json")
 
 
-def _write(path: Path, data: bytes) -> None:
-    if not path.parent.is_dir():
-        raise UserError(f"save: the folder {path.parent} does not exist. Create it first.")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()
 
 
-def _describe(model: nn.Module, state: State, replica: int, data: bytes) -> dict[str, Any]:
+def _once(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What all matrices share (VeRA) stands in the file once, under ``shared.``."""
+    return {name if ".shared." not in name else "shared." + name.rpartition(".")[2]: t for name, t in tensors.items()}
+
+
+def _everywhere(tensors: dict[str, Tensor], config: AdapterConfig, root: nn.Module) -> dict[str, Tensor]:
+    shared = {name: tensors.pop(name) for name in [n for n in tensors if n.startswith("shared.")]}
+    if not shared:
+        return tensors
+    matrices = {name.rpartition(".")[0] for name in tensors}
+    return tensors | {f"{matrix}.{name}": tensor for matrix in matrices for name, tensor in shared.items()}
+
+
+def _describe(state: State, replica: int, trained: Mapping[str, Tensor], data: bytes) -> dict[str, Any]:
     seeds = state.config.init_seeds
     config = replace(state.config, replicas=1, init_seeds=None if seeds is None else (seeds[replica],))
     return {
         "format": FORMAT,
         "config": config.to_dict(),
-        "base": _base_of_adapted(model, state),
+        "base": describe_adapted(state),
+        "trained": list(trained),
         "tensors_sha256": hashlib.sha256(data).hexdigest(),
         "versions": {"torch": torch.__version__, "clipbench": _version()},
     }
@@ -125,96 +202,110 @@ def _version() -> str:
         return "source tree"
 
 
-def _base_of_adapted(model: nn.Module, state: State) -> dict[str, str]:
-    weights = ((name, host.frozen_weight) for site in state.sites for name, host in site.hosts().items())
-    return {"class": type(unwrap(model)).__name__, "blocks": state.block_types, "weights": _digest(weights)}
-
-
-def _base_of_plain(model: nn.Module, config: AdapterConfig) -> dict[str, str]:
-    places = find_places(model, config)
-    weights: list[tuple[str, Tensor]] = []
-    for place in places:
-        module = model.get_submodule(place.path)
-        if isinstance(module, nn.MultiheadAttention):
-            weights.append((place.path, module.in_proj_weight))
-            weights += [(f"{place.path}.out_proj", module.out_proj.weight)] if "o" in place.parts else []
-        else:
-            weights.append((place.path, cast(Tensor, module.weight)))
-    return {"class": type(model).__name__, "blocks": block_types(model, places), "weights": _digest(weights)}
-
-
-def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
-    """SHA-256 of names, shapes and all values (as fp32) of the adapted matrices: half a second for a ViT-L/14."""
-    digest = hashlib.sha256()
-    for name, weight in weights:
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().float().cpu().contiguous().numpy().data)
-    return digest.hexdigest()
-
-
-def _read_sidecar(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         sidecar = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise UserError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
-    except ValueError as error:
-        raise UserError(f"load: {path} is not JSON: {error}. Save the adapter again.") from error
-    keys = {"format", "config", "base", "tensors_sha256"}
-    if not isinstance(sidecar, dict) or sidecar.get("format") != FORMAT or not keys <= set(sidecar):
-        raise UserError(f"load: {path} does not describe an adapter in the form {FORMAT!r}.")
+        raise AdapterError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
+    except (ValueError, RecursionError) as error:
+        raise AdapterError(f"load: {path} is not JSON: {error}. Save the adapter again.") from error
+    except OSError as error:
+        raise AdapterError(f"load: {path} cannot be read: {error.strerror}.") from error
+    if not isinstance(sidecar, dict):
+        raise AdapterError(f"load: {path} does not describe an adapter: it is no table.")
     return sidecar
 
 
-def _read_tensors(path: Path, sidecar: dict[str, Any]) -> dict[str, Tensor]:
+def _tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
-    if hashlib.sha256(data).hexdigest() != sidecar["tensors_sha256"]:
-        raise UserError(
+        raise AdapterError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
+    except OSError as error:
+        raise AdapterError(f"load: {path} cannot be read: {error.strerror}.") from error
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise AdapterError(
             f"load: {path} is damaged, or the JSON beside it belongs to another file. Save the adapter again."
         )
     try:
         return cast(dict[str, Tensor], safetensors.torch.load(data))
-    except safetensors.SafetensorError as error:
-        raise UserError(f"load: {path} is not a safetensors file: {error}.") from error
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise AdapterError(f"load: {path} is not a safetensors file: {error}.") from error
 
 
-def _require_same(have: AdapterConfig, want: AdapterConfig, path: Path) -> None:
+def _require_sound(stored: Stored, path: Path) -> None:
+    for name, tensor in (stored.tensors | stored.trained).items():
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+            raise AdapterError(f"load: {name} in {path} holds NaN or infinite numbers: the training had diverged.")
+    sizes = {size for tensor in stored.tensors.values() for size in tensor.shape}
+    config = stored.config
+    beyond = [rank for rank in (config.rank, *(rank for _, rank in config.rank_pattern)) if rank not in sizes]
+    if config.replicas != 1 or (beyond and len(beyond) == 1 + len(config.rank_pattern)):
+        raise AdapterError(f"load: {path} does not fit its JSON: no number in it has rank {config.rank}.")
+
+
+def _require_same(state: State, want: AdapterConfig, path: Path) -> None:
+    have = state.config
     differ = [name for name in _MUST_AGREE if getattr(have, name) != getattr(want, name)]
-    if differ:
-        pairs = "; ".join(f"{n} is {getattr(want, n)!r} in the file, {getattr(have, n)!r} in the model" for n in differ)
-        raise UserError(
-            f"load: {path} does not fit this model's adapters: {pairs}. Load it into a plain model instead."
-        )
+    sizes = {name: want.size_of(name, name.rpartition(".")[0]) for name in state.branches()}
+    same = have.kind == want.kind and have.norm_axis == want.norm_axis and have.init == want.init
+    if same and all((b.rank, b.scale) == sizes[n] for n, b in state.branches().items()):
+        return  # written otherwise, meant alike
+    pairs = "; ".join(f"{n} is {getattr(want, n)!r} in the file, {getattr(have, n)!r} in the model" for n in differ)
+    raise AdapterError(f"load: {path} does not fit this model's adapters: {pairs}. Load it into a plain model instead.")
 
 
-def _require_base(model: nn.Module, config: AdapterConfig, base: dict[str, str], path: Path) -> None:
-    state = find_state(model)
-    found = _base_of_plain(model, config) if state is None else _base_of_adapted(model, state)
+def _require_base(model: nn.Module, stored: Stored, path: Path) -> None:
+    base, state = stored.base, find_state(model)
+    if base is None:
+        return
+    root = unwrap(model)
+    found = describe_base(root, find_places(root, stored.config)) if state is None else describe_adapted(state)
     if found["weights"] != base["weights"]:
-        raise UserError(
+        raise AdapterError(
             f"load: {path} was trained on another base model: a {base['class']} whose adapted weights have the digest "
             f"{base['weights'][:12]}, while those of this {found['class']} have {found['weights'][:12]}. Load the base "
             "model, pretrained tag and precision that it was trained on."
         )
     if found["blocks"] != base["blocks"]:
-        raise UserError(
+        raise AdapterError(
             f"load: {path} was trained on the same weights but on blocks of other module types, such as GELU for "
             "QuickGELU. Build the base model from the configuration it was trained on (open_clip: the -quickgelu name)."
         )
 
 
+def _require_trained(model: nn.Module, stored: Stored, path: Path) -> dict[str, Tensor]:
+    """The model's parameters and buffers that were trained beside the adapters."""
+    root = unwrap(model)
+    have = dict(root.named_parameters()) | dict(root.named_buffers())
+    for name, tensor in stored.trained.items():
+        if name not in have or have[name].shape != tensor.shape:
+            found = f"is {tuple(have[name].shape)} here" if name in have else "is not in this model"
+            raise AdapterError(
+                f"load: {path} holds {name} {tuple(tensor.shape)}, which was trained beside the adapters and {found}. "
+                "Attach the same head or layers first."
+            )
+    return {name: have[name] for name in stored.trained}
+
+
 @torch.no_grad()
-def _copy(model: nn.Module, tensors: dict[str, Tensor], replica: int, path: Path) -> None:
-    parameters = {f"{n}.{k}": p for n, m in adapted_modules(model).items() for k, p in m.named_parameters()}
-    wanted = {name: tuple(parameter.shape[1:]) for name, parameter in parameters.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _copy(model: nn.Module, stored: Stored, replica: int, path: Path) -> None:
+    branches = get_state(model).branches()
+    wanted = {f"{n}.{k}": tuple(t.shape) for n, b in branches.items() for k, t in b.stored(replica).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in stored.tensors.items()}
     if wanted != found:
         name = min(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
-        raise UserError(
+        raise AdapterError(
             f"load: {path} does not fit this model: {name} has shape {found.get(name, 'nothing')} in the file and "
-            f"{wanted.get(name, 'nothing')} in the model. The file is not what its JSON says; save the adapter again."
+            f"{wanted.get(name, 'nothing')} in the model. The file is not what its JSON says, or belongs elsewhere."
         )
-    for name, parameter in parameters.items():
-        parameter[replica].copy_(tensors[name])
+    for name, branch in branches.items():
+        branch.restore({key: stored.tensors[f"{name}.{key}"] for key in branch.stored(replica)}, replica)
+
+
+@torch.no_grad()
+def _copy_trained(places: Mapping[str, Tensor], stored: Stored) -> None:
+    for name, place in places.items():
+        place.copy_(stored.trained[name])
+        if isinstance(place, nn.Parameter):
+            place.requires_grad_(True)

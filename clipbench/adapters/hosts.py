@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,17 @@ from torch.nn.functional import linear
 
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.dropout import new_stream, replica_mask
+from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.input_axis import input_axis_product
-from clipbench.adapters.lowrank import LowRank
+from clipbench.adapters.kinds import Branch
+from clipbench.adapters.nf4 import QuantisedMatrix
 from clipbench.adapters.product import DroppedDoraProduct, LowRankProduct
-from clipbench.errors import UserError
 
 Blocks = Mapping[str, tuple[int, int]]
 """Which output rows of a frozen matrix each adapted target holds: ``{"q": (0, 768), "v": (1536, 2304)}``."""
+
+Observer = Callable[[str, Branch, Tensor, Tensor], None]
+"""What is called with name, branch, input `[R, M, in]` and output `[R, M, out]` of every adapted block."""
 
 
 class Host(nn.Module):
@@ -26,26 +31,52 @@ class Host(nn.Module):
     A subclass registers the frozen parameters under their old names, and says which of them `frozen_weight` is.
     """
 
+    weight_name: ClassVar[str] = "weight"
     branches: nn.ModuleDict
+    quantised: QuantisedMatrix | None
 
-    def __init__(self, weight: Tensor, blocks: Blocks, config: AdapterConfig) -> None:
+    def __init__(self, weight: Tensor, blocks: Blocks, config: AdapterConfig, path: str = "", shared: Any = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.path = config, path
         self.blocks = dict(blocks)
-        self.branches = nn.ModuleDict({name: LowRank(weight[slice(*rows)], config) for name, rows in blocks.items()})
+        branch = config.branch_type
+        self.quantised = None
+        if branch.quantised and blocks:
+            parts = round(len(weight) / max(stop - start for start, stop in blocks.values()))
+            self.quantised = QuantisedMatrix(weight, parts, double=config.options.double)
+        self.branches = nn.ModuleDict(
+            {n: branch(weight[slice(*rows)], config, f"{path}.{n}", shared) for n, rows in blocks.items()}
+        )
         self.streams = {name: new_stream(config.replicas) for name in blocks}
+        self.enabled = True
+        self.observer: Observer | None = None
 
     @property
     def frozen_weight(self) -> Tensor:
-        """The frozen matrix `[out, in]` under the branches."""
-        raise NotImplementedError
+        """The frozen matrix `[out, in]` under the branches, as it is computed with."""
+        if self.quantised is not None:
+            return self.quantised.restore()
+        return cast(Tensor, self._parameters[self.weight_name])
 
-    def branch(self, name: str) -> LowRank:
+    def __getattr__(self, name: str) -> Any:
+        # A quantised weight is restored where somebody asks for it by its old name (open_clip looks at its type).
+        if name == self.weight_name and self._modules.get("quantised") is not None:
+            return self.frozen_weight
+        return super().__getattr__(name)
+
+    def hold(self, weight: nn.Parameter) -> None:
+        """Register the frozen matrix, where it is not kept in 4 bits."""
+        if self.quantised is None:
+            setattr(self, self.weight_name, weight)
+
+    def branch(self, name: str) -> Branch:
         """The adapter of target `name`."""
-        return cast(LowRank, self.branches[name])
+        return cast(Branch, self.branches[name])
 
     def product(self, x: Tensor, bias: Tensor | None, rows: tuple[int, int] | None = None) -> Tensor:
         """The adapted matrix times `x [R*B, ..., in]`, plus `bias [out]`: `[R*B, ..., out]`.
+
+        The product is in the type of `x`, or autocast's; branches are cast to it, norms and gains are in fp32.
 
         Args:
             x: Inputs, rows grouped by replica.
@@ -53,34 +84,42 @@ class Host(nn.Module):
             rows: Use these output rows of the matrix alone (`bias` is already cut).
 
         Raises:
-            UserError: The rows of `x` cannot be shared out among the replicas.
+            AdapterError: The rows of `x` cannot be shared out among the replicas.
         """
-        weight = self.frozen_weight if rows is None else self.frozen_weight[slice(*rows)]
+        cut = slice(None) if rows is None else slice(*rows)
+        weight = self.frozen_weight[cut]
         offset = 0 if rows is None else rows[0]
         blocks = {n: (a - offset, b - offset) for n, (a, b) in self.blocks.items() if rows is None or rows == (a, b)}
-        if not blocks:
-            return linear(x, weight, bias)
+        if not blocks or not self.enabled:
+            return linear(x, weight.to(x.dtype) if self.quantised is not None else weight, bias)
         dtype = _compute_dtype(x)
         grouped = _group(x, self.config.replicas).to(dtype)
-        y = self._adapted(grouped, weight.to(dtype), None if bias is None else bias.to(dtype), blocks)
+        weight = weight.to(dtype)
+        with self._restoring_again(weight, cut):
+            y = self._adapted(grouped, weight, None if bias is None else bias.to(dtype), blocks)
+        if self.observer is not None:
+            for name, (start, stop) in blocks.items():
+                self.observer(f"{self.path}.{name}", self.branch(name), grouped, y[..., start:stop])
         return y.view(*x.shape[:-1], -1)
 
     def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks) -> Tensor:
         if weight.requires_grad or (bias is not None and bias.requires_grad):
-            raise UserError("An adapted matrix and its bias are frozen; set requires_grad = False on them again.")
+            raise AdapterError("An adapted matrix and its bias are frozen; set requires_grad = False on them again.")
         config, rows = self.config, tuple(blocks.values())
-        factors = [self.branch(n).A.to(x.dtype) for n in blocks]
-        factors += [self.branch(n).B.mT.to(x.dtype).contiguous() for n in blocks]
+        pairs = [self.branch(n).factors() for n in blocks]
+        scales = tuple(pair.scale for pair in pairs)
+        factors = [pair.down.to(x.dtype) for pair in pairs]
+        factors += [pair.up.mT.to(x.dtype).contiguous() for pair in pairs]
         keep, masks = self._masks(x, blocks)
-        if config.kind == "dora" and config.norm_axis == "input":
-            gains = [self.branch(name).gain(self.frozen_weight[slice(*self.blocks[name])]) for name in blocks]
+        gains = self._gains(blocks)
+        if gains and config.norm_axis == "input":
             parts = list(zip(gains, factors[: len(blocks)], factors[len(blocks) :], strict=True))
             dropped, official = [x * mask / keep for mask in masks], config.dora_dropout == "official"
-            return input_axis_product(rows, config.scale, x, weight, bias, parts, dropped, official=official)
-        gain = self._gain(weight, blocks) if config.kind == "dora" else None
+            return input_axis_product(rows, scales, x, weight, bias, parts, dropped, official=official)
+        gain = _spread(gains, rows, len(weight)) if gains else None
         if masks and gain is not None and config.dora_dropout == "official":
-            return _run(DroppedDoraProduct, rows, config.scale, keep, x, weight, bias, gain, *factors, *masks)
-        return _run(LowRankProduct, rows, config.scale / keep, x, weight, bias, gain, *factors, *masks)
+            return _run(DroppedDoraProduct, rows, scales, keep, x, weight, bias, gain, *factors, *masks)
+        return _run(LowRankProduct, rows, tuple(s / keep for s in scales), x, weight, bias, gain, *factors, *masks)
 
     def _masks(self, x: Tensor, blocks: Blocks) -> tuple[float, list[Tensor]]:
         if not self.training or self.config.dropout == 0.0:
@@ -88,20 +127,30 @@ class Host(nn.Module):
         keep = 1.0 - self.config.dropout
         return keep, [replica_mask(x.detach(), self.streams[name], keep) for name in blocks]
 
-    def _gain(self, weight: Tensor, blocks: Blocks) -> Tensor:
-        """Gains of all output rows of `weight`, `[R, out]`: one where there is no branch."""
-        parts, end = [], 0
+    def _gains(self, blocks: Blocks) -> list[Tensor]:
+        if self.config.branch_type.additive:
+            return []
         frozen = self.frozen_weight
-        for name, (start, stop) in blocks.items():
-            gain = self.branch(name).gain(frozen[slice(*self.blocks[name])])
-            parts += [gain.new_ones(len(gain), start - end), gain] if start > end else [gain]
-            end = stop
-        if end < len(weight):
-            parts.append(parts[0].new_ones(len(parts[0]), len(weight) - end))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+        return [cast(Tensor, self.branch(name).gain(frozen[slice(*self.blocks[name])])) for name in blocks]
+
+    def _restoring_again(self, weight: Tensor, cut: slice) -> AbstractContextManager[object]:
+        """For a backward pass that restores a quantised `weight` once more, instead of keeping it from the forward."""
+        if self.quantised is None or torch.compiler.is_compiling():
+            return nullcontext()
+        pointer, shape, dtype, restore = weight.data_ptr(), weight.shape, weight.dtype, self.quantised.restore
+
+        def pack(tensor: Tensor) -> Tensor | None:
+            return None if tensor.data_ptr() == pointer and tensor.shape == shape else tensor
+
+        def unpack(kept: Tensor | None) -> Tensor:
+            return restore()[cut].to(dtype) if kept is None else kept
+
+        return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
     def refresh(self) -> None:
         """Recompute what the branches cache about the frozen matrix."""
+        if self.config.branch_type.additive:
+            return
         for name, rows in self.blocks.items():
             self.branch(name).refresh(self.frozen_weight.detach()[slice(*rows)])
 
@@ -118,20 +167,29 @@ class Host(nn.Module):
 class AdaptedLinear(Host):
     """Stands for an ``nn.Linear``: `[R*B, ..., in]` to `[R*B, ..., out]`."""
 
-    def __init__(self, layer: nn.Linear, blocks: Blocks, config: AdapterConfig) -> None:
-        super().__init__(layer.weight, blocks, config)
+    def __init__(
+        self, layer: nn.Linear, blocks: Blocks, config: AdapterConfig, path: str = "", shared: Any = None
+    ) -> None:
+        super().__init__(layer.weight, blocks, config, path, shared)
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self.weight, self.bias = layer.weight, layer.bias
+        self.hold(layer.weight)
+        self.bias = layer.bias
         self.train(layer.training)
-
-    @property
-    def frozen_weight(self) -> Tensor:
-        """The layer's weight."""
-        return self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """The adapted layer applied to `x`, rows grouped by replica."""
         return self.product(x, self.bias)
+
+
+def _spread(gains: list[Tensor], rows: tuple[tuple[int, int], ...], size: int) -> Tensor:
+    """Gains of all output rows `[R, size]`: one where there is no branch."""
+    parts, end = [], 0
+    for gain, (start, stop) in zip(gains, rows, strict=True):
+        parts += [gain.new_ones(len(gain), start - end), gain] if start > end else [gain]
+        end = stop
+    if end < size:
+        parts.append(parts[0].new_ones(len(parts[0]), size - end))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def _compute_dtype(x: Tensor) -> torch.dtype:
@@ -142,7 +200,7 @@ def _compute_dtype(x: Tensor) -> torch.dtype:
 def _group(x: Tensor, replicas: int) -> Tensor:
     """`[R*B, ..., D]` to `[R, M, D]`."""
     if x.shape[0] % replicas:
-        raise UserError(
+        raise AdapterError(
             f"An adapter with {replicas} replicas got {x.shape[0]} input rows, which cannot be shared out evenly. Rows "
             "are grouped by replica: give R * B rows, the first B for replica 0, the next B for replica 1, and so on."
         )

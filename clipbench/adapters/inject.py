@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from clipbench.adapters.attention import AdaptedAttention
+from clipbench.adapters.base_model import describe_base, statistics
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.dropout import UNSEEDED, site_seed
+from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.hosts import AdaptedLinear, Host
-from clipbench.adapters.layouts import Place, find_places
-from clipbench.adapters.lowrank import LowRank
-from clipbench.errors import UserError
-
-_ATTRIBUTE = "_clipbench_adapters"
-
-
-@dataclass
-class Site:
-    """One replaced module: where it was, what it was, what stands there."""
-
-    place: Place
-    original: nn.Module
-    host: Host
-
-    def hosts(self) -> dict[str, Host]:
-        """The host itself, and that of the output projection inside an attention, by their names in the model."""
-        found: dict[str, Host] = {self.place.path: self.host}
-        inner = getattr(self.host, "out_proj", None)
-        if isinstance(inner, Host):
-            found[f"{self.place.path}.out_proj"] = inner
-        return found
-
-
-@dataclass
-class State:
-    """What `adapt` left in a model."""
-
-    config: AdapterConfig
-    sites: list[Site]
-    block_types: str
-    merged: int | None = None
-    folded: list[tuple[nn.Module, str, nn.Parameter]] = field(default_factory=list)
+from clipbench.adapters.kinds import Branch
+from clipbench.adapters.parsing import matches
+from clipbench.adapters.places import Place, find_places, require_adaptable
+from clipbench.adapters.state import Sets, Site, State, find_sets, get_sets, get_state, put_sets, unwrap
 
 
 class Trainable(NamedTuple):
@@ -56,65 +27,98 @@ class Trainable(NamedTuple):
     parameters: list[nn.Parameter]
 
 
-def adapt(model: nn.Module, config: AdapterConfig) -> nn.Module:
+def adapt(model: nn.Module, config: AdapterConfig, name: str = "default") -> nn.Module:
     """Put adapters into `model`, in place, and freeze every parameter that it had.
 
-    The forward pass stays what it was: B is zero and DoRA's magnitudes are the norms. Attach a head of your own
-    afterwards (or set its `requires_grad` again), and load base weights before: DoRA's magnitudes start from them.
+    The forward pass stays what it was: the update starts at zero and DoRA's magnitudes are the norms (the frozen
+    weights of ``qlora`` are rounded to 4 bits). Attach a head of your own afterwards (or set its `requires_grad`
+    again, or name it in `AdapterConfig.also_trained`), and load base weights before: DoRA's magnitudes start from them.
+
+    A base in bf16 or fp16 is taken as it is: adapters and norms are fp32, products are in the type of their input.
+    Cast the base before, not after: a later cast takes the adapters along.
 
     Args:
         model: An open_clip CLIP or its visual tower, a timm ViT, a HF CLIP or CLIPSeg, a MambaVision; or, with
             `AdapterConfig.patterns`, any module.
         config: What to put where.
+        name: What this set of adapters is called. A second set under another name becomes the active one.
 
     Returns:
         The same object.
 
     Raises:
-        UserError: The model has adapters already, or nothing in it fits `config`.
+        AdapterError: The model has a set of this name already, or lacks something that `config` asks for.
     """
-    if find_state(model) is not None:
-        raise UserError("adapt: this model has adapters already. Call remove(model) first, or load the model anew.")
-    places = find_places(model, config)
-    types = block_types(model, places)
-    for parameter in model.parameters():
+    sets = find_sets(model)
+    if sets is not None and name in sets.by_name:
+        raise AdapterError(
+            "adapt: this model has adapters already. Call remove(model) first, load the model anew, or give the new ones "
+            f"another name than {name!r}."
+        )
+    if sets is not None:
+        _require_second_set(sets, config)
+        deactivate(model)
+    try:
+        state = _installed(unwrap(model), config)
+    except Exception:
+        if sets is not None:
+            activate(model, sets.active)
+        raise
+    put_sets(model, Sets({**(sets.by_name if sets else {}), name: state}, name))
+    return model
+
+
+def _installed(root: nn.Module, config: AdapterConfig) -> State:
+    places = find_places(root, config)
+    require_adaptable(root, places)
+    free = _also_trained(root, config)
+    base = describe_base(root, places, weights=config.branch_type.quantised)
+    shapes = [shape for place in places for shape in _shapes(root.get_submodule(place.path), place)]
+    shared = config.branch_type.share(shapes, config)
+    # All hosts are made before the first stands in the model: a failure leaves it untouched.
+    sites = [_site(root, place, config, shared) for place in places]
+    for parameter in root.parameters():
         parameter.requires_grad_(False)
-    sites = [_install(model, place, config) for place in places]
-    object.__setattr__(model, _ATTRIBUTE, State(config, sites, types))
-    _draw(model, config)
-    return model
+    for parameter in free:
+        parameter.requires_grad_(True)
+    state = State(config, sites, base, statistics(root))
+    _draw(state)
+    for site in sites:
+        site.put_host(root)
+        for host, module, weight in site.frozen():
+            if host.quantised is not None:
+                setattr(module, weight, nn.Parameter(torch.empty(0), requires_grad=False))
+    return state
 
 
-def remove(model: nn.Module) -> nn.Module:
-    """Take the adapters out again: the very modules that were there before `adapt`, still frozen.
-
-    Raises:
-        UserError: The model has no adapters.
-    """
-    state = get_state(model)
-    root = unwrap(model)
-    for module, name, original in state.folded:
-        setattr(module, name, original)
+def deactivate(model: nn.Module) -> None:
+    """Take the active set out of the model without forgetting it."""
+    state, root = get_state(model), unwrap(model)
+    for module, weight, original in state.folded:
+        setattr(module, weight, original)
+    state.folded, state.merged = [], None
     for site in state.sites:
-        site.original.train(site.host.training)
-        put_module(root, site.place.path, site.original)
-    delattr(root, _ATTRIBUTE)
-    return model
+        site.put_original(root)
 
 
-def adapted_modules(model: nn.Module) -> dict[str, LowRank]:
+def activate(model: nn.Module, name: str) -> None:
+    """Let the set `name` stand in the plain model, on the device of its frozen weights."""
+    sets, root = get_sets(model), unwrap(model)
+    sets.active = name
+    for site in sets.by_name[name].sites:
+        site.host.to(next(site.original.parameters()).device)
+        site.put_host(root)
+
+
+def adapted_modules(model: nn.Module) -> dict[str, Branch]:
     """The adapter of every adapted matrix, by name: ``visual.transformer.resblocks.0.attn.q``.
 
     That is the name of the replaced module, then the target's.
 
     Raises:
-        UserError: The model has no adapters.
+        AdapterError: The model has no adapters.
     """
-    found: dict[str, LowRank] = {}
-    for site in get_state(model).sites:
-        for host in site.hosts().values():
-            found.update({f"{site.place.path}.{name}": host.branch(name) for name in host.blocks})
-    return found
+    return get_state(model).branches()
 
 
 def trainable_parameters(model: nn.Module) -> Trainable:
@@ -132,11 +136,13 @@ def set_dropout_seeds(model: nn.Module, seeds: Sequence[int]) -> None:
     Without a call to this, the masks come from torch's default generator.
 
     Raises:
-        UserError: The number of seeds is not the number of replicas.
+        AdapterError: The number of seeds is not the number of replicas.
     """
     config = get_state(model).config
     if len(seeds) != config.replicas:
-        raise UserError(f"set_dropout_seeds: got {len(seeds)} seeds for {config.replicas} replicas; give one for each.")
+        raise AdapterError(
+            f"set_dropout_seeds: got {len(seeds)} seeds for {config.replicas} replicas; give one for each."
+        )
     for name, stream in _streams(model).items():
         rows = [[UNSEEDED if seed < 0 else site_seed(seed, name), 0, 0] for seed in seeds]
         stream.copy_(torch.tensor(rows, dtype=torch.int64))
@@ -151,86 +157,69 @@ def set_dropout_state(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Put the dropout streams back to what `dropout_state` returned.
 
     Raises:
-        UserError: `state` belongs to other adapters.
+        AdapterError: `state` belongs to other adapters.
     """
     streams = _streams(model)
     if {n: s.shape for n, s in state.items()} != {n: s.shape for n, s in streams.items()}:
-        raise UserError("set_dropout_state: this state was taken from a model with other adapters or replicas.")
+        raise AdapterError("set_dropout_state: this state was taken from a model with other adapters or replicas.")
     for name, stream in streams.items():
         stream.copy_(state[name])
 
 
-def find_state(model: nn.Module) -> State | None:
-    """What `adapt` left in `model`, or in the model that a compiler or DistributedDataParallel wraps."""
-    state = getattr(unwrap(model), _ATTRIBUTE, None)
-    return state if isinstance(state, State) else None
+def _require_second_set(sets: Sets, config: AdapterConfig) -> None:
+    if config.branch_type.quantised or any(s.config.branch_type.quantised for s in sets.by_name.values()):
+        raise AdapterError(
+            "adapt: several sets of adapters share the frozen weights, which kind = 'qlora' replaces; remove(model) first."
+        )
 
 
-def get_state(model: nn.Module) -> State:
-    """As `find_state`.
-
-    Raises:
-        UserError: The model has no adapters.
-    """
-    state = find_state(model)
-    if state is None:
-        raise UserError(f"This {type(model).__name__} has no adapters. Call adapt(model, config) first.")
-    return state
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside ``torch.compile`` and ``DistributedDataParallel``."""
-    for wrapper in ("_orig_mod", "module"):
-        inner = model._modules.get(wrapper)
-        if isinstance(inner, nn.Module) and len(model._modules) == 1:
-            return unwrap(inner)
-    return model
+def _also_trained(root: nn.Module, config: AdapterConfig) -> list[nn.Parameter]:
+    free = []
+    for pattern in config.also_trained:
+        found = [module for name, module in root.named_modules() if name and matches(pattern, name)]
+        parameters = [parameter for module in found for parameter in module.parameters()]
+        if not parameters:
+            raise AdapterError(
+                f"adapt: also_trained: no module of this {type(root).__name__} with parameters matches {pattern!r}. "
+                "Attach a head of your own before adapt, or set its requires_grad afterwards."
+            )
+        free += parameters
+    return free
 
 
-def put_module(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Let `module` stand at `path` in `model`."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
-
-
-def _install(model: nn.Module, place: Place, config: AdapterConfig) -> Site:
-    original = model.get_submodule(place.path)
-    host: Host
+def _site(root: nn.Module, place: Place, config: AdapterConfig, shared: Any) -> Site:
+    original = root.get_submodule(place.path)
     if isinstance(original, nn.MultiheadAttention):
-        host = AdaptedAttention(original, tuple(place.parts), config)
-    elif isinstance(original, nn.Linear):
-        host = AdaptedLinear(original, _rows(original.out_features, place), config)
-    else:
-        raise UserError(f"adapt: {place.path} is a {type(original).__name__}, not a linear layer or an attention.")
-    put_module(model, place.path, host)
+        return Site(place, original, AdaptedAttention(original, tuple(place.parts), config, place.path, shared))
+    assert isinstance(original, nn.Linear)  # noqa: S101  (places are checked before)
+    host: Host = AdaptedLinear(original, _rows(original.out_features, place), config, place.path, shared)
     return Site(place, original, host)
 
 
 def _rows(out_features: int, place: Place) -> dict[str, tuple[int, int]]:
-    rows = {}
-    for name, (index, count) in place.parts.items():
-        if out_features % count:
-            raise UserError(f"adapt: {place.path} has {out_features} outputs, which are not {count} equal parts.")
-        size = out_features // count
-        rows[name] = (index * size, (index + 1) * size)
-    return rows
+    return {
+        name: (index * out_features // count, (index + 1) * out_features // count)
+        for name, (index, count) in place.parts.items()
+    }
 
 
-def _draw(model: nn.Module, config: AdapterConfig) -> None:
-    """Draw every A in the model's order, replica r from a generator of its own."""
-    seeds = config.init_seeds or torch.randint(2**62, (config.replicas,)).tolist()
+def _shapes(module: nn.Module, place: Place) -> list[tuple[int, int]]:
+    """Output and input size of every adapted matrix of a place."""
+    if isinstance(module, nn.MultiheadAttention):
+        return [(module.embed_dim, module.embed_dim)] * len(place.parts)
+    assert isinstance(module, nn.Linear)  # noqa: S101
+    return [(stop - start, module.in_features) for start, stop in _rows(module.out_features, place).values()]
+
+
+def _draw(state: State) -> None:
+    """Draw the start of every adapter in the model's order, replica r from a generator of its own."""
+    seeds = state.config.init_seeds or torch.randint(2**62, (state.config.replicas,)).tolist()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    for adapter in adapted_modules(model).values():
-        adapter.draw(generators)
+    for host in state.hosts():
+        frozen = host.frozen_weight.detach()
+        for name, rows in host.blocks.items():
+            host.branch(name).draw(generators, frozen[slice(*rows)])
 
 
 def _streams(model: nn.Module) -> dict[str, Tensor]:
-    sites = get_state(model).sites
-    return {f"{s.place.path}.{n}": t for s in sites for host in s.hosts().values() for n, t in host.streams.items()}
-
-
-def block_types(model: nn.Module, places: Sequence[Place]) -> str:
-    """Digest of the types of all modules in the adapted blocks: tells QuickGELU from GELU, which weights cannot."""
-    blocks = sorted({place.block for place in places})
-    names = [f"{b}.{n}:{type(m).__name__}" for b in blocks for n, m in model.get_submodule(b).named_modules()]
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return {f"{host.path}.{name}": stream for host in get_state(model).hosts() for name, stream in host.streams.items()}

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from clipbench.adapters.product import Rows
+from clipbench.adapters.product import Rows, Scales
 
 
 def input_axis_product(
     rows: Rows,
-    scale: float,
+    scales: Scales,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -31,7 +31,7 @@ def input_axis_product(
 
     Args:
         rows: Output rows of each adapted block; the others are the frozen matrix's.
-        scale: The factor s.
+        scales: The factor s of each block.
         x: Inputs.
         weight: The frozen matrix ``[O, I]``.
         bias: Added outside.
@@ -52,7 +52,7 @@ def input_axis_product(
         else:
             part = linear((gain * x).to(x.dtype), frozen)
         hidden = (gain * branch).to(x.dtype) @ down.mT
-        parts.append(torch.baddbmm(part, hidden, up_t, alpha=scale))
+        parts.append(torch.baddbmm(part, hidden, up_t, alpha=scales[i]))
         end = stop
     if end < len(weight):
         parts.append(linear(x, weight[end:]))

@@ -1,7 +1,7 @@
 """The two products behind every adapted matrix, written out so that nothing of the size of W is ever made.
 
 Shapes: R replicas, M rows in each, I inputs, O outputs, r the rank; block i holds the output rows `rows[i]` of W.
-`x [R, M, I]`, `weight [O, I]`, `bias [O]`, `A_i [R, r, I]`, `Bt_i [R, r, O_i]` (B transposed: the products with it are
+`x [R, M, I]`, `weight [O, I]`, `bias [O]`, `A_i [R, r_i, I]`, `Bt_i [R, r_i, O_i]`, `scales[i]` (B transposed: the products with it are
 two to five times faster on a CPU), `gain [R, O]` (DoRA's m / norm; one for rows that have no adapter),
 `mask_i [R, M, I]`.
 
@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 Rows = tuple[tuple[int, int], ...]
+Scales = tuple[float, ...]
 
 
 class LowRankProduct(torch.autograd.Function):
-    """``gain * (W x + scale B A x') + bias``, where x' is x or the masked x (unscaled: fold 1/keep into `scale`).
+    """``gain * (W x + scale B A x') + bias``, where x' is x or the masked x (unscaled: fold 1/keep into `scales`).
 
     LoRA has no gain. DoRA has one, and this form when nothing is dropped, or only the branch's input.
     """
@@ -30,7 +31,7 @@ class LowRankProduct(torch.autograd.Function):
     def forward(
         ctx: Any,
         rows: Rows,
-        scale: float,
+        scales: Scales,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -41,9 +42,9 @@ class LowRankProduct(torch.autograd.Function):
         A, Bt, masks = _split(tensors, len(rows))
         y = linear(x, weight, bias if gain is None else None)
         hidden = _hidden(x, A, masks)
-        for (start, stop), h, b in zip(rows, hidden, Bt, strict=True):
+        for (start, stop), h, b, scale in zip(rows, hidden, Bt, scales, strict=True):
             _accumulate(y[..., start:stop], h, b, scale)
-        ctx.rows, ctx.scale = rows, scale
+        ctx.rows, ctx.scales = rows, scales
         ctx.save_for_backward(x, weight, gain, None if gain is None else y, *tensors, *hidden)
         return y if gain is None else _affine(y, gain, bias)
 
@@ -58,8 +59,8 @@ class LowRankProduct(torch.autograd.Function):
         if gain is not None:
             grad, d_gain = _through_gain(grad, gain, y)
         parts = [grad[..., start:stop] for start, stop in rows]
-        d_Bt = [_matmul(h.mT, part, ctx.scale) for part, h in zip(parts, hidden, strict=True)]
-        d_hidden = [_matmul(part, b.mT, ctx.scale) for part, b in zip(parts, Bt, strict=True)]
+        d_Bt = [_matmul(h.mT, part, scale) for part, h, scale in zip(parts, hidden, ctx.scales, strict=True)]
+        d_hidden = [_matmul(part, b.mT, scale) for part, b, scale in zip(parts, Bt, ctx.scales, strict=True)]
         d_A = _grad_down(x, d_hidden, masks)
         d_x = _grad_x(grad @ weight, d_hidden, A, masks) if ctx.needs_input_grad[2] else None
         return (None, None, d_x, None, None, d_gain, *d_A, *d_Bt, *[None] * len(masks))
@@ -76,7 +77,7 @@ class DroppedDoraProduct(torch.autograd.Function):
     def forward(
         ctx: Any,
         rows: Rows,
-        scale: float,
+        scales: Scales,
         keep: float,
         x: Tensor,
         weight: Tensor,
@@ -88,14 +89,14 @@ class DroppedDoraProduct(torch.autograd.Function):
         A, Bt, masks = _split(tensors, len(rows))
         out = linear(x, weight, bias)
         saved = []
-        for (start, stop), a, b, mask in zip(rows, A, Bt, masks, strict=True):
+        for (start, stop), a, b, mask, scale in zip(rows, A, Bt, masks, scales, strict=True):
             kept = _kept(x, mask, keep)
             y = linear(kept, weight[start:stop])
             part = out[..., start:stop].sub_(y)
             h = _matmul(kept, a.mT)
             part.addcmul_(_accumulate(y, h, b, scale), gain[:, None, start:stop])
             saved += [y, h]
-        ctx.rows, ctx.scale, ctx.keep = rows, scale, keep
+        ctx.rows, ctx.scales, ctx.keep = rows, scales, keep
         ctx.save_for_backward(x, weight, gain, *tensors, *saved)
         return out
 
@@ -112,8 +113,8 @@ class DroppedDoraProduct(torch.autograd.Function):
             y, h = rest[3 * count + 2 * i : 3 * count + 2 * i + 2]
             part = grad[..., start:stop]
             d_y, d_gain[:, start:stop] = _through_gain(part, gain[:, start:stop], y)
-            d_h = _matmul(d_y, Bt[i].mT, ctx.scale)
-            d_Bt.append(_matmul(h.mT, d_y, ctx.scale))
+            d_h = _matmul(d_y, Bt[i].mT, ctx.scales[i])
+            d_Bt.append(_matmul(h.mT, d_y, ctx.scales[i]))
             d_A.append(_matmul(d_h.mT, _kept(x, masks[i], ctx.keep)))
             if d_x is not None:
                 d_kept = _accumulate(d_y.sub_(part) @ weight[start:stop], d_h, A[i], 1.0)
@@ -168,13 +169,13 @@ def _hidden(x: Tensor, downs: Any, masks: Any) -> list[Tensor]:
     """``x A_i^T`` for every block: one product when the blocks share their input."""
     if masks:
         return [_matmul(_masked(x, mask), a.mT) for mask, a in zip(masks, downs, strict=True)]
-    return list(torch.split(_matmul(x, _stack(downs, 1).mT), downs[0].shape[1], -1))
+    return list(torch.split(_matmul(x, _stack(downs, 1).mT), [a.shape[1] for a in downs], -1))
 
 
 def _grad_down(x: Tensor, d_hidden: list[Tensor], masks: Any) -> list[Tensor]:
     if masks:
         return [_matmul(d.mT, _masked(x, mask)) for d, mask in zip(d_hidden, masks, strict=True)]
-    return list(torch.split(_matmul(_stack(d_hidden, -1).mT, x), d_hidden[0].shape[-1], 1))
+    return list(torch.split(_matmul(_stack(d_hidden, -1).mT, x), [d.shape[-1] for d in d_hidden], 1))
 
 
 def _grad_x(d_x: Tensor, d_hidden: list[Tensor], downs: Any, masks: Any) -> Tensor:

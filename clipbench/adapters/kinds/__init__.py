@@ -1,0 +1,23 @@
+"""The kinds of adapters, one file each. A new kind is a subclass of `Branch` and a line in `KINDS`."""
+
+from __future__ import annotations
+
+from clipbench.adapters.kinds.adalora import AdaLoRA
+from clipbench.adapters.kinds.base import Branch
+from clipbench.adapters.kinds.dora import DoRA
+from clipbench.adapters.kinds.dylora import DyLoRA
+from clipbench.adapters.kinds.lora import LoRA, LoRAPlus
+from clipbench.adapters.kinds.qlora import QLoRA
+from clipbench.adapters.kinds.vera import VeRA
+
+KINDS: dict[str, type[Branch]] = {
+    "lora": LoRA,
+    "dora": DoRA,
+    "lora+": LoRAPlus,
+    "vera": VeRA,
+    "dylora": DyLoRA,
+    "adalora": AdaLoRA,
+    "qlora": QLoRA,
+}
+
+__all__ = ["KINDS", "AdaLoRA", "Branch", "DoRA", "DyLoRA", "LoRA", "LoRAPlus", "QLoRA", "VeRA"]
