@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from clipbench.adapters.config import AdapterConfig
-from clipbench.adapters.hosts import AdaptedLinear, Host
 from clipbench.adapters.errors import AdapterError
+from clipbench.adapters.hosts import AdaptedLinear, Host
 
 
 class AdaptedAttention(Host):

@@ -56,7 +56,7 @@ def _block_types(model: nn.Module, places: Sequence[Place]) -> str:
 
 
 def statistics(root: nn.Module) -> dict[str, Tensor]:
-    """Copies of the running statistics of all batch normalisation, which a training forward pass moves, frozen or not."""
+    """Copies of batch normalisation's running statistics, which a forward pass in training mode moves."""
     return {
         f"{name}.{key}": buffer.clone()
         for name, module in root.named_modules()
@@ -69,8 +69,9 @@ def statistics(root: nn.Module) -> dict[str, Tensor]:
 def trained_beside(model: nn.Module, state: State, replica: int = 0) -> dict[str, Tensor]:
     """What differs from the base besides the adapters, by name.
 
-    A module that keeps a copy for each replica says by its method ``of_replica`` what they are in the base. That is every parameter outside of them that asks for a gradient, every buffer of modules in
-    `AdapterConfig.also_trained`, and running statistics that have moved since `adapt`.
+    That is every parameter outside of them that asks for a gradient, every buffer of modules in
+    `AdapterConfig.also_trained`, and running statistics that have moved since `adapt`. A module that keeps a copy of
+    itself for each replica says by its method ``of_replica`` what they are in the base.
     """
     root = unwrap(model)
     ours = {id(p) for branch in state.branches().values() for p in branch.parameters()}

@@ -87,6 +87,7 @@ class AdapterConfig:
             standard deviation of 1/r) for A, with B zero; ``orthogonal`` (both drawn, B A = 0); ``pissa`` (the
             principal singular vectors of W, which are taken off W).
         rank_pattern: Ranks of single matrices, by a regular expression that their name ends in: ``{"fc[12]": 4}``.
+            Kept as pairs.
         alpha_pattern: Alphas of single matrices, likewise.
         exclude: Regular expressions; what matches one, by the rules of `patterns`, is left out.
         also_trained: Names of modules, or regular expressions, whose parameters are trained and saved beside the
@@ -109,8 +110,8 @@ class AdapterConfig:
     dora_dropout: DoraDropout = "official"
     norm_axis: NormAxis = "output"
     init: Init = "kaiming-uniform-sqrt5"
-    rank_pattern: Mapping[str, int] | Sequence[Sequence[Any]] = ()
-    alpha_pattern: Mapping[str, float] | Sequence[Sequence[Any]] = ()
+    rank_pattern: Any = ()
+    alpha_pattern: Any = ()
     exclude: str | Sequence[str] = ()
     also_trained: str | Sequence[str] = ()
     options: Any = None
@@ -242,7 +243,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _parse_seeds(value: Sequence[int] | None) -> tuple[int, ...] | None:
+def _parse_seeds(value: Any) -> tuple[int, ...] | None:
     if value is None:
         return None
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(type(seed) is int for seed in value):

@@ -50,14 +50,17 @@ class Stored:
 
 
 def save(
-    model: nn.Module, path: str | Path, replica: int | None = None, format: Literal["clipbench", "peft"] = "clipbench"
-) -> Path:  # fmt: skip
+    model: nn.Module,
+    path: str | Path,
+    replica: int | None = None,
+    format: Literal["clipbench", "peft"] = "clipbench",  # noqa: A002
+) -> Path:
     """Write one replica of the active adapters, and whatever was trained beside them, such as a head.
 
     By default to ``<path>.safetensors`` and ``<path>.json``. Both are written beside their place and renamed into it.
-    The JSON holds the digest of the other, so that a pair torn by a crash is told by `load`. With ``format="peft"`` to a
-    folder that ``peft.PeftModel.from_pretrained`` takes; fused projections become the separate ones of Hugging Face's
-    CLIP, and a kind that peft does not have becomes the LoRA that it amounts to.
+    The JSON holds the digest of the other, so that a pair torn by a crash is told by `load`. With ``format="peft"`` to
+    a folder that ``peft.PeftModel.from_pretrained`` takes; fused projections become the separate ones of Hugging
+    Face's CLIP, and a kind that peft does not have becomes the LoRA that it amounts to.
 
     Args:
         model: An adapted model, merged or not.
@@ -153,7 +156,7 @@ def _read(root: nn.Module, path: str | Path) -> tuple[Stored, Path]:
         raise AdapterError(f"load: {json_path} does not describe an adapter: {error}") from error
     found = _tensors(tensor_path, sidecar["tensors_sha256"])
     trained = {name: found.pop(_TRAINED + name) for name in names if _TRAINED + name in found}
-    return Stored(config, _everywhere(found, config, root), trained, cast(dict[str, str], base)), tensor_path
+    return Stored(config, _everywhere(found), trained, cast(dict[str, str], base)), tensor_path
 
 
 def _paths(path: str | Path, action: str) -> tuple[Path, Path]:
@@ -174,7 +177,7 @@ def _once(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name if ".shared." not in name else "shared." + name.rpartition(".")[2]: t for name, t in tensors.items()}
 
 
-def _everywhere(tensors: dict[str, Tensor], config: AdapterConfig, root: nn.Module) -> dict[str, Tensor]:
+def _everywhere(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     shared = {name: tensors.pop(name) for name in [n for n in tensors if n.startswith("shared.")]}
     if not shared:
         return tensors

@@ -35,7 +35,9 @@ class Host(nn.Module):
     branches: nn.ModuleDict
     quantised: QuantisedMatrix | None
 
-    def __init__(self, weight: Tensor, blocks: Blocks, config: AdapterConfig, path: str = "", shared: Any = None) -> None:
+    def __init__(
+        self, weight: Tensor, blocks: Blocks, config: AdapterConfig, path: str = "", shared: Any = None
+    ) -> None:
         super().__init__()
         self.config, self.path = config, path
         self.blocks = dict(blocks)
@@ -64,7 +66,7 @@ class Host(nn.Module):
             return self.frozen_weight
         return super().__getattr__(name)
 
-    def hold(self, weight: nn.Parameter) -> None:
+    def hold(self, weight: Tensor) -> None:
         """Register the frozen matrix, where it is not kept in 4 bits."""
         if self.quantised is None:
             setattr(self, self.weight_name, weight)

@@ -52,8 +52,8 @@ def adapt(model: nn.Module, config: AdapterConfig, name: str = "default") -> nn.
     sets = find_sets(model)
     if sets is not None and name in sets.by_name:
         raise AdapterError(
-            "adapt: this model has adapters already. Call remove(model) first, load the model anew, or give the new ones "
-            f"another name than {name!r}."
+            "adapt: this model has adapters already. Call remove(model) first, load the model anew, or give the new "
+            f"ones another name than {name!r}."
         )
     if sets is not None:
         _require_second_set(sets, config)
@@ -169,7 +169,8 @@ def set_dropout_state(model: nn.Module, state: dict[str, Tensor]) -> None:
 def _require_second_set(sets: Sets, config: AdapterConfig) -> None:
     if config.branch_type.quantised or any(s.config.branch_type.quantised for s in sets.by_name.values()):
         raise AdapterError(
-            "adapt: several sets of adapters share the frozen weights, which kind = 'qlora' replaces; remove(model) first."
+            "adapt: several sets of adapters share the frozen weights, which kind = 'qlora' replaces. Call "
+            "remove(model) first."
         )
 
 

@@ -22,7 +22,7 @@ def _fused(path: str, out: str) -> Targets:
 
 _MLP: Targets = {"fc1": ("mlp.fc1",), "fc2": ("mlp.fc2",)}
 _OPEN_CLIP: Targets = {
-    **{name: ("attn{mha}",) for name in "qkvo"},
+    **dict.fromkeys("qkvo", ("attn{mha}",)),
     "fc1": ("mlp.c_fc",),
     "fc2": ("mlp.c_proj",),
 }
@@ -135,7 +135,7 @@ def towers_without_blocks(model: nn.Module, blocks: list[Block]) -> list[str]:
 
 
 def locate(model: nn.Module, block: Block, target: str) -> tuple[str, tuple[int, int]] | None:
-    """Name of the module that holds `target` of `block`, and which of how many equal parts it is; None if it has none."""
+    """The module that holds `target` of `block`, and which of how many equal parts it is; None without it."""
     for place in block.layout.targets.get(target, ()):
         path, part = _parse(place)
         full = f"{block.path}.{path}"

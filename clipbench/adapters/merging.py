@@ -14,7 +14,7 @@ from clipbench.adapters.state import get_state, unwrap
 
 @torch.no_grad()
 def merge(model: nn.Module, replica: int | None = None) -> nn.Module:
-    """Fold the active adapters into the weights, in place: the architecture and the state dict are the original's again.
+    """Fold the active adapters into the weights, in place: architecture and state dict are the original's again.
 
     The frozen parameters themselves are kept aside, untouched, for `unmerge`. The folded weights are new parameters, in
     the type of the base (a base in 4 bits is restored first).
@@ -75,8 +75,8 @@ def require_unmerged(model: nn.Module, action: str) -> None:
     state = get_state(model)
     if state.merged is not None:
         raise AdapterError(
-            f"{action}: replica {state.merged} of this model's adapters is merged into the weights, so that nothing would "
-            f"change. Call unmerge(model) first."
+            f"{action}: replica {state.merged} of this model's adapters is merged into the weights, so that nothing "
+            "would change. Call unmerge(model) first."
         )
 
 
@@ -104,7 +104,7 @@ def _folded_weight(host: Host, replica: int) -> Tensor:
         part.copy_(host.branch(name).merged(part, replica))
     if sound and not weight.isfinite().all():
         raise AdapterError(
-            f"merge: the merged weight of {host.path} is not finite in {weight.dtype}: the adapter holds NaN or infinite "
-            "numbers, or their sum with the weight lies beyond that type. Merge in fp32 (model.float()), or train again."
+            f"merge: the merged weight of {host.path} is not finite in {weight.dtype}: the adapter holds NaN or "
+            "infinite numbers, or the sum lies beyond that type. Merge in fp32 (model.float()), or train again."
         )
     return weight

@@ -75,7 +75,7 @@ class NF4(nn.Module):
         super().__init__()
         if not weight.is_meta and not weight.isfinite().all():
             raise AdapterError("A weight that is not finite cannot be kept in 4 bits.")
-        self.shape, self.dtype, self.double = weight.shape, weight.dtype, double
+        self.shape, self.dtype, self.nested = weight.shape, weight.dtype, double
         flat = weight.detach().flatten().float()
         codes, scales = _blockwise(flat, BLOCK, torch.tensor(LEVELS, device=weight.device))
         codes = nn.functional.pad(codes, (0, len(codes) % 2))
@@ -91,7 +91,7 @@ class NF4(nn.Module):
 
     def block_scales(self) -> Tensor:
         """The scales as they are used `[blocks]`, fp32."""
-        if not self.double:
+        if not self.nested:
             return self.scales.view(torch.float32)
         levels = dynamic_levels().to(self.scales.device)[self.scales.int()]
         largest = self.scale_blocks.view(torch.float32).repeat_interleave(SCALES_PER_BLOCK)[: len(levels)]

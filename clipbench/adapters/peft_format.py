@@ -44,10 +44,16 @@ def read(
         AdapterError: It is of another kind, or the model has no layer for one of its matrices.
     """
     matrices, shared, trained = _sorted_out(tensors, folder)
-    readers: dict[str, Callable[..., AdapterConfig]] = {"LORA": _read_lora, "VERA": _read_vera, "ADALORA": _read_adalora}
+    readers: dict[str, Callable[..., AdapterConfig]] = {
+        "LORA": _read_lora,
+        "VERA": _read_vera,
+        "ADALORA": _read_adalora,
+    }
     kind = str(config.get("peft_type"))
     if kind not in readers or not matrices:
-        raise AdapterError(f"load: {folder} holds adapters of peft's kind {kind}; LORA, VERA and ADALORA can be loaded.")
+        raise AdapterError(
+            f"load: {folder} holds adapters of peft's kind {kind}; LORA, VERA and ADALORA can be loaded."
+        )
     blocks = list(find_blocks(model))
     names = {path: _our_name(model, blocks, path, folder) for path in matrices}
     try:
@@ -99,8 +105,8 @@ def _read_lora(config: Mapping[str, Any], matrices: Matrices, names: Mapping[str
     start = config.get("init_lora_weights", True)
     if isinstance(start, str) and start.lower().startswith(_OTHER_BASE):
         raise AdapterError(
-            f"load: these adapters were started with peft's {start!r}, which changes the base's weights. Save them with "
-            "peft's path_initial_model_for_weight_conversion, which makes plain LoRA of them."
+            f"load: these adapters were started with peft's {start!r}, which changes the base's weights. Save them "
+            "with peft's path_initial_model_for_weight_conversion, which makes plain LoRA of them."
         )
     alphas = {path: float(config["lora_alpha"]) for path in matrices}
     for path in matrices:
@@ -153,7 +159,9 @@ def written(state: State, replica: int, trained: Mapping[str, Tensor]) -> tuple[
         AdapterError: peft cannot hold it.
     """
     if state.config.norm_axis != "output" and state.config.kind == "dora":
-        raise AdapterError("save: peft's DoRA has one magnitude per output; norm_axis = 'input' cannot be written for it.")
+        raise AdapterError(
+            "save: peft's DoRA has one magnitude per output; norm_axis = 'input' cannot be written for it."
+        )
     branches = {_their_name(state, name): branch for name, branch in state.branches().items()}
     kind = next(iter(branches.values()))
     writer = next(w for cls, w in _WRITERS if isinstance(kind, cls))
@@ -254,4 +262,3 @@ def _write_adalora(
 
 
 _WRITERS: tuple[tuple[type[Branch], Any], ...] = ((AdaLoRA, _write_adalora), (VeRA, _write_vera), (LoRA, _write_lora))
-

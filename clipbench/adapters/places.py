@@ -50,7 +50,7 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
     _require_targets(model, config, chosen)
     found = [place for block in chosen for place in places_in_block(model, block, config.targets)]
     found += _pattern_places(model, config, blocks)
-    places = [place for place in _joined(found) if (place := _without_excluded(place, config))]
+    places = [place for place in (_without_excluded(place, config) for place in _joined(found)) if place.parts]
     if not places:
         raise AdapterError(_nothing_found(model, config, blocks))
     order = {name: i for i, (name, _) in enumerate(model.named_modules())}
@@ -95,8 +95,8 @@ def _require_towers(model: nn.Module, config: AdapterConfig, blocks: list[Block]
     absent = [tower for tower in config.tower_names if tower not in found and config.towers is not None]
     if absent and found:
         raise AdapterError(
-            f"adapt: towers = {config.towers!r} asks for a {absent[0]} tower, which this {type(model).__name__} does not "
-            f"have; it has {' and '.join(sorted(found))}. Leave towers out for what there is."
+            f"adapt: towers = {config.towers!r} asks for a {absent[0]} tower, which this {type(model).__name__} does "
+            f"not have; it has {' and '.join(sorted(found))}. Leave towers out for what there is."
         )
     if config.layers is not None and found:
         _require_layers(model, config, blocks)
@@ -155,8 +155,8 @@ def _require_called(model: nn.Module, places: list[Place]) -> None:
     for place in places:
         if isinstance(model.get_submodule(place.path.rpartition(".")[0]), nn.MultiheadAttention):
             raise AdapterError(
-                f"AdapterConfig: a pattern matches {place.path}, which its nn.MultiheadAttention never calls: an adapter "
-                "there would do nothing. Name it with targets='o', and keep it out of the patterns."
+                f"AdapterConfig: a pattern matches {place.path}, which its nn.MultiheadAttention never calls: an "
+                "adapter there would do nothing. Name it with targets='o', and keep it out of the patterns."
             )
 
 
@@ -165,7 +165,7 @@ def _joined(places: list[Place]) -> list[Place]:
     joined: dict[str, Place] = {}
     for place in places:
         have = joined.get(place.path)
-        if have is None or "linear" in place.parts and have.parts.values() == place.parts.values():
+        if have is None or ("linear" in place.parts and have.parts.values() == place.parts.values()):
             joined.setdefault(place.path, place)
         elif "linear" not in {**have.parts, **place.parts}:
             parts = {**have.parts, **place.parts}
@@ -174,17 +174,17 @@ def _joined(places: list[Place]) -> list[Place]:
             continue
         else:
             raise AdapterError(
-                f"AdapterConfig: {place.path} is named as a whole and by its parts {sorted({*have.parts, *place.parts})}."
+                f"AdapterConfig: {place.path} is named as a whole and by parts: {sorted({*have.parts, *place.parts})}."
             )
     return list(joined.values())
 
 
-def _without_excluded(place: Place, config: AdapterConfig) -> Place | None:
+def _without_excluded(place: Place, config: AdapterConfig) -> Place:
     def kept(target: str) -> bool:
         return not any(matches(pattern, place.path, f"{place.path}.{target}") for pattern in config.exclude)
 
     parts = {target: part for target, part in place.parts.items() if kept(target)}
-    return replace(place, parts=parts) if parts else None
+    return replace(place, parts=parts)
 
 
 def require_adaptable(model: nn.Module, places: list[Place]) -> None:
@@ -203,13 +203,17 @@ def require_adaptable(model: nn.Module, places: list[Place]) -> None:
             raise AdapterError(f"adapt: {place.path} is not a linear layer of {count} equal parts, or an attention.")
         _require_called_fused(model.get_submodule(place.path.rpartition(".")[0]), place)
         if not module.weight.dtype.is_floating_point:
-            raise AdapterError(f"adapt: the weight of {place.path} is of type {module.weight.dtype}, not floating point.")
+            raise AdapterError(
+                f"adapt: the weight of {place.path} is of type {module.weight.dtype}, not floating point."
+            )
 
 
 def _require_called_fused(parent: nn.Module, place: Place) -> None:
     """timm's attentions with separate q and v biases use the fused weight directly, unless told to add them after."""
     if getattr(parent, "q_bias", None) is not None and not hasattr(parent, "qkv_bias_separate"):
-        raise AdapterError(f"adapt: {place.path} is never called by its {type(parent).__name__}: an adapter would do nothing.")
+        raise AdapterError(
+            f"adapt: {place.path} is never called by its {type(parent).__name__}: an adapter would do nothing."
+        )
 
 
 def _counted(blocks: list[Block]) -> str:
@@ -221,8 +225,8 @@ def _counted(blocks: list[Block]) -> str:
 
 def _nothing_found(model: nn.Module, config: AdapterConfig, blocks: list[Block]) -> str:
     return (
-        f"Nothing in this {type(model).__name__} can be adapted as asked: it has {_counted(blocks)}; asked were targets "
-        f"{' '.join(config.targets) or '(none)'}, towers {config.towers or 'all there are'}, layers "
-        f"{config.layers or 'all'}{', with exclusions' * bool(config.exclude)}. Known targets are {', '.join(TARGETS)}; "
-        r"`patterns` can name any nn.Linear, as in patterns=(r'.*\.fc1',)."
+        f"Nothing in this {type(model).__name__} can be adapted as asked: it has {_counted(blocks)}; asked were "
+        f"targets {' '.join(config.targets) or '(none)'}, towers {config.towers or 'all there are'}, layers "
+        f"{config.layers or 'all'}{', with exclusions' * bool(config.exclude)}. Known targets are "
+        rf"{', '.join(TARGETS)}; `patterns` can name any nn.Linear, as in patterns=(r'.*\.fc1',)."
     )

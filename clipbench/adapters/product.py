@@ -1,8 +1,8 @@
 """The two products behind every adapted matrix, written out so that nothing of the size of W is ever made.
 
 Shapes: R replicas, M rows in each, I inputs, O outputs, r the rank; block i holds the output rows `rows[i]` of W.
-`x [R, M, I]`, `weight [O, I]`, `bias [O]`, `A_i [R, r_i, I]`, `Bt_i [R, r_i, O_i]`, `scales[i]` (B transposed: the products with it are
-two to five times faster on a CPU), `gain [R, O]` (DoRA's m / norm; one for rows that have no adapter),
+`x [R, M, I]`, `weight [O, I]`, `bias [O]`, `A_i [R, r_i, I]`, `Bt_i [R, r_i, O_i]` (B transposed: the products with it
+are two to five times faster on a CPU), `gain [R, O]` (DoRA's m / norm; one for rows that have no adapter),
 `mask_i [R, M, I]`.
 
 Autograd's own rules would give the same numbers. The rules here accumulate in place, skip what frozen weights do not

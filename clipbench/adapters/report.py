@@ -13,7 +13,7 @@ def summary(model: nn.Module) -> str:
     """A table with one line per tower, and the share of trained numbers in the whole.
 
     All counts are those of one replica. The share is trained / (frozen + trained), the figure that peft prints and that
-    LoRA-CLIP's 0.27 to 2.04 % are. What is trained beside the adapters, and running statistics that have moved, is named.
+    LoRA-CLIP's 0.27 to 2.04 % are. What is trained or has moved beside the adapters is named.
 
     Raises:
         AdapterError: The model has no adapters.
@@ -50,9 +50,12 @@ def _row(tower: str, sites: list[Site]) -> list[str]:
 def _table(rows: list[list[str]]) -> str:
     """Markdown; the last two columns are numbers."""
     head = ["tower", "layers", "targets", "matrices", "parameters"]
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    widths = [max(len(word) + 2, *(len(row[i]) for row in rows)) for i, word in enumerate(head)]
     rule = [f"{'-' * (w + 1)}:" if i > 2 else "-" * (w + 2) for i, w in enumerate(widths)]
-    lines = [[c.rjust(w) if i > 2 else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))] for r in [head, *rows]]
+    lines = [
+        [c.rjust(w) if i > 2 else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))]
+        for r in [head, *rows]
+    ]
     body = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join([body[0], "|" + "|".join(rule) + "|", *body[1:]])
 

@@ -108,7 +108,9 @@ def add_weighted(model: nn.Module, weights: Mapping[str, float], name: str) -> n
     states = {other: sets.by_name[other] for other in weights}
     replicas = {state.config.replicas for state in states.values()}
     if len(replicas) != 1:
-        raise AdapterError(f"add_weighted: give one set or more, all with the same replicas; {dict(weights)!r} have not.")
+        raise AdapterError(
+            f"add_weighted: give one set or more, all with the same replicas; {dict(weights)!r} have not."
+        )
     factors = {n: _summed(n, weights, states) for state in states.values() for n in state.branches()}
     ranks = {matrix.replace(".", r"\."): down.shape[1] for matrix, (down, _) in factors.items()}
     active = sets.active

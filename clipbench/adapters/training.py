@@ -90,6 +90,8 @@ def set_rank(model: nn.Module, rank: int | Sequence[int]) -> nn.Module:
     ranks = [rank] * state.config.replicas if isinstance(rank, int) else list(rank)
     for branch in state.branches().values():
         if not isinstance(branch, DyLoRA):
-            raise AdapterError(f"set_rank: only kind = 'dylora' can be used at several ranks; this is {state.config.kind}.")
+            raise AdapterError(
+                f"set_rank: only kind = 'dylora' can be used at several ranks; this is {state.config.kind}."
+            )
         branch.set_active(ranks)
     return model

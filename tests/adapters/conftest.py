@@ -12,7 +12,7 @@ import torch
 from open_clip.model import CLIP
 
 from clipbench.adapters import remove
-from clipbench.adapters.inject import find_state
+from clipbench.adapters.state import find_state
 
 torch.set_num_threads(1)
 

@@ -52,7 +52,7 @@ def test_json_round_trip_and_hash() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "vera"}, "kind = 'vera' is not one of 'lora', 'dora'"),
+        ({"kind": "prefix"}, "kind = 'prefix' is not one of 'lora', 'dora'"),
         ({"scaling": "alpha*r"}, "scaling"),
         ({"towers": "left"}, "towers"),
         ({"dora_dropout": "none"}, "dora_dropout"),

@@ -11,22 +11,22 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clipbench.adapters import AdapterConfig, adapt, adapted_modules
-from clipbench.adapters.lowrank import LowRank, squared_norms
+from clipbench.adapters.kinds.dora import DoRA, squared_norms
 from tests.adapters.models import relative
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)
 
 
-def _branch(weight: Tensor, rank: int, replicas: int, seed: int, size: float, **options: Any) -> LowRank:
-    branch = LowRank(weight, AdapterConfig(kind="dora", rank=rank, replicas=replicas, **options))
+def _branch(weight: Tensor, rank: int, replicas: int, seed: int, size: float, **options: Any) -> DoRA:
+    branch = DoRA(weight, AdapterConfig(kind="dora", rank=rank, replicas=replicas, **options))
     generator = torch.Generator().manual_seed(seed)
-    branch.draw([torch.Generator().manual_seed(r) for r in range(replicas)])
+    branch.draw([torch.Generator().manual_seed(r) for r in range(replicas)], weight)
     with torch.no_grad():
         branch.B.copy_(size * torch.randn(branch.B.shape, generator=generator))
     return branch
 
 
-def _dense(branch: LowRank, weight: Tensor, r: int) -> Tensor:
+def _dense(branch: DoRA, weight: Tensor, r: int) -> Tensor:
     return weight.double() + branch.config.scale * branch.B[r].double() @ branch.A[r].double()
 
 
@@ -70,7 +70,7 @@ def test_extreme_magnitudes_give_no_nan(log_weight: float, log_update: float, se
 
 def test_a_row_that_cancels_exactly_stays_finite() -> None:
     weight = torch.eye(3)
-    branch = LowRank(weight, AdapterConfig(kind="dora", rank=3, alpha=3.0))
+    branch = DoRA(weight, AdapterConfig(kind="dora", rank=3, alpha=3.0))
     with torch.no_grad():
         branch.A[0], branch.B[0] = -torch.eye(3), torch.eye(3)
     assert branch.gain(weight).isfinite().all()
@@ -80,7 +80,7 @@ def test_a_row_that_cancels_exactly_stays_finite() -> None:
 @pytest.mark.parametrize("axis", ["output", "input"])
 def test_at_the_start_the_gain_is_one_to_the_bit(axis: Any) -> None:
     weight = torch.randn(7, 5)
-    branch = LowRank(weight, AdapterConfig(kind="dora", norm_axis=axis))
+    branch = DoRA(weight, AdapterConfig(kind="dora", norm_axis=axis))
     assert branch.gain(weight).shape == (1, 7 if axis == "output" else 5)
     assert (branch.gain(weight) == 1.0).all()
 
@@ -120,7 +120,7 @@ def test_printed_equation_2_divides_twice_and_loses_the_pretrained_scales() -> N
     printed = (norm / norm) * (weight / norm)
     assert torch.allclose(printed.norm(dim=1), torch.ones(4))
     assert not torch.allclose(printed, weight)
-    branch = LowRank(weight, AdapterConfig(kind="dora"))
+    branch = DoRA(weight, AdapterConfig(kind="dora"))
     assert torch.allclose(branch.merged(weight, 0), weight)
 
 

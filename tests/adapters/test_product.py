@@ -24,7 +24,7 @@ def _host(dtype: torch.dtype = torch.float64, bias: bool = True, **options: Any)
     layer = nn.Linear(5, 12, bias=bias, dtype=dtype).requires_grad_(False)
     host = AdaptedLinear(layer, BLOCKS, AdapterConfig(rank=2, **options))
     for name in BLOCKS:
-        host.branch(name).draw([torch.Generator().manual_seed(r) for r in range(host.config.replicas)])
+        host.branch(name).draw([torch.Generator().manual_seed(r) for r in range(host.config.replicas)], layer.weight)
     return perturb(host)
 
 
@@ -46,7 +46,7 @@ def _dense(host: AdaptedLinear, x: Tensor, masks: dict[str, Tensor] | None = Non
 def _block(host: AdaptedLinear, name: str, r: int, block: Tensor, x: Tensor, dropped: Tensor) -> Tensor:
     branch, config = host.branch(name), host.config
     update = config.scale * branch.B[r] @ branch.A[r]
-    if branch.magnitude is None:
+    if config.kind == "lora":
         return x @ block.mT + dropped @ update.mT
     by_input = config.norm_axis == "input"
     norm = (block + update).norm(dim=0 if by_input else 1)

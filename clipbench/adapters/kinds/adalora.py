@@ -54,7 +54,9 @@ class AdaLoRAOptions:
         }.items():  # fmt: skip
             value = getattr(self, name)
             if (type(value) is not int or value < least) and not (value is None and name.endswith("steps")):
-                raise AdapterError(f"AdapterConfig: options: {name} = {value!r} must be a whole number from {least} on.")
+                raise AdapterError(
+                    f"AdapterConfig: options: {name} = {value!r} must be a whole number from {least} on."
+                )
         for name, most in {"beta1": 1.0, "beta2": 1.0, "orthogonality": float("inf")}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
@@ -99,7 +101,9 @@ class AdaLoRA(LoRA):
         """The starts of LoRA are not for it, and there must be something to prune."""
         options = cast(AdaLoRAOptions, config.options)
         if config.init != "kaiming-uniform-sqrt5":
-            raise AdapterError(f"AdapterConfig: init = {config.init!r} is not for kind = 'adalora', which has its start.")
+            raise AdapterError(
+                f"AdapterConfig: init = {config.init!r} is not for kind = 'adalora', which has its start."
+            )
         if options.total_steps is not None and options.target_rank >= config.rank:
             raise AdapterError(
                 f"AdapterConfig: options: target_rank = {options.target_rank} must be less than rank = {config.rank}."

@@ -55,7 +55,9 @@ class DyLoRA(LoRA):
         super().check(config)
         if config.rank_pattern or config.init == "pissa":
             field = "rank_pattern" if config.rank_pattern else "init = 'pissa'"
-            raise AdapterError(f"AdapterConfig: {field} is not for kind = 'dylora', where all ranks up to one are in use.")
+            raise AdapterError(
+                f"AdapterConfig: {field} is not for kind = 'dylora', where all ranks up to one are in use."
+            )
 
     def build(self, weight: Tensor, dtype: torch.dtype, shared: Any) -> None:
         """LoRA's factors, at full rank."""
@@ -79,7 +81,8 @@ class DyLoRA(LoRA):
         """A and B, rows of A beyond the rank in use zero, the scale in A; the gradient as `DyLoRAOptions` says."""
         index = torch.arange(self.rank, device=self.A.device)
         rank = self.active[:, None]
-        A, B = self.A, self.B
+        A: Tensor = self.A
+        B: Tensor = self.B
         if self.training and cast(DyLoRAOptions, self.config.options).frozen:
             last = index == rank - 1
             A = torch.where(last[..., None], A, A.detach())
@@ -90,6 +93,6 @@ class DyLoRA(LoRA):
 
 
 def ranks_of_step(seeds: Iterable[int], step: int, rank: int) -> list[int]:
-    """The rank that each replica trains at `step`, uniform on 1 to `rank`: a pure function, so that resuming is exact."""
+    """The rank that each replica trains at `step`, uniform on 1 to `rank`; nothing else decides it."""
     digests = (hashlib.blake2b(f"{seed}/rank/{step}".encode(), digest_size=8).digest() for seed in seeds)
     return [1 + int.from_bytes(digest, "little") % rank for digest in digests]

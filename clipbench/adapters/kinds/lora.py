@@ -41,7 +41,9 @@ class LoRA(Branch):
         self.A, self.B = nn.Parameter(down), nn.Parameter(up)
         if self.config.init == "pissa":
             if self.rank > min(self.shape):
-                raise AdapterError(f"init = 'pissa' at rank {self.rank}: a {out_features} x {in_features} matrix has fewer.")
+                raise AdapterError(
+                    f"init = 'pissa' at rank {self.rank}: a {out_features} x {in_features} matrix has fewer."
+                )
             self.register_buffer("A0", down.clone())
             self.register_buffer("B0", up.clone())
 
@@ -106,7 +108,9 @@ class LoRAPlusOptions:
 class LoRAPlus(LoRA):
     """LoRA whose B learns faster (Hayou et al., ICML 2024): `parameter_groups` heeds it."""
 
-    defaults: ClassVar[Defaults] = Defaults(8, 16.0, "alpha/r", 5e-5, "the authors' code and peft: 5e-5, B 16 times that")
+    defaults: ClassVar[Defaults] = Defaults(
+        8, 16.0, "alpha/r", 5e-5, "the authors' code and peft: 5e-5, B 16 times that"
+    )
     Options: ClassVar[type[Any]] = LoRAPlusOptions
 
     def rates(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""QLoRA: LoRA over a base in 4 bits (Dettmers et al., NeurIPS 2023); see `clipbench.adapters.nf4` for the arithmetic."""
+"""QLoRA: LoRA over a base in 4 bits (Dettmers et al., NeurIPS 2023); the arithmetic is `clipbench.adapters.nf4`'s."""
 
 from __future__ import annotations
 

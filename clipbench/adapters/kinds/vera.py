@@ -1,4 +1,4 @@
-"""VeRA: ``W + diag(b) B diag(d) A`` with A and B random, frozen and shared by all matrices (Kopiczko et al., ICLR 2024).
+"""VeRA: ``W + diag(b) B diag(d) A``, A and B random, frozen and shared by all (Kopiczko et al., ICLR 2024).
 
 Source of the shared matrices' draw and of the start: peft ``src/peft/tuners/vera/model.py`` 49-75 and 147-160,
 ``layer.py`` 135-139.
@@ -46,8 +46,8 @@ class SharedMatrices:
     No module, so that casting a model does not give every branch a copy of its own.
     """
 
-    def __init__(self, A: Tensor, B: Tensor) -> None:
-        self._copies = {(A.device, A.dtype): (A, B)}
+    def __init__(self, down: Tensor, up: Tensor) -> None:
+        self._copies = {(down.device, down.dtype): (down, up)}
 
     def like(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """Both, on the device and in the type of `tensor`."""
@@ -57,17 +57,17 @@ class SharedMatrices:
             self._copies[key] = (A.to(tensor), B.to(tensor))
         return self._copies[key]
 
-    def replace(self, A: Tensor, B: Tensor) -> None:
+    def replace(self, down: Tensor, up: Tensor) -> None:
         """Take these in the place of what was drawn.
 
         Raises:
             AdapterError: They are of another shape.
         """
         have = next(iter(self._copies.values()))
-        if any(new.shape != old.shape for new, old in zip((A, B), have, strict=True)):
-            shapes = [tuple(t.shape) for t in (A, B, *have)]
+        if any(new.shape != old.shape for new, old in zip((down, up), have, strict=True)):
+            shapes = [tuple(t.shape) for t in (down, up, *have)]
             raise AdapterError(f"VeRA: shared matrices of shapes {shapes[:2]} do not fit this model's {shapes[2:]}.")
-        self._copies = {(A.device, A.dtype): (A.clone(), B.clone())}
+        self._copies = {(down.device, down.dtype): (down.clone(), up.clone())}
 
 
 class VeRA(Branch):
@@ -93,7 +93,9 @@ class VeRA(Branch):
         if config.rank_pattern:
             raise AdapterError("AdapterConfig: kind = 'vera' shares A and B between all matrices: one rank for all.")
         if config.init != "kaiming-uniform-sqrt5":
-            raise AdapterError(f"AdapterConfig: init = {config.init!r} is not for kind = 'vera': only d and b are trained.")
+            raise AdapterError(
+                f"AdapterConfig: init = {config.init!r} is not for kind = 'vera': only d and b are trained."
+            )
 
     @classmethod
     def share(cls, shapes: Sequence[tuple[int, int]], config: AdapterConfig) -> SharedMatrices:
