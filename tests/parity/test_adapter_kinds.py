@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -251,7 +252,7 @@ def test_adalora_goes_on_where_it_was_and_each_seed_prunes_its_own() -> None:
         again, resumed = _adalora(numbers)
         again.load_state_dict(first.state_dict())
         fresh = torch.optim.AdamW([p for branch in resumed.values() for p in branch.parameters()], 2e-2)
-        fresh.load_state_dict(half.state_dict())
+        fresh.load_state_dict(copy.deepcopy(half.state_dict()))
         train(again, resumed, range(6, 12), [r], fresh)
         train(first, single, range(6, 12), [r], half)
         for name, branch in single.items():
