@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+from clipbench.engine.support import Support
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clipbench.engine.support import Support
 from clipbench.engine.tasks.task import Task
 from clipbench.methods.base import Method
 from clipbench.registry import Protocol

@@ -27,6 +27,7 @@ from typing import IO, Any, cast
 
 import open_clip
 import torch
+from clipbench.engine.tasks.image_text import ImageTextTask
 from plain_clip_lora import DROPOUT, RANK, PlainClipLora
 from tabulate import tabulate
 from torch import Tensor, nn
@@ -35,7 +36,6 @@ from torch.nn.functional import cross_entropy
 from clipbench.data.images import ImageSet
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
-from clipbench.engine.tasks.image_text import ImageTextTask
 from clipbench.methods import method
 from clipbench.models.weights.sources import Sources
 from clipbench.registry import Protocol

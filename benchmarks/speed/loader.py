@@ -23,11 +23,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from clipbench.engine.place import Workplace
 from tabulate import tabulate
 
 from clipbench.engine.batches.crops import Crops
 from clipbench.engine.batches.views import Images
-from clipbench.engine.place import Workplace
 from clipbench.engine.run_job import run_pass
 from clipbench.engine.tasks.task import Task
 from clipbench.plan.select import make_plan

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from clipbench.engine.place import Workplace
+
 from clipbench.plan.select import Planned, make_plan
 from clipbench.registry import Overrides
 from clipbench.results.store import Draft

@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
+from clipbench.engine.tasks.linear_head import LinearHead
 from torch import nn
 
-from clipbench.engine.tasks.linear_head import LinearHead
 from clipbench.methods.base import Method
 from clipbench.registry import Protocol
 

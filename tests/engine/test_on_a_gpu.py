@@ -11,11 +11,11 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from clipbench.engine.place import Workplace
 
 from clipbench.adapters import AdapterConfig, adapt
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.loop import Loop
-from clipbench.engine.place import Workplace
 from clipbench.engine.run_job import run_pass
 from tests.adapters.models import adapter_parameters, images, perturb, relative, tokens
 from tests.engine.few_shot_for_tests import few_shot, step_losses

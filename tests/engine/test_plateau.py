@@ -8,9 +8,8 @@ import random
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-
 from clipbench.engine.plateau import Best, EarlyStop, Plateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 
 def _curve(seed: int, epochs: int = 120) -> list[float]:

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clipbench.engine.prompts import prompts_of
+from clipbench.engine.tasks.image_text import ImageTextTask
 from PIL import Image
 
 from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine.prompts import prompts_of
 from clipbench.engine.run_job import run_pass
-from clipbench.engine.tasks.image_text import ImageTextTask
 from clipbench.errors import UserError
 from clipbench.models.tiny import load_tiny
 from clipbench.models.weights.sources import Sources

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clipbench.engine.tasks.linear_head import LinearHead
 
 from clipbench.engine import checkpoint
 from clipbench.engine.batches.views import EpochPlan, flipped_batches
 from clipbench.engine.checkpoint import code_digest
 from clipbench.engine.loop import Hooks, Loop, Objective, Parts, State
 from clipbench.engine.run_job import run_pass
-from clipbench.engine.tasks.linear_head import LinearHead
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
 from clipbench.methods.linear_probe import LinearProbe

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from clipbench.engine.tasks.segmentation_data import SegmentationData, pack, unpack
 
 from clipbench.engine.batches.views import EpochPlan, Images
-from clipbench.engine.tasks.segmentation_data import SegmentationData, pack, unpack
 from clipbench.engine.tasks.segmentation_metric import overlap
 from clipbench.engine.tasks.segmentation_prompts import PromptBank
 from clipbench.registry import Protocol

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from clipbench.engine.tasks.segmentation_data import Prompted
 from torch import Tensor
 
 from clipbench.adapters import set_dropout_seeds
 from clipbench.data.images import ImageSet
 from clipbench.engine.tasks.segmentation import SegmentationTask
-from clipbench.engine.tasks.segmentation_data import Prompted
 from clipbench.engine.tasks.segmentation_metric import overlap, predicted
 from clipbench.errors import UserError
 from clipbench.methods import method

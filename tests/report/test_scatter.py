@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from clipbench.engine.kept_features import packed
 
 from clipbench.compare.cells import Library
-from clipbench.engine.kept_features import packed
 from clipbench.plan.keep import FEATURES
 from clipbench.registry import Overrides
 from clipbench.report.scatter import _sign, draw_scatter, neighbour_accuracy, silhouette
