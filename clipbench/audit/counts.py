@@ -67,6 +67,7 @@ def _mean(number: PrintedNumber, printed: Decimal) -> Finding:
         why = "every number of that many decimals is reachable"
         return Finding("mean", number.where, number.raw, why, CANNOT, _steps(counts))
     found, severity = _reached(mean_roundings(printed, counts))
+    found += f", {number.note}" if number.note and not number.metric else ""
     arithmetic = f"{_steps(counts)}; {_around(printed, counts)}{_source(number)}{_rests_on(number, severity)}"
     return Finding("mean", number.where, number.raw, found, severity, arithmetic)
 

@@ -21,7 +21,7 @@ from clipbench.registry.decimal import CUT, ROUNDINGS, Decimal
 
 ESTIMATORS = ("sample", "population")
 """Standard deviation over n - 1, or over n."""
-_EFFORT = 60_000
+_EFFORT = 10_000
 """Steps that the search takes for one printed standard deviation: well below a second."""
 _TOTALS, _SQUARES = 400, 50
 """At most that many sums, and that many sums of squares of each, are tried; with more, one of the first ones fits."""
@@ -112,7 +112,7 @@ def _std_possible(mean: Decimal, std: Decimal, counts: Counts, estimator: str, e
                 squares = _squares(total, std, counts, estimator, std_rounding)
                 answer = None if squares[_SQUARES:] else answer
                 for tried in squares[:_SQUARES]:
-                    if not effort.spend(_EFFORT // 2000):
+                    if not effort.spend(_EFFORT // 1000):
                         return None
                     found = representable(counts.runs, total, tried, counts.items, effort)
                     if found:
@@ -165,17 +165,25 @@ def representable(numbers: int, total: int, squares: int, most: int, effort: _Ef
 def _unbounded(numbers: int, total: int, squares: int, bounds: tuple[int, int]) -> bool:
     """Whether such numbers are sure to exist within the bounds; False says nothing.
 
-    With e = k - base, the mean rounded down, the deviations e sum to ``rest``. Five or more whole numbers of a sum from
-    0 to 4 take every sum of squares of its parity from the least one on: the lattice A4 has class number one, as have
-    the forms of its cosets; more numbers follow by adding zeros and ones. None of them is larger than the root of that
-    sum, so that the bounds are out of reach. Pairs (+room, -room) take off what lies above room^2.
+    Let e be a number less the mean rounded down. Five whole numbers e whose sum r is 0 to 4 take every sum of squares
+    of r's parity from r on: the lattice A4 has class number one, as have the forms of its cosets. None of them is
+    larger than the root of that sum. All other e are 0 or 1, and pairs of them that are moved apart by b (e + b and e - b) add
+    2 b^2, so that the five are left with a sum of squares small enough to stay within the bounds.
     """
     base, rest = divmod(total, numbers)
-    squares -= 2 * base * rest + numbers * base**2
     room = min(base - bounds[0], bounds[1] - base)
-    pairs = max(-(-(squares - room**2) // (2 * room**2)), 0) if room else 0
-    numbers, squares = numbers - 2 * pairs, squares - 2 * pairs * room**2
-    return numbers >= 5 and rest <= squares <= room**2 and rest < numbers
+    if numbers < 5 or room < 1:
+        return False
+    ones = min(rest, numbers - 5)
+    left, rest = squares - 2 * base * rest - numbers * base**2 - ones, rest - ones
+    pairs = (numbers - 5) // 2
+    if room > 1 and left > room**2:
+        taken = min((left - room**2) // (2 * (room - 1) ** 2), pairs)
+        left, pairs = left - taken * 2 * (room - 1) ** 2, pairs - taken
+        while left > room**2 and pairs:
+            left -= 2 * min(isqrt((left - rest) // 2), room - 1) ** 2
+            pairs -= 1
+    return rest <= left <= room**2
 
 
 class _Search:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from clipbench.audit.finding import Finding
 from clipbench.audit.paper import audit_paper
 from clipbench.audit.user_table import audit_csv
-from clipbench.errors import UserError
+from clipbench.cli.output import show
+from clipbench.errors import UserError, near
 from clipbench.registry import Paper, load_papers
 from clipbench.report.audit import render
 
@@ -22,8 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
         audits[str(arguments.csv)] = audit_csv(arguments.csv)
     else:
         audits = {paper.short: audit_paper(paper) for paper in papers_named(arguments.papers)}
-    print(render(audits, arguments.format, every=arguments.all))
     grave = any(f.severity in ("impossible", "inconsistent") for findings in audits.values() for f in findings)
+    show(render(audits, arguments.format, every=arguments.all))
     return 1 if arguments.strict and grave else 0
 
 
@@ -32,5 +33,5 @@ def papers_named(names: Sequence[str]) -> list[Paper]:
     papers = {paper.id: paper for paper in load_papers()}
     for name in names:
         if name not in papers:
-            raise UserError(f"no paper is called {name!r}; there are {', '.join(papers)}.")
+            raise UserError(f"no paper is called {name!r}; there are {', '.join(papers)}.{near(name, papers)}")
     return [papers[name] for name in dict.fromkeys(names)] if names else list(papers.values())

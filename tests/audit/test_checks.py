@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,12 @@ def test_rendered_for_a_reader(tmp_path: Path, kind: str) -> None:
     text = render({"mine": audit_csv(path)}, kind)
     assert "2,086/2,100 = 99.3333, 2,087/2,100 = 99.3810" in " ".join(text.split())
     assert "cannot be checked" in text.lower()
+
+
+def test_a_reader_that_has_enough_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(LONG, encoding="utf-8")
+    command = f'"{sys.executable}" -m clipbench audit --csv "{path}" --all --strict | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == ""
