@@ -8,7 +8,7 @@ HELP = """\
 The file is CSV (commas, semicolons or tabs; decimal points or commas), LaTeX or Markdown, with any number of tables, in
 one of two forms.
 
-the table as it is printed: row names in the first column, column names in the first line. These names say what they mean:
+the table as it is printed: row names in the first column, column names in the first line. These names count:
   n, runs, seeds       a row or column of repetitions; "ours (n=3)" works too, and a row's own wins over the column's
   test size, #test     a row or column of test images of one repetition
   Avg, Average, Mean   the mean of the other columns (or rows); counts of parameters, times and the like are left out
@@ -28,5 +28,5 @@ or one line per printed number, with a header naming these columns:
   same_as              any word: numbers with the same word must be equal
 The CSV files that `clipbench table` and `clipbench compare` write are read as well.
 
-What is not given cannot be checked, and the output says so. A file in which nothing is checked is an error (exit code 2).
+What is not given cannot be checked, and the output says so. A file in which nothing is checked is an error (exit 2).
 """
