@@ -168,7 +168,8 @@ def _unbounded(numbers: int, total: int, squares: int, bounds: tuple[int, int]) 
     Let e be a number less the mean rounded down. Five whole numbers e whose sum r is 0 to 4 take every sum of squares
     of r's parity from r on: the lattice A4 has class number one, as have the forms of its cosets. None of them is
     larger than the root of that sum. All other e are 0 or 1, and pairs of them that are moved
-    apart by b (e + b and e - b) add 2 b^2, so that the five are left with a sum of squares small enough to stay within the bounds.
+    apart by b (e + b and e - b) add 2 b^2, so that the five are left with a sum of squares
+    small enough to stay within the bounds.
     """
     base, rest = divmod(total, numbers)
     room = min(base - bounds[0], bounds[1] - base)

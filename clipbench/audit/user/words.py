@@ -38,8 +38,8 @@ _QUANTITY_ALONE = re.compile(
 _NO_COUNT = re.compile(
     r"\b(m?f1|f ?1|f score|f measure|f beta|m?dice|dsc|m?iou|jaccard|au ?(roc|c|prc?)|roc|m?ap|top ?[235]|top ?10"
     r"|mean per class|per class|class (avg|average|mean)|mean class|balanced|macro|kappa|mcc|bleu|rouge|cider|psnr|ssim"
-    r"|h score|hm|harmonic( mean)?|hausdorff|hd ?95|asd|precision|recall|sensitivity|specificity|ece|nll|ndcg|mrr|r2|rmse"
-    r"|mae|mse)\b|^h$"
+    r"|h score|hm|harmonic( mean)?|hausdorff|hd ?95|asd|precision|recall|sensitivity|specificity|ece|nll|ndcg|mrr"
+    r"|r2|rmse|mae|mse)\b|^h$"
 )
 _LABEL_RUNS = re.compile(r"\bn ?= ?(\d{1,9})\b|\b(\d{1,9}) (?:runs|seeds|repetitions|trials)\b", re.I)
 
