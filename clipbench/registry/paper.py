@@ -10,17 +10,38 @@ from typing import Any, TypeAlias
 
 from clipbench.errors import UserError, near
 from clipbench.registry.assumptions import Assumption, load_assumptions
-from clipbench.registry.table import Table, load_table
+from clipbench.registry.table import Cell, Table, load_table
 from clipbench.registry.toml_files import read_toml, strict
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method of the paper is set up: protocol entries, what the smoke profile replaces, why it cannot run yet."""
+    """How a method of the paper is set up: protocol entries, what the smoke profile replaces, why it cannot run yet.
+
+    ``cases`` hold what differs for some data sets or numbers of shots; a later case replaces what an earlier one sets.
+    """
 
     set: Mapping[str, Any]
     smoke: Mapping[str, Any]
     missing: str | None = None
+    cases: Sequence[Case] = ()
+
+    def of(self, cell: Cell) -> list[Recipe]:
+        """The recipe, and after it each of its cases that the cell is one of."""
+        return [self, *(case.recipe for case in self.cases if case.holds(cell))]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a recipe adds where fields of the row or column have one of the values in ``where``."""
+
+    where: Mapping[str, Sequence[Any]]
+    recipe: Recipe
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether the cell's row or column says so."""
+        said = {**cell.column.set, **cell.row.set}
+        return all(said.get(name) in values for name, values in self.where.items())
 
 
 @dataclass(frozen=True)
@@ -125,8 +146,17 @@ def _unknown(pattern: str, everything: Sequence[tuple[Paper, Table]]) -> str:
 
 
 def _recipe(entry: Any, where: str) -> Recipe:
-    strict(entry, where, {}, {"set": dict, "smoke": dict, "missing": str})
-    return Recipe(entry.get("set", {}), entry.get("smoke", {}), entry.get("missing"))
+    strict(entry, where, {}, {"set": dict, "smoke": dict, "missing": str, "cases": list})
+    cases = tuple(_case(case, f"{where}, case {i + 1}") for i, case in enumerate(entry.get("cases", [])))
+    return Recipe(entry.get("set", {}), entry.get("smoke", {}), entry.get("missing"), cases)
+
+
+def _case(entry: Any, where: str) -> Case:
+    strict(entry, where, {"where": dict}, {"set": dict, "smoke": dict})
+    for name, values in entry["where"].items():
+        if not isinstance(values, list):
+            raise UserError(f"{where}: {name} = {values!r}; write the values as a list")
+    return Case(entry["where"], Recipe(entry.get("set", {}), entry.get("smoke", {})))
 
 
 def _smoke(entry: Any, where: str) -> Smoke:

@@ -176,12 +176,12 @@ def _blocks(paper: Paper, table: Table) -> list[Mapping[str, Any]]:
 
 
 def _recipes(paper: Paper, cell: Cell) -> list[Recipe]:
-    """A recipe may be composed: ``lora+vit-b`` is the recipe ``lora`` with what ``vit-b`` adds."""
+    """A recipe may be composed: ``lora+vit-b`` is the recipe ``lora`` with what ``vit-b`` adds; each with its cases."""
     names = [name for axis in (cell.column, cell.row) if axis.recipe for name in axis.recipe.split("+")]
     unknown = [n for n in names if n not in paper.recipes]
     if unknown:
         raise UserError(f"{paper.folder}/paper.toml has no recipe {unknown[0]!r}, which a row or column asks for")
-    return [paper.recipes[n] for n in names]
+    return [recipe for n in names for recipe in paper.recipes[n].of(cell)]
 
 
 def _entry(paper: Paper, name: str, entry: Mapping[str, Any], over: Overrides) -> tuple[Any, Basis]:

@@ -171,3 +171,19 @@ def test_the_name_of_a_run_never_changes() -> None:
     found = resolved("lora-clip", "table1", "lora-r16", "aid-20").protocol
     assert found.digest == "b921499aa217a761"
     assert Run(found, seed=1).id == "95cbcd6b72b12ac0"
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "epochs"),
+    [
+        ("coop-16-1shot", "eurosat", 50),
+        ("coop-16-4shot", "eurosat", 100),
+        ("coop-16-16shot", "dtd", 200),
+        ("coop-16-16shot", "imagenet", 50),
+        ("kgcoop-16shot", "imagenet", 100),
+    ],
+)
+def test_a_recipe_has_cases_by_shots_and_data_set(row: str, column: str, epochs: int) -> None:
+    found = resolved("clip-dora", "table1", row, column)
+    assert found.protocol.epochs == epochs
+    assert found.standing["epochs"].kind == "official-code"

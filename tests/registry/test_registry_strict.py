@@ -45,6 +45,18 @@ TOML_FAULTS = {
         "[recipes.full]\nlacking = 'x'",
         ["paper.toml", "recipes.full", "'lacking'", "missing"],
     ),
+    "unknown key of a recipe's case": (
+        "paper.toml",
+        "[recipes.full]",
+        "[[recipes.full.cases]]\nshots = [1]\n[recipes.full]",
+        ["paper.toml", "recipes.full, case 1", "'where' is missing"],
+    ),
+    "a case of one value that is no list": (
+        "paper.toml",
+        "[recipes.full]",
+        "[[recipes.full.cases]]\nwhere = { shots = 1 }\n[recipes.full]",
+        ["paper.toml", "recipes.full, case 1", "shots = 1", "list"],
+    ),
     "default choice that does not exist": (
         "assumptions.toml",
         'take = "alpha-over-r"',
