@@ -287,7 +287,8 @@ class Loop:
         self._task.eval()
         index: Tensor = getattr(self._parts, part)
         pieces, losses = [], torch.zeros(len(self._seeds))
-        for some in torch.split(index, max(self._task.rows // len(self._seeds), 1), dim=1):
+        size = self._task.method.test_batch() or max(self._task.rows // len(self._seeds), 1)
+        for some in torch.split(index, size, dim=1):
             logits = self._task(self._task.inputs(some, part, epoch))
             truth = sent(self._task.truth(some), self._device)
             pieces.append(self._task.outputs(logits, truth))

@@ -57,7 +57,7 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
     method, state = task.method, None
     saved = checkpoint.load()
     for stage in range(saved["stage"] if saved else 0, method.stages):
-        method.start_stage(stage)
+        method.new_stage(stage)
         task.to(context.device)
         seeds = list(method.stage_seeds(stage)) if method.stages > 1 else list(job.seeds)
         if seeds != list(job.seeds):

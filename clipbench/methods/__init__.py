@@ -28,6 +28,11 @@ METHODS: Mapping[str, str] = {
     "lora": "clipbench.methods.low_rank:LoRA",
     "dora": "clipbench.methods.low_rank:DoRA",
     "full": "clipbench.methods.full:FullTuning",
+    "coop": "clipbench.methods.coop:CoOp",
+    "cocoop": "clipbench.methods.cocoop:CoCoOp",
+    "kgcoop": "clipbench.methods.kgcoop:KgCoOp",
+    "prograd": "clipbench.methods.prograd:ProGrad",
+    "plot++": "clipbench.methods.plotpp:PLOTpp",
 }
 
 

@@ -81,11 +81,13 @@ class Setting:
         assert self._images is not None, "this setting has no images"  # noqa: S101
         return self._images(part, view)
 
-    def stream(self, purpose: str, run: int = 0) -> torch.Generator:
-        """A CPU generator of run ``run`` (0 to R - 1), the same whatever else is drawn before or beside it."""
-        if self._stream is None:
-            return torch.Generator().manual_seed(self.seeds[run])
-        return self._stream(self.seeds[run], purpose)
+    def stream(self, purpose: str, run: int = 0, seed: int | None = None) -> torch.Generator:
+        """A CPU generator of run ``run`` (0 to R - 1), the same whatever else is drawn before or beside it.
+
+        ``seed`` in place of a run's: a stage may train seeds that are none of the pass's.
+        """
+        seed = self.seeds[run] if seed is None else seed
+        return torch.Generator().manual_seed(seed) if self._stream is None else self._stream(seed, purpose)
 
 
 class Method(nn.Module):
@@ -120,7 +122,8 @@ class Method(nn.Module):
     def setup(self, setting: Setting) -> None:
         """Freeze the model, then put in, free or register what is trained. Call ``super().setup(setting)`` first."""
         self.setting = setting
-        self._frozen_classes: Tensor | None = None
+        self._classes: Tensor | None = None
+        self._classes_stay = False
         pretrained(setting.model).requires_grad_(False)
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -132,22 +135,32 @@ class Method(nn.Module):
         return features
 
     def class_features(self) -> Tensor:
-        """Features ``[R, C, D]``, un-normalised, of the classes' prompts; kept for as long as nothing moves them."""
-        if self._frozen_classes is not None and not self._text_moves():
-            return self._frozen_classes
-        model, runs = self.setting.model, len(self.setting.seeds)
-        moves = self._text_moves()
-        features: Tensor = model.encode_text(self.prompts(), replicas=runs if moves else 1)
-        features = features.expand(runs, -1, -1)
+        """Features ``[R, C, ..., D]``, un-normalised, of the classes; kept for as long as nothing moves them.
+
+        What needs no gradient in training stays to the end of the stage, what is computed for a test to its end.
+        """
+        if self._classes is not None:
+            return self._classes
+        features = self.encode_classes()
         if not features.requires_grad:
-            self._frozen_classes = features
+            self._classes, self._classes_stay = features, torch.is_grad_enabled()
         return features
 
+    def encode_classes(self) -> Tensor:
+        """Features ``[R, C, ..., D]``, un-normalised, of the classes' prompts as the method and the model stand."""
+        model, runs = self.setting.model, len(self.setting.seeds)
+        moves = any(p.requires_grad for p in model.text_parameters())
+        features: Tensor = model.encode_text(self.prompts(), replicas=runs if moves else 1)
+        return features.expand(runs, -1, -1)
+
+    def texts(self) -> list[str]:
+        """The classes' prompts as text: the template around each name."""
+        return [self.setting.template.format(name) for name in self.setting.classes]
+
     def prompts(self) -> Any:
-        """The classes' prompts, tokenised once: the template around each name."""
+        """The classes' prompts, tokenised once."""
         if not hasattr(self, "_prompts"):
-            texts = [self.setting.template.format(name) for name in self.setting.classes]
-            self._prompts = self.setting.model.prompts(texts)
+            self._prompts = self.setting.model.prompts(self.texts())
         return self._prompts
 
     def logits(self, features: Tensor) -> Tensor:
@@ -213,15 +226,21 @@ class Method(nn.Module):
     def finish(self) -> None:
         """After training, before the last test: what is fitted to features, not trained by steps."""
 
-    def _text_moves(self) -> bool:
-        return any(p.requires_grad for p in self.setting.model.text_parameters())
+    def test_batch(self) -> int | None:
+        """Images of each run in a test batch, where logits depend on what else is in it; None where they do not."""
+        return None
 
     def train(self, mode: bool = True) -> Method:
         """Switch the mode; class features that training may move are not kept beyond it."""
-        if mode:
-            self._frozen_classes = None
+        if not self._classes_stay:
+            self._classes = None
         super().train(mode)
         return self
+
+    def new_stage(self, stage: int) -> None:
+        """Start a stage: nothing that was computed before it is kept."""
+        self._classes, self._classes_stay = None, False
+        self.start_stage(stage)
 
 
 def pretrained(model: Any) -> nn.Module:

@@ -105,7 +105,8 @@ class ImageText:
             images: One batch; the rows of several seeds follow each other.
             deep: Tokens ``[N, T, Dv]`` by layer (MaPLe's and PromptSRC's form). Those of layer 0 are appended behind
                 class and patch tokens, in front of the first norm; those of a later layer take the place of the last T
-                tokens in front of that block.
+                tokens in front of that block. With K * N rows of tokens, image ``i`` meets rows ``i * K`` to
+                ``i * K + K - 1``, and the result is ``[K * N, D]``.
 
         Raises:
             UserError: The tower has no blocks that deep tokens could enter.

@@ -53,15 +53,19 @@ def vision_tower(visual: Any) -> VisionTower:
 
 
 def _embedded(visual: Any, images: Tensor, tokens: Tensor | None) -> Tensor:
-    """States in front of the first block; ``tokens`` ``[N, T, Dv]`` are appended in front of the first norm."""
+    """States in front of the first block; ``tokens`` ``[N, T, Dv]`` are appended in front of the first norm.
+
+    K times as many rows of tokens as images meet each image K times; its patches are embedded and normed once. (Up to
+    the first block, tokens know nothing of each other.)
+    """
     if tokens is None:
         states: Tensor = visual._embeds(images)
         return states
     patches = visual.conv1(images).flatten(2).mT
     first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     placed = torch.cat([first, patches], dim=1) + visual.positional_embedding.to(patches.dtype)
-    normed: Tensor = visual.ln_pre(torch.cat([visual.patch_dropout(placed), tokens.to(placed.dtype)], dim=1))
-    return normed
+    normed = visual.ln_pre(visual.patch_dropout(placed)).repeat_interleave(len(tokens) // len(images), dim=0)
+    return torch.cat([normed, visual.ln_pre(tokens.to(placed.dtype))], dim=1)
 
 
 def _replacing_last(deep: Deep) -> Enter | None:
