@@ -16,6 +16,7 @@ RANDOM = "random"
 """The word for a context that starts from a normal distribution."""
 PLACEHOLDER = "X"
 """Any word of one token: context vectors take its position in the prompt."""
+CONTEXT_TOKENS = Field("context_tokens", int, "learned context vectors", low=1, high=64)
 
 
 class CoOp(Method):
@@ -27,7 +28,7 @@ class CoOp(Method):
 
     seed_axis: ClassVar[bool] = True
     fields: ClassVar[Sequence[Field]] = (
-        Field("context_tokens", int, "learned context vectors", low=1, high=64),
+        CONTEXT_TOKENS,
         Field("context_init", str, "words that the context starts from, one vector each; random: normal vectors"),
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import UserError
-from clipbench.methods.coop import PLACEHOLDER, CoOp, embedded_words, frozen_classes
+from clipbench.methods.coop import CONTEXT_TOKENS, PLACEHOLDER, CoOp, embedded_words, frozen_classes
 from clipbench.methods.kgcoop import TEACHER
 from clipbench.registry.field import Field
 
@@ -23,7 +23,7 @@ class ProGrad(CoOp):
     """
 
     fields: ClassVar[Sequence[Field]] = (
-        CoOp.fields[0],
+        CONTEXT_TOKENS,
         TEACHER,
         Field("projection", float, "ProGrad: share of the opposing part of the gradient that is taken out", low=0.0),
         Field("teacher_temperature", float, "ProGrad: temperature of teacher's and student's logits", above=0.0),

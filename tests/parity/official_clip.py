@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,7 +94,7 @@ def tiny_clip() -> ImageText:
 
 def protocol(row: str, column: str, **changes: Any) -> Protocol:
     """The protocol of a cell of CLIP-DoRA's Table 1, in float32."""
-    return replace(protocol_of("clip-dora/table1", row, column), precision="fp32", **changes)
+    return Protocol.of({**protocol_of("clip-dora/table1", row, column).as_dict(), "precision": "fp32", **changes})
 
 
 def made(protocol: Protocol, classes: list[str]) -> Method:
