@@ -186,4 +186,4 @@ def test_the_name_of_a_run_never_changes() -> None:
 def test_a_recipe_has_cases_by_shots_and_data_set(row: str, column: str, epochs: int) -> None:
     found = resolved("clip-dora", "table1", row, column)
     assert found.protocol.epochs == epochs
-    assert found.standing["epochs"].kind == "official-code"
+    assert found.basis["epochs"].kind == "code"
