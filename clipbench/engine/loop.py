@@ -223,14 +223,12 @@ class Loop:
         best = self._restore_best(selection)
         if self._fits and best:
             self._task.method.finish()
-        if (best and (self._fits or selection == "best-val")) or not state.outputs:
-            self._tested(state, hooks)
-            state.chosen = [len(state.outputs) - 1] * len(self._seeds)
-            return
-        last = len(state.outputs) - 1
-        for lines in zip(*state.history, strict=True):
-            scores = [line.accuracy for line in lines if line.accuracy is not None]
-            state.chosen.append(scores.index(max(scores)) if selection == "best-test" else last)
+        # One test more, of what has not been tested as it now is; with best-test it is a candidate like every epoch.
+        more = (best and (self._fits or selection == "best-val")) or not state.outputs
+        last: Sequence[float | None] = self._tested(state, hooks) if more else [None] * len(self._seeds)
+        for score, lines in zip(last, zip(*state.history, strict=True), strict=True):
+            scores = [s for s in (*(line.accuracy for line in lines), score) if s is not None]
+            state.chosen.append(scores.index(max(scores)) if selection == "best-test" else len(state.outputs) - 1)
 
     def _restore_best(self, selection: str) -> bool:
         """Put the best epoch's parameters back; whether there were any."""

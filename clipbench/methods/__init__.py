@@ -33,6 +33,12 @@ METHODS: Mapping[str, str] = {
     "kgcoop": "clipbench.methods.kgcoop:KgCoOp",
     "prograd": "clipbench.methods.prograd:ProGrad",
     "plot++": "clipbench.methods.plotpp:PLOTpp",
+    "tip-adapter": "clipbench.methods.tip_adapter:TipAdapter",
+    "tip-adapter-f": "clipbench.methods.tip_adapter:TipAdapterF",
+    "clip-adapter": "clipbench.methods.clip_adapter:CLIPAdapter",
+    "taskres": "clipbench.methods.taskres:TaskRes",
+    "maple": "clipbench.methods.maple:MaPLe",
+    "promptsrc": "clipbench.methods.promptsrc:PromptSRC",
 }
 
 
