@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clipbench.data.decode import TRANSFORMS, gone, load_rgb
-from clipbench.data.digests import cache_dir
+from clipbench.data.checksum import append_checksum, checksum_fits
+from clipbench.data.decode import TRANSFORMS, load_rgb
+from clipbench.data.digests import cache_dir, file_digests
 from clipbench.data.images import ImageSet
-from clipbench.data.masks import load_mask
+from clipbench.data.masks import blank_masks, load_mask
 from clipbench.data.progress import duration
 from clipbench.errors import UserError
 from clipbench.files import beside
@@ -38,20 +39,18 @@ def decoded(
     """Images in a test view of ``size`` x ``size``, uint8 ``[n, 3, size, size]``, memory-mapped.
 
     ``transform`` is ``resize`` (aspect not kept) or ``resize-centre-crop``; ``indices`` picks the images and their
-    order (all of them by default). The file is keyed by paths, sizes and dates of the images, by the view, and by
-    Pillow's version, written beside and renamed into place. Raises ``UserError`` that names an unreadable image, or the
-    full disk.
+    order (all of them by default). The file is keyed by the bytes of the images, by the view, by how files become
+    pixels, and by Pillow's version; it ends with its own checksum, and is made again where that does not fit. Raises
+    ``UserError`` that names an unreadable image, or the full disk.
     """
     view = TRANSFORMS[transform]
     files = images.files if indices is None else [images.files[i] for i in indices]
 
     def one(index: int) -> np.ndarray:
-        pixels = np.asarray(view(load_rgb(images.root / files[index]), size, interpolation))
+        pixels = np.asarray(view(load_rgb(images.root / files[index], images.decoding), size, interpolation))
         return pixels.transpose(2, 0, 1)
 
-    # The plain resize keeps the key that it had before there were other views.
-    words = interpolation if transform == "resize" else f"{interpolation} {transform}"
-    path = cache_dir() / "images" / f"{_key(images, size, words, files)}.npy"
+    path = _path(images, f"{interpolation} {transform}", size, [[file] for file in files])
     return _cached(path, (len(files), 3, size, size), one, f"the {len(files):,} images of {images.root}", tell)
 
 
@@ -70,25 +69,44 @@ def decoded_masks(
 
     def one(index: int) -> np.ndarray:
         image, masks = pairs[index]
-        return load_mask([images.root / name for name in masks], size, images.root / image)
+        return load_mask([images.root / name for name in masks], size, images.root / image, images.decoding.exif)
 
-    # The image says which way up its masks lie; a blank line ends them: how they are joined is part of the key.
-    names = [name for image, masks in pairs for name in (image, *masks, "")]
-    path = cache_dir() / "images" / f"{_key(images, size, 'masks of images', names)}.npy"
-    return _cached(path, (len(pairs), size, size), one, f"the masks of {len(pairs):,} images of {images.root}", tell)
+    # The image says which way up its masks lie.
+    path = _path(images, "masks of images", size, [(image, *masks) for image, masks in pairs])
+    what = f"the masks of {len(pairs):,} images of {images.root}"
+    found = _cached(path, (len(pairs), size, size), one, what, tell)
+    if warning := blank_masks(found.reshape(len(pairs), -1).mean(axis=1)):
+        tell(f"{images.dataset}: {warning}")
+    return found
 
 
 def _cached(
     path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray], what: str, tell: Callable[[str], None]
 ) -> np.ndarray:
-    """The array in ``path``, made of ``one`` row after the other where it is not there yet."""
-    if not path.exists():
-        tell(f"decoding {what} once, for all runs")
+    """The array in ``path``, made of ``one`` row after the other where it is not there whole."""
+    pixels = _read(path, shape)
+    if pixels is None:
+        damaged = path.exists()
+        tell(f"decoding {what} {'again: their cache is damaged' if damaged else 'once, for all runs'}")
         size = f"The decoded images need {int(np.prod(shape)) / 1e9:.1f} GB."
         with beside(path, f"{size} Make room there, or name another folder with CLIPBENCH_CACHE.") as partial:
             _write(partial, shape, one, tell)
+        pixels = _open(path)
+    return pixels
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The array of a cache file that is whole; None for one that is absent, cut, damaged or of another shape."""
+    try:
+        pixels = _open(path)
+        return pixels if pixels.shape == shape and checksum_fits(path) else None
+    except (OSError, ValueError, EOFError, SyntaxError):
+        return None
+
+
+def _open(path: Path) -> np.ndarray:
     # Copy-on-write: the file stays as it is, and PyTorch gets memory that it may call writable.
-    pixels: np.ndarray = np.load(path, mmap_mode="c")
+    pixels: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
     return pixels
 
 
@@ -102,6 +120,7 @@ def _write(path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray],
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         _watched(pool.map(fill, range(shape[0])), shape[0], tell)
     out.flush()
+    append_checksum(path)
 
 
 def _watched(work: Iterable[None], total: int, tell: Callable[[str], None]) -> None:
@@ -124,14 +143,13 @@ def _allocate(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _key(images: ImageSet, size: int, view: str, files: Sequence[str]) -> str:
+def _path(images: ImageSet, view: str, size: int, groups: Sequence[Sequence[str]]) -> Path:
+    """The cache file of a view of groups of files: an image, or an image and its masks."""
     from PIL import __version__ as pillow
 
-    digest = hashlib.sha256(f"{images.root.resolve()} {size} {view} pillow {pillow}".encode())
-    for name in files:
-        try:
-            stat = (images.root / name).stat()
-        except FileNotFoundError:
-            raise UserError(gone(images.root / name)) from None
-        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode() if name else b"\n")
-    return f"{images.dataset}-{size}-{digest.hexdigest()[:16]}"
+    names = [name for group in groups for name in group]
+    digests = dict(zip(names, file_digests(images.root, names), strict=True))
+    lines = [" ".join(digests[name] for name in group) for group in groups]
+    head = f"{view} {size} {images.decoding.exif} {images.decoding.pixel_range} pillow {pillow}"
+    digest = hashlib.sha256("\n".join([head, *lines]).encode()).hexdigest()
+    return cache_dir() / "images" / f"{images.dataset.partition('@')[0]}-{size}-{digest[:16]}.npy"

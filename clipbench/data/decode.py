@@ -1,23 +1,43 @@
-"""One image file into pixels: upright RGB, resized or cropped."""
+"""One image file into pixels: the gate for file formats and pixel modes, EXIF rotation, RGB, resized or cropped."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clipbench.data.images import Decoding
 from clipbench.errors import UserError
 
 Result = TypeVar("Result")
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "AVIF", "HEIF")
+"""What image sets consist of. Pillow opens far more, and starts Ghostscript for PostScript under any name."""
+MAX_PIXELS = 178_956_970
+"""Width times height that is decoded without being asked for: twice Pillow's limit for warnings, 537 MB as RGB."""
+_LIMIT = "CLIPBENCH_MAX_PIXELS"
+_TWELVE_BITS, _SIXTEEN_BITS = 4095, 65535
 
 
-def load_rgb(path: Path) -> Image.Image:
-    """One image as upright RGB, whatever its mode. Raises ``UserError`` that names a file which cannot be read."""
-    return read(path, lambda image: _eight_bits(ImageOps.exif_transpose(image)).convert("RGB"))
+UPRIGHT = Decoding(exif="rotate")
+Image.MAX_IMAGE_PIXELS = None  # the limit below is the one that counts, and its message says what to do
+
+
+def load_rgb(path: Path, decoding: Decoding = UPRIGHT) -> Image.Image:
+    """One image as RGB. Raises ``UserError`` that names a file which cannot be read, or whose pixels have no rule."""
+
+    def decoded(image: Image.Image) -> Image.Image:
+        turned = ImageOps.exif_transpose(image) if decoding.exif == "rotate" else image
+        return _eight_bits(path, turned, decoding.pixel_range).convert("RGB")
+
+    return read(path, decoded)
 
 
 def resized(image: Image.Image, size: int, interpolation: str) -> Image.Image:
@@ -47,18 +67,90 @@ def gone(path: Path) -> str:
 
 
 def read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
-    """What ``use`` makes of the opened file. Raises ``UserError`` that names a file which cannot be read."""
+    """What ``use`` makes of the opened file.
+
+    Raises ``UserError`` that names a file which cannot be read, is of no format that image sets have, or has more
+    pixels than the limit.
+    """
+    limit = pixel_limit()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_formats()) as image:
+            if image.width * image.height > limit:
+                raise UserError(_too_large(path, image.size, limit))
             return use(image)
     except FileNotFoundError:
         raise UserError(gone(path)) from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"the image {path} cannot be read ({error}). Replace it from the original archive.") from error
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"the image {path} cannot be read: it is damaged, or of another format than those that are opened "
+            f"({', '.join(_formats())}). Replace it, or convert it to PNG."
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError(f"the image {path} cannot be read ({error}). It is damaged: replace it.") from error
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Sixteen bits per pixel brought to eight; any other image as it is."""
-    if not image.mode.startswith("I"):
+def pixel_limit() -> int:
+    """Width times height of the largest image that is decoded: ``$CLIPBENCH_MAX_PIXELS``, else :data:`MAX_PIXELS`."""
+    text = os.environ.get(_LIMIT, "")
+    if text and not (text.isascii() and text.isdecimal() and int(text)):
+        raise UserError(f"{_LIMIT} = {text!r} should be a number of pixels, such as 400000000.")
+    return int(text) if text else MAX_PIXELS
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of the formats that are installed; HEIF is where pillow-heif is."""
+    if find_spec("pillow_heif"):
+        import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _too_large(path: Path, size: tuple[int, int], limit: int) -> str:
+    return (
+        f"the image {path} has {size[0]:,} x {size[1]:,} pixels, more than the limit of {limit:,}, which is there "
+        f"because a file of a few bytes may claim any size. If it is sound, make it smaller, or raise the limit: "
+        f"{_LIMIT}={size[0] * size[1]}"
+    )
+
+
+def _eight_bits(path: Path, image: Image.Image, pixel_range: str) -> Image.Image:
+    """An image of 8 bits as it is; any other scaled by the named rule, or refused with its mode and range."""
+    if image.mode[0] not in "IF":
         return image
-    return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
+    values = np.asarray(image)
+    least, largest = _range(values)
+    high = largest if pixel_range == "min-max" else _white(image.mode, least, largest, pixel_range)
+    if high is None:
+        raise UserError(_no_rule(path, image.mode, (least, largest), pixel_range))
+    low = least if pixel_range == "min-max" else 0.0
+    scaled = (np.nan_to_num(values.astype(np.float64), nan=low).clip(low, high) - low) / max(high - low, 1e-12)
+    return Image.fromarray((scaled * 255).round().astype(np.uint8))
+
+
+def _white(mode: str, least: float, largest: float, pixel_range: str) -> float | None:
+    """The value that becomes 255; None where the rule does not fit these values."""
+    if mode == "F":
+        return 1.0 if pixel_range == "unit" and largest <= 1.0 else None
+    if least < 0 or pixel_range == "unit":
+        return None
+    if pixel_range == "12-bit":
+        return float(_TWELVE_BITS) if largest <= _TWELVE_BITS else None
+    # Values of 12 bits or fewer in a file of 16 would leave a few grey levels: their scale is to be named.
+    fits = largest <= _SIXTEEN_BITS and (pixel_range == "16-bit" or largest > _TWELVE_BITS or largest == 0)
+    return float(_SIXTEEN_BITS) if fits else None
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _no_rule(path: Path, mode: str, found: tuple[float, float], pixel_range: str) -> str:
+    kind = {"F": "floating-point numbers", "I": "32-bit integers"}.get(mode, "16-bit integers")
+    return (
+        f"the image {path} holds {kind} (mode {mode}) from {found[0]:g} to {found[1]:g}, and pixel_range "
+        f"{pixel_range!r} does not say what of that is black and white. Name the scale of the whole data set: --set "
+        f"pixel_range=12-bit (0 to 4,095), 16-bit (0 to 65,535), unit (floats of 0 to 1; below is black) or min-max "
+        f"(each image by its own least and largest value); or save the images with 8 bits."
+    )

@@ -8,6 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How files become pixels, by the protocol.
+
+    Attributes:
+        exif: ``ignore`` leaves images as stored, ``rotate`` turns them by their orientation tag.
+        pixel_range: what is white in images of more than 8 bits per channel. ``full-scale``: 65,535 in 16-bit ones that
+            have values above 4,095, and all others are refused; ``16-bit``: 65,535; ``12-bit``: 4,095; ``unit``: 1.0
+            in floats; ``min-max``: each image's largest finite value, and its least is black.
+    """
+
+    exif: str = "ignore"
+    pixel_range: str = "full-scale"
+
+
 @dataclass
 class ImageSet:
     """The images of one data set, as its reader found them. Columns that do not apply stay empty.
@@ -31,6 +46,7 @@ class ImageSet:
         absent: images that the lists name and that are not on disk; ``absent_parts`` holds the part of each.
         split_file_sha256: content of the split files, or of the list of class names; empty where there is none.
         unpublished: one sentence for each split file or list of class names that is not the published one.
+        decoding: how the protocol turns files into pixels.
     """
 
     dataset: str
@@ -54,6 +70,7 @@ class ImageSet:
     absent_parts: list[str] = field(default_factory=list)
     split_file_sha256: str = ""
     unpublished: Sequence[str] = ()
+    decoding: Decoding = field(default_factory=Decoding)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import Entry, entry
-from clipbench.data.images import ImageSet
+from clipbench.data.images import Decoding, ImageSet
 from clipbench.data.official import find_images
 from clipbench.data.splits import rule, split
 from clipbench.data.user import UserData, user_images, with_parts
@@ -41,6 +41,8 @@ class Datasets:
             images = self._list(name, protocol)
             self._listed[key] = with_parts(images) if with_all_parts and not images.parts else images
         images = self._listed[key]
+        if protocol.exif and protocol.pixel_range:  # counting images needs neither
+            images = replace(images, decoding=Decoding(protocol.exif, protocol.pixel_range))
         return replace(images, prompt_names=_prompt_names(images, protocol))
 
     def check(self, protocols: Iterable[Protocol]) -> dict[str, str]:

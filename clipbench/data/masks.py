@@ -23,6 +23,8 @@ _TURNS = {
 }
 """What brings an image with that EXIF orientation upright, as ``ImageOps.exif_transpose`` does it."""
 _ON_THEIR_SIDE = (5, 6, 7, 8)
+_MOST_BLANK = 0.9
+"""Share of blank masks from which on something is wrong with all of them; of BUSI 17 % are empty, rightly."""
 _BLACK = {"JPEG": 8}
 """The highest level of a picture that is black throughout: rounding in a coarse JPEG lifts it above 0."""
 
@@ -37,12 +39,12 @@ class Frame:
     turn: Image.Transpose | None
 
 
-def load_mask(paths: Iterable[Path], size: int, image: Path) -> np.ndarray:
+def load_mask(paths: Iterable[Path], size: int, image: Path, exif: str = "rotate") -> np.ndarray:
     """The masks of ``image`` joined, uint8 ``[size, size]`` of zeros and ones; all zeros where there is none.
 
     They are joined as they are and then resized (nearest). Raises ``UserError`` as :func:`foreground` does.
     """
-    lies = frame(image)
+    lies = frame(image, exif)
     joined = np.zeros(lies.upright[::-1], dtype=bool)
     for path in paths:
         joined |= foreground(path, lies)
@@ -50,9 +52,9 @@ def load_mask(paths: Iterable[Path], size: int, image: Path) -> np.ndarray:
     return np.asarray(resized)
 
 
-def frame(path: Path) -> Frame:
-    """How the image lies. Raises ``UserError`` that names a file which cannot be read."""
-    return read(path, lambda image: _frame(path, image))
+def frame(path: Path, exif: str = "rotate") -> Frame:
+    """How the image lies, by the protocol's ``exif``. Raises ``UserError`` that names a file which cannot be read."""
+    return read(path, lambda image: _frame(path, image, exif))
 
 
 def foreground(path: Path, lies: Frame) -> np.ndarray:
@@ -66,10 +68,10 @@ def foreground(path: Path, lies: Frame) -> np.ndarray:
     return read(path, lambda mask: _bright(path, _turned(path, mask, lies), _BLACK.get(mask.format or "", 0)))
 
 
-def _frame(path: Path, image: Image.Image) -> Frame:
-    # The tag is read first: Pillow turns a TIFF when it loads it, and forgets the tag.
+def _frame(path: Path, image: Image.Image, exif: str) -> Frame:
+    # The tag is read first: Pillow turns a TIFF when it loads it, whatever anybody asks, and forgets the tag.
     tag = image.getexif().get(ExifTags.Base.Orientation)
-    if tag not in _TURNS:
+    if tag not in _TURNS or (exif == "ignore" and image.format != "TIFF"):
         return Frame(path, image.size, image.size, None)
     width, height = ImageOps.exif_transpose(image).size
     stored = (height, width) if tag in _ON_THEIR_SIDE else (width, height)
@@ -98,8 +100,13 @@ def _turned(path: Path, mask: Image.Image, lies: Frame) -> Image.Image:
 
 
 def _bright(path: Path, mask: Image.Image, black: int) -> np.ndarray:
+    if mask.mode == "F":
+        raise UserError(
+            f"the mask {path} holds floating-point numbers (mode F). Save it with two levels, 0 for the background and "
+            f"255."
+        )
     deep = mask.mode.startswith("I")
-    values = np.asarray(mask if deep else mask.convert("L"))
+    values = np.asarray(mask) if deep else _levels(path, mask)
     bright: np.ndarray = values > (32767 if deep else 127)
     if bright.any():
         return bright
@@ -115,5 +122,38 @@ def _bright(path: Path, mask: Image.Image, black: int) -> np.ndarray:
     return higher
 
 
+def _levels(path: Path, mask: Image.Image) -> np.ndarray:
+    """Grey levels of a mask of 8 bits, or its alpha channel where that is the only one that varies."""
+    grey = np.asarray(mask.convert("L"))
+    if not mask.has_transparency_data:
+        return grey
+    alpha = np.asarray(mask.convert("RGBA").getchannel("A"))
+    if alpha.min() == alpha.max():
+        return grey
+    if grey.min() == grey.max():
+        return alpha
+    if ((grey > 127) & (alpha <= 127)).any():
+        raise UserError(
+            f"the mask {path} has bright pixels that its alpha channel makes transparent: it cannot be told whether "
+            f"they are foreground. Save it with two levels and without an alpha channel."
+        )
+    return grey
+
+
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
+
+
+def blank_masks(shares: np.ndarray) -> str:
+    """A sentence on masks that are nearly all empty or nearly all full; empty where they are not.
+
+    ``shares`` ``[n]`` holds the share of foreground of each image.
+    """
+    blank = int(((shares == 0) | (shares == 1)).sum())
+    if not len(shares) or blank < _MOST_BLANK * len(shares):
+        return ""
+    full = int((shares == 1).sum())
+    return (
+        f"{blank:,} of {len(shares):,} masks are blank ({full:,} all foreground, {blank - full:,} all background). A "
+        f"score on them says nothing; look how the masks were exported."
+    )

@@ -143,9 +143,11 @@ def _laid(found: ImageSet, step: Step) -> Iterator[Finding]:
     """Masks that cannot be read, that do not fit their image, and images whose masks are turned with them."""
     masks = laid(found, step)
     yield from (Finding(True, f"{said[0].upper()}{said[1:]}") for said in masks.faults)
+    if masks.blank:
+        yield Finding(True, masks.blank)
     if masks.turned:
-        told = f"{len(masks.turned):,} images have an orientation tag, by which they and their masks are turned"
-        yield Finding(False, f"{told}: {first_few(masks.turned)}. Look if the masks were drawn on the image as stored.")
+        told = f"{len(masks.turned):,} images have an orientation tag ({first_few(masks.turned)})"
+        yield Finding(False, f"{told}; images and masks are read as stored, or turned by it with exif=rotate.")
 
 
 def _copied(entry: Entry, found: ImageSet, step: Step) -> Iterator[Finding]:

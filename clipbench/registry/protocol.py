@@ -75,6 +75,10 @@ class Protocol:
     image_size: int | None = _of("side of the network's input, pixels", low=8, high=4096)
     normalisation: str | None = _of("channel mean and std", "backbone", "imagenet", "half", "clip")
     interpolation: str | None = _of("resampling of the resize", "bicubic", "bilinear")
+    exif: str | None = _of("images as stored, or turned by their orientation tag", "ignore", "rotate")
+    pixel_range: str | None = _of(
+        "what is white in images of more than 8 bits", "full-scale", "16-bit", "12-bit", "unit", "min-max"
+    )
     train_transform: str | None = _of(
         "training view", "resize", "resize-centre-crop", "random-resized-crop", trains=True
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from pathlib import Path
 
 import numpy as np
-import PIL
 import pytest
 from PIL import Image
 from torchvision import transforms
@@ -68,7 +66,7 @@ def test_a_choice_of_images_is_decoded_in_its_order(tmp_path: Path, monkeypatch:
     whole = np.array(decoded(images, 24, "bicubic", silent))
     read: list[str] = []
     load = module.load_rgb
-    monkeypatch.setattr(module, "load_rgb", lambda path: read.append(path.name) or load(path))
+    monkeypatch.setattr(module, "load_rgb", lambda path, how: read.append(path.name) or load(path, how))
     chosen = [6, 1, 1, 3]
     np.testing.assert_array_equal(decoded(images, 24, "bicubic", silent, indices=chosen), whole[chosen])
     assert sorted(read) == ["1.png", "1.png", "3.png", "6.png"]
@@ -87,17 +85,6 @@ def test_each_view_choice_and_order_has_its_own_file(tmp_path: Path, folder: Pat
     assert len(list(folder.iterdir())) == 6
     decoded(images, 24, "bicubic", silent, indices=list(range(5)))
     assert len(list(folder.iterdir())) == 6, "all images in order are the whole set"
-
-
-def test_arrays_of_the_first_form_stay_valid(tmp_path: Path, folder: Path) -> None:
-    """The key as it was when there was one view only: what users have decoded is found again."""
-    images = photos(tmp_path)
-    decoded(images, 24, "bicubic", silent)
-    digest = hashlib.sha256(f"{tmp_path.resolve()} 24 bicubic pillow {PIL.__version__}".encode())
-    for name in images.files:
-        stat = (tmp_path / name).stat()
-        digest.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    assert [path.name for path in folder.iterdir()] == [f"made-24-{digest.hexdigest()[:16]}.npy"]
 
 
 def test_long_work_says_how_long_the_rest_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from clipbench.data.cache import decoded_masks
 from clipbench.data.catalogue import Entry, entry
-from clipbench.data.decode import load_rgb
+from clipbench.data.decode import UPRIGHT, load_rgb
 from clipbench.data.images import ImageSet
 from clipbench.data.masks import load_mask
 from clipbench.data.official import find_images
@@ -51,7 +51,9 @@ def save(path: Path, levels: np.ndarray, mode: str | None = None, **how: Any) ->
 
 def masked(root: Path, masks: list[list[str]], width: int, height: int) -> ImageSet:
     names = tuple(photo(root / f"{i}.png", width, height).name for i in range(len(masks)))
-    return ImageSet("made", root, names, (0,) * len(names), ("polyp",), True, masks=tuple(tuple(m) for m in masks))
+    return ImageSet(
+        "made", root, names, (0,) * len(names), ("polyp",), True, masks=tuple(tuple(m) for m in masks), decoding=UPRIGHT
+    )
 
 
 def shrunk(mask: np.ndarray, size: int) -> np.ndarray:

@@ -78,7 +78,7 @@ class Crops:
         kept = self._originals.get(index)
         if kept is not None:
             return kept
-        image = load_rgb(self._images.root / self._images.files[index])
+        image = load_rgb(self._images.root / self._images.files[index], self._images.decoding)
         with self._lock:
             # Every epoch comes back to every image: throwing one out for another would gain nothing.
             if self._bytes < _KEPT_BYTES:
