@@ -137,7 +137,9 @@ def _row_id(own: OwnMethod) -> str:
 def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: bool) -> Table:
     """The rows that can run, with one column: the data set. What the paper sets per column goes."""
     name, _, digest = dataset.rpartition("@")
-    column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset, "exif": "rotate"}, extra=True)
+    column = Axis(
+        id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset, "exif": "rotate"}, extra=True
+    )
     found = {row: resolve(paper, experiment, Cell(row, column)) for row in experiment.rows if not row.derived}
     rows = [
         replace(row, quoted=None, extra=True, average_of=(), difference_of=())
