@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,12 @@ def load_file_into(module: nn.Module, path: Path, name: str) -> None:
     check_file(path)
     try:
         tensors = unwrapped(read_tensors(path), list(module.state_dict()))
-        check_numbers(tensors)
+        check_numbers(tensors, path)
         body = {key: value for key, value in tensors.items() if not key.startswith("head.")}
         module.load_state_dict(body, strict=True)
         module.float()
+    except MissingWeightsError:
+        raise
     except Exception as error:
         raise MissingWeightsError(
             f"the weights file {path} does not hold a {name}: {fault(error)}. "
@@ -74,21 +77,25 @@ def check_file(path: Path) -> None:
         raise MissingWeightsError(f"the weights file {path} is {kind}.")
 
 
-def check_numbers(tensors: Mapping[str, Tensor]) -> None:
-    """Raise ``UserError`` that names a tensor which cannot be a weight.
+def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ``MissingWeightsError`` that names a tensor which cannot be a weight.
 
     Whole, logical or complex numbers; NaN, or numbers that float32 does not hold: a training that diverged, or a
     damaged file.
     """
     for name, value in tensors.items():
         if value.dtype not in _FLOATS and not name.endswith(_COUNTERS):
-            raise UserError(
-                f"its tensor {name} holds {str(value.dtype).removeprefix('torch.')} numbers. Quantised or packed "
-                f"weights must be restored to floating point first"
+            raise MissingWeightsError(
+                f"the weights file {path} cannot be used: its tensor {name} holds "
+                f"{str(value.dtype).removeprefix('torch.')} numbers, which are no weights. Quantised or packed ones "
+                f"must be restored to floating point first."
             )
     bad = [name for name, value in tensors.items() if value.dtype in _FLOATS and not value.float().isfinite().all()]
     if bad:
-        raise UserError(f"{len(bad)} of its {len(tensors)} tensors hold NaN or infinity, {bad[0]} first")
+        raise MissingWeightsError(
+            f"the weights file {path} cannot be used: {len(bad)} of its {len(tensors)} tensors hold NaN or infinity, "
+            f"{bad[0]} first. A training that diverged leaves such files, and so does a damaged disk."
+        )
 
 
 def check_features(features: Mapping[str, Tensor], path: Path) -> None:
@@ -137,11 +144,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def unwrapped(tensors: dict[str, Tensor], expected: Sequence[str]) -> dict[str, Tensor]:
     """The tensors without the prefix that a wrapper put in front of all of them (``module.``, Lightning's ``model.``).
 
-    It is what stands in front of a key that is ``expected``; ``torch.compile``'s ``_orig_mod.`` goes wherever it is.
+    It is what stands in front of the keys that are ``expected``; ``torch.compile``'s ``_orig_mod.`` goes wherever it
+    is. Raises ``UserError`` that names what else the wrapper holds.
     """
     plain = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
     if len(plain) != len(tensors) or any(key in plain for key in expected):
         return plain
-    prefixes = {key.removesuffix(name) for name in expected for key in plain if key.endswith(f".{name}")}
-    shared = max((p for p in prefixes if all(key.startswith(p) for key in plain)), key=len, default="")
-    return {key.removeprefix(shared): value for key, value in plain.items()}
+    ends = tuple(f".{name}" for name in expected)
+    prefixes = Counter(
+        key.removesuffix(end[1:]) for key in plain if key.endswith(ends) for end in ends if key.endswith(end)
+    )
+    if not prefixes:
+        return plain
+    prefix = max(prefixes, key=lambda p: (prefixes[p], len(p)))
+    strays = [key for key in plain if not key.startswith(prefix)]
+    if strays:
+        raise UserError(
+            f"besides the model under {prefix!r} it holds {len(strays)} tensors such as {strays[0]}; save "
+            f"the model alone"
+        )
+    return {key.removeprefix(prefix): value for key, value in plain.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from clipbench.errors import MissingWeightsError, UserError
+from clipbench.errors import MissingWeightsError
 from clipbench.models.weights.files import check_file, check_numbers, fault, read_tensors, unwrapped
 from clipbench.models.weights.from_transformers import (
     ANCHORS,
@@ -31,10 +31,10 @@ def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> None:
     check_file(path)
     try:
         tensors = _tensors(path, model)
-        check_activation(path, name, tensors, quick_gelu=bool(config.get("quick_gelu")), twin=_has_twin(name))
-        check_numbers(tensors)
+        check_activation(path, name, tensors, quick_gelu=bool(config.get("quick_gelu")), other=_other(name))
+        check_numbers(tensors, path)
         body = _as_expected(model, tensors)
-        _check_positions(body, model, name)
+        _check_positions(body, model, name, path)
         model.load_state_dict(body, strict=True)
         as_trained(model, path)
     except MissingWeightsError:
@@ -71,8 +71,8 @@ def _as_expected(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {key: value.reshape(due[key].shape) if key in scalars else value for key, value in found.items()}
 
 
-def _check_positions(tensors: Mapping[str, Tensor], model: Any, name: str) -> None:
-    """Raise ``UserError`` for weights of another resolution or text length: they would have to be interpolated."""
+def _check_positions(tensors: Mapping[str, Tensor], model: Any, name: str, path: Path) -> None:
+    """Raise ``MissingWeightsError`` for weights of another resolution or text length: they would be interpolated."""
     due = model.state_dict()
     for key in (*_POSITIONS, *_TEXT_POSITIONS):
         if key not in tensors or key not in due or tensors[key].shape == due[key].shape:
@@ -81,12 +81,15 @@ def _check_positions(tensors: Mapping[str, Tensor], model: Any, name: str) -> No
         if theirs == ours:
             return
         if key in _TEXT_POSITIONS:
-            raise UserError(f"its text tower was made for {theirs} tokens, and that of {name} takes {ours}")
+            raise MissingWeightsError(
+                f"the text tower in the weights file {path} was made for {theirs} tokens, and that of {name} takes "
+                f"{ours}: name the --backbone that it was trained as."
+            )
         sides = _image_side(theirs, model), _image_side(ours, model)
-        raise UserError(
-            f"it was trained on images of {sides[0]} px, and {name} takes {sides[1]} px. Interpolated positions would "
-            f"be another model: name the --backbone of that size (open_clip has some by the size at their end, such as "
-            f"ViT-L-14-336), or a config of your own with image_size = {sides[0]}"
+        raise MissingWeightsError(
+            f"the weights file {path} was trained on images of {sides[0]} px, and {name} takes {sides[1]} px. "
+            f"Interpolated positions would be another model: name the --backbone of that size (open_clip has some by "
+            f"the size at their end, such as ViT-L-14-336), or a config of your own with image_size = {sides[0]}."
         )
 
 
@@ -96,7 +99,9 @@ def _image_side(tokens: int, model: Any) -> int:
     return int(int(tokens**0.5) * patch[0])
 
 
-def _has_twin(name: str) -> bool:
+def _other(name: str) -> str | None:
+    """The configuration of open_clip's that differs from ``name`` in its activation only."""
     import open_clip
 
-    return f"{name}-quickgelu" in open_clip.list_models()
+    other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
+    return other if other in open_clip.list_models() else None

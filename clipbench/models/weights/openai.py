@@ -8,7 +8,6 @@ this.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -23,6 +22,7 @@ from torch import Tensor
 from clipbench.errors import MissingWeightsError
 from clipbench.models.weights.catalogue import openai_digests
 from clipbench.models.weights.from_transformers import is_transformers, stated_config
+from clipbench.models.weights.sources import file_digest
 
 NUMBERS = ("input_resolution", "context_length", "vocab_size")
 """What only OpenAI's own state dictionaries hold beside the tensors."""
@@ -54,31 +54,32 @@ def from_torchscript(path: Path) -> dict[str, Tensor]:
 
 def openai_name(path: Path) -> str | None:
     """Which of OpenAI's own files this is, by its sha256."""
-    with path.open("rb") as file:
-        found = openai_digests().get(hashlib.file_digest(file, "sha256").hexdigest())
+    found = openai_digests().get(file_digest(path))
     return found.name if found else None
 
 
-def check_activation(path: Path, name: str, tensors: Mapping[str, Tensor], *, quick_gelu: bool, twin: bool) -> None:
+def check_activation(
+    path: Path, name: str, tensors: Mapping[str, Tensor], *, quick_gelu: bool, other: str | None
+) -> None:
     """Refuse a file whose activation is known and is not that of the architecture ``name``; warn where it may be.
 
-    ``twin`` says whether there is a ``-quickgelu`` configuration beside ``name``. Raises ``MissingWeightsError``.
+    ``other`` is the configuration that differs in its activation only, if there is one. Raises ``MissingWeightsError``.
     """
     stated = _stated(path, tensors)
     if stated is None:
-        if twin and not quick_gelu:
+        if other and not quick_gelu:
             logging.getLogger("clipbench").warning(
                 f"{path} does not say which activation its weights were trained with. If they come from OpenAI's, as "
-                f"fine-tuned ones often do, {name} is wrong for them: use --backbone {name}-quickgelu."
+                f"fine-tuned ones often do, {name} is wrong for them: use --backbone {other}."
             )
         return
     needs, why = stated
     if needs != quick_gelu:
-        other = name.removesuffix("-quickgelu") if quick_gelu else f"{name}-quickgelu"
         trained, has = ("QuickGELU", "plain GELU") if needs else ("plain GELU", "QuickGELU")
+        advice = f"Use --backbone {other}." if other else f'Set "quick_gelu": {str(needs).lower()} in its config.'
         raise MissingWeightsError(
             f"the weights file {path} was trained with {trained} ({why}), but {name} has {has}: its features would be "
-            f"wrong. Use --backbone {other}."
+            f"wrong. {advice}"
         )
 
 
@@ -104,4 +105,6 @@ def _stated_by_transformers(path: Path) -> tuple[bool, str] | None:
     if config.get("model_type") != "clip":
         return None
     towers = [config.get(f"{tower}_config") or {} for tower in ("vision", "text")]
-    return any(t.get("hidden_act", "quick_gelu") == "quick_gelu" for t in towers), "config.json beside it says so"
+    return any(
+        t.get("hidden_act", "quick_gelu") == "quick_gelu" for t in towers
+    ), "transformers' config.json beside it says so"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from clipbench.errors import MissingWeightsError, UserError
+from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoints
 
 _IN_FOLDERS = (
     "open_clip_model.safetensors",
@@ -30,38 +33,59 @@ def named_config(backbone: str | None) -> tuple[Path | None, str | None]:
     """The config file, and the protocol's name for it (``mini_clip@1a2b3c4d5e6f``); a plain name stays as it is."""
     if backbone is None or not backbone.endswith(".json"):
         return None, backbone
-    path = _existing(backbone, "--backbone")
-    return path, f"{path.stem}@{_digest(path)[:12]}"
+    path = _existing(Path(backbone), "--backbone")
+    return path, f"{path.stem}@{file_digest(path)[:12]}"
 
 
 def named_weights(weights: str | None) -> tuple[Path | None, str | None]:
-    """The weights file, and the protocol's name for it (``sha256:...``); a plain name stays as it is.
+    """The weights file, and the protocol's name for it (``sha256:...``); the name of a tag stays as it is.
 
-    A Hugging Face folder stands for the file in it.
+    A folder of the hub stands for the file in it. A folder that is called like a tag (``openai``) is meant by
+    ``./openai`` only, and one without weights in it (``openai/clip-vit-base-patch16``) does not hide a tag.
     """
-    if weights is None or not (weights.endswith(_FILE_SUFFIXES) or Path(weights).exists()):
+    if weights is None or not _is_path(weights):
         return None, weights
-    path = _existing(str(weights_file(Path(weights))), "--weights")
-    return path, f"sha256:{_digest(path)[:16]}"
+    path = _existing(weights_file(Path(weights)), "--weights")
+    return path, f"sha256:{file_digest(path)[:16]}"
 
 
 def weights_file(path: Path) -> Path:
-    """The weights in a Hugging Face folder; any other path as it is. Raises ``MissingWeightsError`` if it has none."""
+    """The weights in a folder of the hub; any other path as it is. Raises ``MissingWeightsError`` if it has none."""
     if not path.is_dir():
         return path
-    found = next((path / name for name in _IN_FOLDERS if (path / name).is_file()), None)
+    found = _in_folder(path)
     if found is None:
-        raise MissingWeightsError(f"the folder {path} holds no weights: neither {' nor '.join(_IN_FOLDERS)} is in it.")
+        raise MissingWeightsError(f"the folder {path} holds no weights: none of {', '.join(_IN_FOLDERS)} is in it.")
     return found
 
 
-def _existing(name: str, option: str) -> Path:
-    path = Path(name)
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; a file that was read once and has not changed since is not read again."""
+    known = path.stat()
+    return _digest(path, known.st_size, known.st_mtime_ns)
+
+
+def _is_path(weights: str) -> bool:
+    path = Path(weights)
+    if weights.endswith(_FILE_SUFFIXES) or not path.is_dir():
+        return weights.endswith(_FILE_SUFFIXES) or path.exists()
+    bare = "/" not in weights and os.sep not in weights
+    tags = (*WITHOUT_FILE, *(entry.weights for entry in checkpoints()))
+    return not bare or (weights not in tags and _in_folder(path) is not None)
+
+
+def _in_folder(folder: Path) -> Path | None:
+    return next((folder / name for name in _IN_FOLDERS if (folder / name).is_file()), None)
+
+
+def _existing(path: Path, option: str) -> Path:
     if not path.is_file():
-        raise UserError(f"{option} {name}: there is no such file.")
-    return path.resolve()
+        raise UserError(f"{option} {path}: there is no such file.")
+    # Not resolved: the hub's cache links to files of other names, and what lies beside the link says more about it.
+    return path.absolute()
 
 
-def _digest(path: Path) -> str:
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:  # noqa: ARG001
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
