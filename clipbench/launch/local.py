@@ -27,7 +27,8 @@ from clipbench.plan.cost import images_seen
 from clipbench.plan.present import Present
 from clipbench.registry import Protocol
 from clipbench.results.job import Job
-from clipbench.results.store import Claim, Store
+from clipbench.results.locks import Claim
+from clipbench.results.store import Store
 
 
 class Local:
@@ -149,10 +150,8 @@ class _Worker:
 
     def _publish(self, job: Job, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
-        for draft in outcome.drafts:
-            if self.force or draft.record.id in self.present.outdated:
-                self.store.set_aside(draft.record.id)
-        self.store.publish(outcome.drafts)
+        outdated = any(draft.record.id in self.present.outdated for draft in outcome.drafts)
+        self.store.publish(outcome.drafts, replacing=self.force or outdated)
         outcome.checkpoint.remove()
         self.summary.made += [d.record.id for d in outcome.drafts]
         for lost in outcome.diverged:

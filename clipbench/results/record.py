@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from clipbench.registry import Protocol, Run
-from clipbench.registry.budget import budget
 
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
@@ -160,35 +163,75 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Record:
-        """Read back. Raises ``ValueError`` where a key is missing or unknown, or the id is not the protocol's hash."""
-        if values.get("schema") not in (1, SCHEMA):
-            raise ValueError(f"schema {values.get('schema')!r}, this version reads 1 to {SCHEMA}")
-        if values["schema"] == 1:
-            values = _upgraded(values)
+        """Read back; signs that steer a terminal or break a line become spaces.
+
+        Raises ``ValueError`` where a key is missing, unknown or of another type, where a number cannot be, or where the
+        id is not the protocol's hash.
+        """
+        if values.get("schema") != SCHEMA:
+            raise ValueError(f"schema {values.get('schema')!r}, this version reads {SCHEMA}")
         parts = {"origin": Origin, "data": DataUsed, "model": ModelUsed, "environment": Environment, "cost": Cost}
-        built: dict[str, Any] = {name: _build(kind, values[name]) for name, kind in parts.items()}
-        built["history"] = tuple(_build(Epoch, line) for line in values["history"])
+        built: dict[str, Any] = {name: _build(kind, values[name], name) for name, kind in parts.items()}
+        built["history"] = tuple(_build(Epoch, line, "history") for line in values["history"])
         built["protocol"] = Protocol.of(values["protocol"])
-        record: Record = _build(cls, {**values, **built})
-        for name, value in record.metrics.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"its metric {name} is {value!r}, not a number")
-        if record.run.id != record.id:
-            raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")
+        record: Record = _build(cls, {**values, **built}, "record")
+        _check(record)
         return record
 
 
-def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of schema 1, whose history did not count optimiser steps: they follow from the protocol."""
-    per_epoch = budget(Protocol.of(values["protocol"]), values["data"]["train_images"]).steps_per_epoch
-    history = [{**line, "step": line["epoch"] * per_epoch} for line in values["history"]]
-    return {**values, "history": history, "data": {**values["data"], "rebuilt": ""}, "schema": SCHEMA}
+def _check(record: Record) -> None:
+    """What types cannot say: numbers that can be, and an identity that is the protocol's."""
+    datetime.fromisoformat(record.finished)
+    if not record.history or not record.metrics:
+        raise ValueError("its history or its metrics are empty")
+    for name, value in record.metrics.items():
+        if not math.isfinite(value):
+            raise ValueError(f"its metric {name} is {value!r}, not a number")
+    counts = record.data.classes, record.data.test_images, record.model.total_parameters, record.cost.replicas
+    if min(*counts) < 1 or min(record.data.train_images, record.model.trainable_parameters) < 0:
+        raise ValueError("it counts fewer classes, images, parameters or replicas than a run has")
+    if any(Path(name).name != name for name in record.files):
+        raise ValueError("it names files outside of its folder")
+    if record.run.id != record.id:
+        raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")
 
 
-def _build(kind: Any, values: Mapping[str, Any]) -> Any:
+def _build(kind: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"its {where} is {values!r:.60}, not a table of values")
     names = {f.name for f in fields(kind)}
     lacking = _ADDED & (names - set(values))
     wrong = set(values) ^ (names - lacking)
     if wrong:
         raise ValueError(f"keys of {kind.__name__}: {', '.join(sorted(wrong))} missing or unknown")
-    return kind(**values)
+    hints = _hints(kind)
+    return kind(**{name: _typed(value, hints[name], f"{where}, {name}") for name, value in values.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    """A value of the type that the field has; whole numbers stand for floats, and texts are of one line."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return None if value is None else _typed(value, inner[0], where)
+    if origin is Mapping and isinstance(value, Mapping):
+        return {_line(f"{name}"): _typed(item, inner[1], f"{where}, {name}") for name, item in value.items()}
+    if origin is Sequence and isinstance(value, list | tuple):
+        return tuple(_typed(item, inner[0], where) for item in value)
+    if hint is str and isinstance(value, str):
+        return _line(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if hint is Any or (
+        isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) <= (hint is bool)
+    ):
+        return value
+    raise ValueError(f"its {where} is {value!r:.60}, not of the type that it should have")
+
+
+def _line(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)

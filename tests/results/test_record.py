@@ -37,3 +37,31 @@ def test_other_keys_are_not_optional(key: str) -> None:
     del values["history"][0][key]  # type: ignore[index]
     with pytest.raises(ValueError, match=key):
         Record.from_json(values)
+
+
+def test_signs_that_break_a_line_or_steer_a_terminal_become_spaces() -> None:
+    values = _plain(record())
+    values["environment"]["device"] = "cpu: x\n\\input{/etc/passwd}\x1b[2J\u202e"  # type: ignore[index]
+    assert Record.from_json(values).environment.device == "cpu: x \\input{/etc/passwd} [2J "
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("environment", "device", None),
+        ("environment", "threads", "many"),
+        ("data", "classes", 0),
+        ("data", "test_images", -1),
+        ("data", "complete", "yes"),
+        ("model", "total_parameters", None),
+        ("cost", "seconds", "long"),
+        ("cost", "replicas", 0),
+        ("origin", "assume", []),
+        ("origin", "row", 3),
+    ],
+)
+def test_a_value_of_another_type_or_one_that_cannot_be_is_refused(part: str, name: str, value: object) -> None:
+    values = _plain(record())
+    values[part][name] = value  # type: ignore[index]
+    with pytest.raises(ValueError, match=r"its .*(not of the type|not a table|counts fewer)|it counts fewer"):
+        Record.from_json(values)
