@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from clipbench.engine.place import Workplace
 
-from clipbench.plan.select import Planned, make_plan
+from clipbench.engine.context import Context
+from clipbench.engine.outcome import Outcome
+from clipbench.engine.run_job import run_job
+from clipbench.plan.jobs import jobs_of
+from clipbench.plan.select import Plan, Planned, make_plan
 from clipbench.registry import Overrides
 from clipbench.results.store import Draft
 
@@ -26,8 +29,14 @@ def planned(row: str = "lora-r4", seeds: Sequence[int] = (1,), **fields: Any) ->
     return list(make_plan(["table1"], overrides, [f"row={row}", "dataset=ucm"], seeds).runs)
 
 
-def place(folder: Path, **more: Any) -> Workplace:
-    return Workplace(folder, CPU, folder / "checkpoints", **more)
+def place(folder: Path, **more: Any) -> Context:
+    return Context(folder, CPU, folder / "checkpoints", **more)
+
+
+def run_planned(group: Sequence[Planned], context: Context) -> Outcome:
+    """The runs of one protocol in one job."""
+    (job,) = jobs_of(Plan(Overrides("smoke"), group, ()))
+    return run_job(job, context)
 
 
 def predictions(draft: Draft) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clipbench.engine.class_metrics import class_metrics
 from hypothesis import given
 from hypothesis import strategies as st
+
+from clipbench.engine.tasks.class_metrics import class_metrics
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 7)), min_size=1, max_size=60))

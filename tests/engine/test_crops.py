@@ -17,7 +17,7 @@ from torchvision.transforms import functional as reference
 
 from clipbench.data.images import ImageSet
 from clipbench.engine.batches.crops import Crops, crop_box, epoch_draws
-from clipbench.engine.batches.views import EpochPlan, Images
+from clipbench.engine.batches.views import EpochPlan
 from clipbench.registry import Protocol
 
 CPU = torch.device("cpu")
@@ -83,10 +83,9 @@ def images(tmp_path: Path) -> ImageSet:
 
 def test_pixels_are_torchvisions_resized_crop_of_the_original(images: ImageSet) -> None:
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
-    test = Images(np.zeros((1, 3, 24, 24), np.uint8), mean, std, CPU, torch.tensor([4]))
     order, parts = torch.tensor([[3, 0, 1], [2, 2, 0]]), [slice(0, 2), slice(2, 3)]
     plans = [EpochPlan(epoch, order, parts) for epoch in (0, 1)]
-    found = list(Crops(images, 24, "bicubic", test).train_batches(PROTOCOL, (1, 9), plans))
+    found = list(Crops(images, 24, "bicubic", mean, std, CPU).train_batches(PROTOCOL, (1, 9), plans))
     assert [len(batch) for batch in found] == [4, 2, 4, 2]
     flips = 0
     for epoch in (0, 1):
@@ -111,11 +110,10 @@ def test_originals_beyond_the_memory_set_aside_are_read_again(
 ) -> None:
     from clipbench.engine.batches import crops
 
-    test = Images(np.zeros((1, 3, 24, 24), np.uint8), (0.5,) * 3, (0.5,) * 3, CPU, torch.tensor([4]))
     plans = [EpochPlan(0, torch.tensor([[0, 1, 2, 3, 4]]), [slice(0, 5)])]
-    kept = list(Crops(images, 24, "bicubic", test).train_batches(PROTOCOL, (1,), plans))
+    kept = list(Crops(images, 24, "bicubic", (0.5,) * 3, (0.5,) * 3, CPU).train_batches(PROTOCOL, (1,), plans))
     monkeypatch.setattr(crops, "_KEPT_BYTES", 1)
-    source = Crops(images, 24, "bicubic", test)
+    source = Crops(images, 24, "bicubic", (0.5,) * 3, (0.5,) * 3, CPU)
     again = list(source.train_batches(PROTOCOL, (1,), plans))
     assert all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
     assert len(source._originals) < 5

@@ -13,14 +13,13 @@ import torch
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import run_job as passes
+from clipbench.engine import run_job as jobs
 from clipbench.engine.batches import features
 from clipbench.engine.loop import Loop, State
-from clipbench.engine.run_job import run_pass
 from clipbench.models.tiny import load_tiny
 from clipbench.results.store import Draft
 from tests.engine.few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
-from tests.engine.passes_for_tests import curve, place, predictions
+from tests.engine.passes_for_tests import curve, place, predictions, run_planned
 
 SEEDS = (1, 2, 3)
 DROPOUT = {"adapter_dropout": 0.25}
@@ -31,7 +30,7 @@ def test_zero_shot_is_plain_open_clip(tmp_path: Path) -> None:
     from PIL import Image
 
     (run,) = few_shot("zero-shot")
-    (draft,) = run_pass([run], place(tmp_path)).drafts
+    (draft,) = run_planned([run], place(tmp_path)).drafts
     images = image_set(run.run.protocol, tmp_path)
     parts = split(images, run.run.protocol, 1)
     model = load_tiny()
@@ -64,7 +63,7 @@ def test_training_is_the_loop_as_anyone_would_write_it(case: str, tmp_path: Path
     """Loss of every step to 1e-4 at first and 1e-3 at the end (Adam amplifies last bits); predictions equal."""
     row, fields = RUNS[case]
     (run,) = few_shot(row, (3,), adapter_dropout=0.0, lr=2e-3, **({"steps_per_shot": 12} | fields))
-    (draft,) = run_pass([run], place(tmp_path)).drafts
+    (draft,) = run_planned([run], place(tmp_path)).drafts
     plain = PlainRun(run.run.protocol, 3, tmp_path)
     due, found = plain.train(), step_losses(draft)
     assert len(found) == len(due) == 12
@@ -77,7 +76,7 @@ def test_sparing_the_magnitudes_makes_a_difference(tmp_path: Path) -> None:
     last = []
     for decayed in (True, False):
         fields = {"decay_magnitude": decayed, "weight_decay": 5.0, "adapter_dropout": 0.0}
-        (draft,) = run_pass(few_shot("clip-dora-1shot", (1,), **fields), place(tmp_path)).drafts
+        (draft,) = run_planned(few_shot("clip-dora-1shot", (1,), **fields), place(tmp_path)).drafts
         last.append(step_losses(draft))
     assert last[0][0] == last[1][0]
     assert last[0][-1] != pytest.approx(last[1][-1], rel=1e-4)
@@ -87,9 +86,9 @@ def test_sparing_the_magnitudes_makes_a_difference(tmp_path: Path) -> None:
 def test_three_seeds_in_one_pass_are_three_passes(row: str, tmp_path: Path) -> None:
     """Losses to 1e-5 of separate runs, predictions equal, with dropout in both towers."""
     fields = {} if row.startswith("linear") else DROPOUT
-    together = run_pass(few_shot(row, SEEDS, **fields), place(tmp_path)).drafts
+    together = run_planned(few_shot(row, SEEDS, **fields), place(tmp_path)).drafts
     for seed, draft in zip(SEEDS, together, strict=True):
-        (alone,) = run_pass(few_shot(row, (seed,), **fields), place(tmp_path)).drafts
+        (alone,) = run_planned(few_shot(row, (seed,), **fields), place(tmp_path)).drafts
         assert draft.record.id == alone.record.id
         assert draft.record.data == alone.record.data
         assert draft.record.model == alone.record.model
@@ -101,7 +100,7 @@ def test_three_seeds_in_one_pass_are_three_passes(row: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot"])
 def test_dropout_reaches_both_towers(row: str, tmp_path: Path) -> None:
     losses = [
-        step_losses(run_pass(few_shot(row, towers=towers, adapter_dropout=rate), place(tmp_path)).drafts[0])
+        step_losses(run_planned(few_shot(row, towers=towers, adapter_dropout=rate), place(tmp_path)).drafts[0])
         for towers in ("vision", "text")
         for rate in (0.0, 0.25)
     ]
@@ -117,19 +116,19 @@ class KilledError(Exception):
 @pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot", "linear-probe-1shot"])
 def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = few_shot(row, (1, 2), **({} if row.startswith("linear") else DROPOUT), batch_size=3)
-    due = run_pass(group, place(tmp_path / "whole")).drafts
+    due = run_planned(group, place(tmp_path / "whole")).drafts
     where = place(tmp_path / "cut", checkpoint_seconds=0.0)
-    save = passes.Checkpoint.maybe_save
+    save = jobs.Checkpoint.maybe_save
 
     def save_and_die(self: Any, loop: Loop, state: State) -> None:
         save(self, loop, state)
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(passes.Checkpoint, "maybe_save", save_and_die)
+        patch.setattr(jobs.Checkpoint, "maybe_save", save_and_die)
         with pytest.raises(KilledError):
-            run_pass(group, where)
-    found = run_pass(group, where).drafts
+            run_planned(group, where)
+    found = run_planned(group, where).drafts
     assert [curve(d) for d in found] == [curve(d) for d in due]
     assert [d.files for d in found] == [d.files for d in due]
     assert [d.record.metrics for d in found] == [d.record.metrics for d in due]
@@ -153,7 +152,7 @@ def test_the_last_batch_is_kept_and_training_ends_within_an_epoch(tmp_path: Path
 def _batch_sizes(folder: Path, **fields: Any) -> tuple[Draft, list[int]]:
     """A pass, and the images of every training step."""
     sizes = list[int]()
-    (draft,) = run_pass(few_shot(**fields), place(folder, advance=sizes.append)).drafts
+    (draft,) = run_planned(few_shot(**fields), place(folder, advance=sizes.append)).drafts
     return draft, sizes[: len(step_losses(draft))]
 
 
@@ -168,7 +167,7 @@ def _encoded(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Seq
             return encode(self, index, view)
 
         patch.setattr(features.Images, "batch", batch)
-        (draft,) = run_pass(few_shot(row, seeds), place(folder)).drafts
+        (draft,) = run_planned(few_shot(row, seeds), place(folder)).drafts
     return draft, counted[0]
 
 

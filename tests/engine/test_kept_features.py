@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from clipbench.engine.run_job import run_pass
-from clipbench.plan.keep import FEATURES, features_drawn
+from clipbench.plan.keep import features_drawn
 from clipbench.plan.select import Planned, make_plan
 from clipbench.registry import Overrides
+from clipbench.results.companions import FEATURES
 from clipbench.results.store import Draft
-from tests.engine.passes_for_tests import place, predictions
+from tests.engine.passes_for_tests import place, predictions, run_planned
 
 
 def plan(table: str, row: str, dataset: str = "optimal31", seeds: Sequence[int] = (1,)) -> list[Planned]:
@@ -38,7 +38,7 @@ def test_a_run_that_another_table_asked_for_first_is_known_by_its_protocol() -> 
 
 @pytest.fixture(scope="module")
 def drafts(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Draft]:
-    return run_pass(plan("table2", "mamba-l", seeds=(1, 2)), place(tmp_path_factory.mktemp("kept"))).drafts
+    return run_planned(plan("table2", "mamba-l", seeds=(1, 2)), place(tmp_path_factory.mktemp("kept"))).drafts
 
 
 def read(draft: Draft, folder: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -61,11 +61,11 @@ def test_features_of_the_test_images_before_and_after(drafts: Sequence[Draft], t
 
 
 def test_together_and_alone_keep_the_same(drafts: Sequence[Draft], tmp_path: Path) -> None:
-    alone = run_pass(plan("table2", "mamba-l", seeds=(2,)), place(tmp_path)).drafts[0]
+    alone = run_planned(plan("table2", "mamba-l", seeds=(2,)), place(tmp_path)).drafts[0]
     found, due = read(drafts[1], tmp_path)[0], read(alone, tmp_path)[0]
     for name, value in due.items():
         torch.testing.assert_close(torch.from_numpy(found[name]), torch.from_numpy(value), rtol=2e-3, atol=1e-4)
 
 
 def test_a_run_that_no_figure_draws_keeps_nothing(tmp_path: Path) -> None:
-    assert FEATURES not in run_pass(plan("table2", "vit-b"), place(tmp_path)).drafts[0].files
+    assert FEATURES not in run_planned(plan("table2", "vit-b"), place(tmp_path)).drafts[0].files

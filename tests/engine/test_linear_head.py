@@ -6,15 +6,17 @@ import math
 
 import pytest
 import torch
-from clipbench.engine.tasks.linear_head import LinearHead
 from torch import nn
 
+from clipbench.engine.tasks.head import LinearHead
 from clipbench.methods.base import Method
 from clipbench.registry import Protocol
 
 
 def head(seeds: tuple[int, ...], **fields: object) -> LinearHead:
-    return LinearHead(seeds, 7, 12, Protocol.of({"head_bias": True, "head_init": "torch-linear"} | fields))
+    return LinearHead(
+        seeds, 7, 12, Protocol.of({"head_bias": True, "head_init": "torch-linear", "head_dropout": 0.0} | fields)
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -52,7 +54,7 @@ def test_a_seed_means_the_same_head_alone_or_among_others() -> None:
 
 
 def test_the_draws() -> None:
-    wide = LinearHead((1,), 500, 64, Protocol(head_bias=True, head_init="torch-linear"))
+    wide = LinearHead((1,), 500, 64, Protocol(head_bias=True, head_init="torch-linear", head_dropout=0.0))
     plain = nn.Linear(64, 500)
     bound = 1 / math.sqrt(64)
     for ours, torchs in ((wide.weight, plain.weight), (wide.bias, plain.bias)):
@@ -60,7 +62,7 @@ def test_the_draws() -> None:
         assert ours.abs().max() <= bound
         assert ours.std().item() == pytest.approx(torchs.std().item(), rel=0.08)
         assert ours.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
-    normal = LinearHead((1,), 500, 64, Protocol(head_bias=True, head_init="normal-0.01"))
+    normal = LinearHead((1,), 500, 64, Protocol(head_bias=True, head_init="normal-0.01", head_dropout=0.0))
     assert normal.weight.std().item() == pytest.approx(0.01, rel=0.02)
     assert normal.bias is not None
     assert not normal.bias.any()

@@ -18,18 +18,20 @@ from torchvision.transforms import functional as reference
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import run_job as passes
+from clipbench.engine import run_job as jobs
 from clipbench.engine.batches.views import epoch_order, epoch_views
 from clipbench.engine.loop import Loop, State
 from clipbench.engine.random import stream
-from clipbench.engine.run_job import run_pass
-from clipbench.launch.local import Options, carry_out
+from clipbench.launch.launcher import Options
+from clipbench.launch.local import Local
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
+from clipbench.plan.jobs import jobs_of
 from clipbench.plan.select import Plan
 from clipbench.registry import Overrides, Protocol
 from clipbench.results.store import Store
-from tests.engine.passes_for_tests import curve, place, planned, predictions
+from tests.engine.passes_for_tests import curve, place, planned, predictions, run_planned
+from tests.engine.test_replicas import DORA
 
 
 class _Plain(nn.Module):
@@ -100,7 +102,7 @@ def _by_hand(protocol: Protocol, seed: int, folder: Path) -> tuple[list[float], 
 
 def test_full_tuning_is_a_plain_pytorch_loop(tmp_path: Path) -> None:
     (run,) = planned("full", (3,), epochs=3)
-    (draft,) = run_pass([run], place(tmp_path)).drafts
+    (draft,) = run_planned([run], place(tmp_path)).drafts
     losses, scores, predicted = _by_hand(run.run.protocol, 3, tmp_path)
     # The optimiser's steps amplify the last bits of a gradient: 1e-5 in the first epoch, 1e-3 in the third.
     assert [loss for loss, _, _ in curve(draft)] == [
@@ -112,7 +114,7 @@ def test_full_tuning_is_a_plain_pytorch_loop(tmp_path: Path) -> None:
 
 
 def test_what_the_record_says_follows_from_the_predictions(tmp_path: Path) -> None:
-    (draft,) = run_pass(planned("lora-r4", (1,)), place(tmp_path)).drafts
+    (draft,) = run_planned(planned("lora-r4", (1,)), place(tmp_path)).drafts
     record = draft.record
     stored = np.load(io.BytesIO(draft.files["predictions.npz"]))
     right = stored["labels"] == stored["predictions"]
@@ -140,13 +142,13 @@ def test_the_best_epoch_is_taken_where_the_protocol_says_so(tmp_path: Path, monk
 
     monkeypatch.setattr(Loop, "run", peaked)
     for selection, score, epoch in (("last", 60, 2), ("best-test", 70, 1)):
-        (draft,) = run_pass(planned("lora-r4", (1,), epochs=3, selection=selection), place(tmp_path)).drafts
+        (draft,) = run_planned(planned("lora-r4", (1,), epochs=3, selection=selection), place(tmp_path)).drafts
         assert draft.record.history[epoch].accuracy == score
         found = np.load(io.BytesIO(draft.files["predictions.npz"]))
         right = found["labels"] == found["predictions"]
         assert draft.record.metrics["accuracy"] == pytest.approx(100 * right.mean())
-        assert predictions(draft).tolist() == seen[-1].predictions[epoch][0].tolist()
-    assert seen[0].predictions[1].tolist() != seen[0].predictions[2].tolist()
+        assert predictions(draft).tolist() == seen[-1].outputs[epoch]["predictions"][0].tolist()
+    assert seen[0].outputs[1]["predictions"].tolist() != seen[0].outputs[2]["predictions"].tolist()
 
 
 class KilledError(Exception):
@@ -154,7 +156,7 @@ class KilledError(Exception):
 
 
 def _killed_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Any:
-    save = passes.Checkpoint.maybe_save
+    save = jobs.Checkpoint.maybe_save
 
     def save_and_die(self: Any, loop: Loop, state: State) -> None:
         save(self, loop, state)
@@ -163,7 +165,7 @@ def _killed_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     context = monkeypatch.context()
     patch = context.__enter__()
-    patch.setattr(passes.Checkpoint, "maybe_save", save_and_die)
+    patch.setattr(jobs.Checkpoint, "maybe_save", save_and_die)
     return context
 
 
@@ -172,7 +174,7 @@ def _killed_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     [
         ("linear-probe", (1, 2), {"head_dropout": 0.2}),
         ("lora-r4", (1, 2), {"adapter_dropout": 0.25}),
-        ("lora-r4", (1, 2), {"method": "dora", "adapter_dropout": 0.25}),
+        ("lora-r4", (1, 2), DORA | {"adapter_dropout": 0.25}),
         ("full", (1,), {}),
     ],
     ids=["linear-probe", "lora", "dora", "full"],
@@ -181,17 +183,17 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     row: str, seeds: Sequence[int], fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = planned(row, seeds, epochs=4, **fields)
-    due = run_pass(group, place(tmp_path / "whole")).drafts
+    due = run_planned(group, place(tmp_path / "whole")).drafts
     where = place(tmp_path / "cut", checkpoint_seconds=0.0)
     context = _killed_after(2, monkeypatch)
     with pytest.raises(KilledError):
-        run_pass(group, where)
+        run_planned(group, where)
     context.__exit__(None, None, None)
     assert len(list(where.checkpoints.iterdir())) == 1
     epochs: list[int] = []
     train = Loop._train_epoch
     monkeypatch.setattr(Loop, "_train_epoch", lambda self, p, i, h: epochs.append(p.epoch) or train(self, p, i, h))
-    outcome = run_pass(group, where)
+    outcome = run_planned(group, where)
     assert epochs == [2, 3]  # the first two came from the checkpoint
     assert [curve(d) for d in outcome.drafts] == [curve(d) for d in due]
     assert [d.files for d in outcome.drafts] == [d.files for d in due]
@@ -202,23 +204,23 @@ def test_resumed_is_uninterrupted_bit_for_bit(
 
 def test_a_torn_checkpoint_costs_time_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = planned("lora-r4", (1,))
-    due = run_pass(group, place(tmp_path)).drafts
+    due = run_planned(group, place(tmp_path)).drafts
     where = place(tmp_path, checkpoint_seconds=0.0)
     context = _killed_after(1, monkeypatch)
     with pytest.raises(KilledError):
-        run_pass(group, where)
+        run_planned(group, where)
     context.__exit__(None, None, None)
     (saved,) = where.checkpoints.iterdir()
     saved.write_bytes(saved.read_bytes()[:1000])
     with pytest.warns(UserWarning, match="checkpoint"):
-        found = run_pass(group, where).drafts
+        found = run_planned(group, where).drafts
     assert [curve(d) for d in found] == [curve(d) for d in due]
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file is in the way")
     with pytest.warns(UserWarning, match="no checkpoint could be written"):
-        outcome = run_pass(planned("linear-probe", (1,)), place(tmp_path, checkpoint_seconds=0.0))
+        outcome = run_planned(planned("linear-probe", (1,)), place(tmp_path, checkpoint_seconds=0.0))
     assert len(outcome.drafts) == 1
     outcome.checkpoint.remove()
 
@@ -227,7 +229,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(tmp_path: Pat
 def test_a_loss_that_is_no_number_makes_no_record(row: str, tmp_path: Path) -> None:
     group = planned(row, (1,), lr=1e30)
     store = Store(tmp_path / "results")
-    summary = carry_out(Plan(Overrides("smoke"), group, ()), store, place(tmp_path), Options())
+    summary = Local().launch(jobs_of(Plan(Overrides("smoke"), group, ())), store, place(tmp_path), Options())
     run_id = group[0].run.id
     assert (summary.made, list(summary.failed)) == ([], [run_id])
     assert "no number from epoch" in summary.failed[run_id]
@@ -250,7 +252,7 @@ def test_a_seed_that_diverges_leaves_the_others_their_records(tmp_path: Path, mo
 
     monkeypatch.setattr(Loop, "run", spoiled)
     store = Store(tmp_path / "results")
-    summary = carry_out(Plan(Overrides("smoke"), group, ()), store, place(tmp_path), Options())
+    summary = Local().launch(jobs_of(Plan(Overrides("smoke"), group, ())), store, place(tmp_path), Options())
     assert list(summary.failed) == [group[0].run.id]
     assert [r.seed for r in store.scan()[0]] == [2]
 
@@ -261,4 +263,4 @@ def test_splits_of_different_size_do_not_train_together() -> None:
 
     images = image_set(planned()[0].run.protocol, Path())
     with pytest.raises(UserError, match="--replicas 1"):
-        passes._parts(images, [Split([0, 1], [2], ""), Split([0], [1, 2], "")])
+        jobs._parts(images, [Split([0, 1], [2], ""), Split([0], [1, 2], "")])

@@ -11,15 +11,14 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from clipbench.engine.place import Workplace
 
 from clipbench.adapters import AdapterConfig, adapt
+from clipbench.engine.context import Context
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.loop import Loop
-from clipbench.engine.run_job import run_pass
 from tests.adapters.models import adapter_parameters, images, perturb, relative, tokens
 from tests.engine.few_shot_for_tests import few_shot, step_losses
-from tests.engine.passes_for_tests import place, predictions
+from tests.engine.passes_for_tests import place, predictions, run_planned
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SEEDS = (1, 2, 3)
@@ -33,7 +32,7 @@ def exact() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def _gpu(folder: Path, **more: Any) -> Workplace:
+def _gpu(folder: Path, **more: Any) -> Context:
     return replace(place(folder, **more), device=torch.device("cuda"))
 
 
@@ -60,8 +59,8 @@ def test_adapters_give_what_they_give_on_the_cpu(options: dict[str, Any]) -> Non
 def test_fp32_trains_as_the_cpu_does(row: str, tmp_path: Path) -> None:
     """The first losses to 1e-4: dropout is drawn by another generator there, and off here."""
     group = few_shot(row, (1,), adapter_dropout=0.0)
-    (here,) = run_pass(group, _gpu(tmp_path)).drafts
-    (there,) = run_pass(group, place(tmp_path)).drafts
+    (here,) = run_planned(group, _gpu(tmp_path)).drafts
+    (there,) = run_planned(group, place(tmp_path)).drafts
     np.testing.assert_allclose(step_losses(here)[:4], step_losses(there)[:4], rtol=1e-4)
 
 
@@ -70,9 +69,9 @@ def test_fp32_trains_as_the_cpu_does(row: str, tmp_path: Path) -> None:
 def test_three_seeds_in_one_pass_are_three_passes(row: str, precision: str, tmp_path: Path) -> None:
     """Losses to 1e-3 in float32 and 5e-2 in half (another batch size takes other kernels); and the same twice."""
     fields = {"precision": precision, "adapter_dropout": 0.25}
-    together, again = (run_pass(few_shot(row, SEEDS, **fields), _gpu(tmp_path)).drafts for _ in range(2))
+    together, again = (run_planned(few_shot(row, SEEDS, **fields), _gpu(tmp_path)).drafts for _ in range(2))
     for seed, draft, twin in zip(SEEDS, together, again, strict=True):
-        (alone,) = run_pass(few_shot(row, (seed,), **fields), _gpu(tmp_path)).drafts
+        (alone,) = run_planned(few_shot(row, (seed,), **fields), _gpu(tmp_path)).drafts
         np.testing.assert_array_equal(step_losses(draft), step_losses(twin))
         np.testing.assert_array_equal(predictions(draft), predictions(twin))
         tolerance = 1e-3 if precision == "fp32" else 5e-2
@@ -93,4 +92,4 @@ def test_no_step_waits_for_the_gpu(row: str, precision: str, tmp_path: Path, mon
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Loop, "_train_epoch", watched)
-    assert run_pass(few_shot(row, SEEDS, precision=precision), _gpu(tmp_path)).drafts
+    assert run_planned(few_shot(row, SEEDS, precision=precision), _gpu(tmp_path)).drafts

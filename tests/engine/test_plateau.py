@@ -8,8 +8,9 @@ import random
 
 import pytest
 import torch
-from clipbench.engine.plateau import Best, EarlyStop, Plateau
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from clipbench.engine.validation import Best, EarlyStop, Plateau
 
 
 def _curve(seed: int, epochs: int = 120) -> list[float]:

@@ -9,25 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clipbench.engine.prompts import prompts_of
-from clipbench.engine.tasks.image_text import ImageTextTask
 from PIL import Image
 
 from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine.run_job import run_pass
+from clipbench.engine.tasks.prompts import prompts_of
 from clipbench.errors import UserError
+from clipbench.methods.base import Setting
+from clipbench.methods.zero_shot import ZeroShot
+from clipbench.models.image_text import load_image_text
 from clipbench.models.tiny import load_tiny
-from clipbench.models.weights.sources import Sources
 from clipbench.plan.select import make_plan
 from clipbench.registry import Overrides, Protocol
 from tests.engine.few_shot_for_tests import TEST_VIEW
-from tests.engine.passes_for_tests import place
+from tests.engine.passes_for_tests import place, run_planned
 
 BENCHMARKS = {"pacs": (7, 6), "officehome": (65, 54), "digits_dg": (10, 7), "mini_domainnet": (126, 90)}
-"""Classes and known classes (PROTOCOLS 3.2)."""
+"""Classes and known classes (ODG-CLIP's data-set files)."""
 TABLE = json.loads((Path(__file__).parents[2] / "clipbench/data/catalogue/odg_splits.json").read_text("utf-8"))
 
 
@@ -51,41 +51,38 @@ def test_prompts_are_of_the_known_classes_in_their_own_columns(dataset: str, spa
         assert (len(found.texts), found.width) == (known + 1, count + 1)
     else:
         assert (list(found.texts), list(found.classes), found.width) == (texts, list(due), count)
-    assert found.complete == closed
+    assert (list(found.classes) == list(range(found.width))) == closed
 
 
 def test_a_template_needs_one_place_for_the_name() -> None:
     with pytest.raises(UserError, match=r"needs \{\} once"):
-        prompts_of(images("pacs"), Protocol(template="a photo"))
-
-
-def task(space: str) -> ImageTextTask:
-    fields = {"backbone": "clipbench-tiny", "weights": "embedded", "template": "a photo of a {}.", "logit_scale": 100.0}
-    return ImageTextTask(Protocol(**fields, label_space=space), images("pacs"), (1, 2), Sources())
+        prompts_of(images("pacs"), Protocol(template="a photo", task="image-text"))
 
 
 def test_classes_without_a_prompt_get_minus_infinity_and_no_gradient() -> None:
     """The others' logits are those of the prompts, column by column; person (6) is the unknown class of PACS."""
-    made = {space: task(space) for space in ("closed-set", "odg", "odg-known")}
-    features = torch.nn.functional.normalize(torch.randn(6, made["odg"].text_features().shape[-1]), dim=-1)
-    logits = {space: t.classify(features) for space, t in made.items()}
+    model, logits, features = load_image_text("clipbench-tiny", "embedded"), {}, torch.randn(6, 64)
+    for space in ("closed-set", "odg", "odg-known"):
+        protocol = Protocol(template="a photo of a {}.", logit_scale=100.0, label_space=space)
+        prompts, method = prompts_of(images("pacs"), protocol), ZeroShot()
+        method.setup(Setting(model, prompts.names, prompts.template, protocol, (1, 2), torch.device("cpu")))
+        features = torch.randn(6, model.width, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        logits[space] = prompts.placed(method.logits(features))
+        if space == "odg":
+            assert prompts.columns(torch.tensor([[0, 5], [7, 1]])).tolist() == [[0, 5], [6, 1]]
+            loss = torch.nn.functional.cross_entropy(logits[space].reshape(6, 8), torch.arange(6))
+            loss.backward()
+            plain = torch.nn.functional.cross_entropy(method.logits(features).reshape(6, 7), torch.arange(6))
+            assert loss.item() == pytest.approx(plain.item(), abs=1e-6)
+            assert features.grad is not None
+            assert torch.isfinite(features.grad).all()
+            assert features.grad.abs().sum() > 0
     assert logits["closed-set"].shape == logits["odg-known"].shape == (2, 3, 7)
     assert logits["odg"].shape == (2, 3, 8)
     for space in ("odg", "odg-known"):
         assert torch.isneginf(logits[space][..., 6]).all()
         torch.testing.assert_close(logits[space][..., :6], logits["closed-set"][..., :6], atol=1e-4, rtol=0)
     assert torch.isfinite(logits["odg"][..., 7]).all()
-    text = made["odg"].text_features().detach().clone().requires_grad_()
-    scores = made["odg"].cosine(features, text)
-    loss = torch.nn.functional.cross_entropy(scores.reshape(6, 8), torch.tensor([0, 1, 2, 3, 4, 5]))
-    loss.backward()
-    plain = torch.nn.functional.cross_entropy(
-        torch.cat([scores[..., :6], scores[..., 7:]], -1).reshape(6, 7), torch.arange(6)
-    )
-    assert loss.item() == pytest.approx(plain.item(), abs=1e-6)
-    assert text.grad is not None
-    assert torch.isfinite(text.grad).all()
-    assert text.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("row", "reading"), [("clip", "odg"), ("clip-lora", "odg"), ("clip-lora", "odg-known")])
@@ -97,7 +94,7 @@ def test_a_pass_with_odgs_classes(row: str, reading: str, tmp_path: Path) -> Non
     protocol = group[0].run.protocol
     data = image_set(protocol, tmp_path)
     cut = split(data, protocol, 1)
-    (draft,) = run_pass(group, place(tmp_path)).drafts
+    (draft,) = run_planned(group, place(tmp_path)).drafts
     metrics = draft.record.metrics
     kept = np.load(io.BytesIO(draft.files["predictions.npz"]))
     truth, predicted = kept["labels"].astype(int), kept["predictions"].astype(int)

@@ -18,7 +18,6 @@ from clipbench.data.splits import split
 from clipbench.engine import run_job as passes
 from clipbench.engine.batches.views import epoch_order
 from clipbench.engine.loop import Loop, State
-from clipbench.engine.run_job import run_pass
 from clipbench.errors import UserError
 from clipbench.launch.local import Options, carry_out, replicable
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
@@ -28,7 +27,7 @@ from clipbench.plan.select import Plan
 from clipbench.registry import Overrides, Protocol
 from clipbench.results.companions import Sheet
 from clipbench.results.store import Store
-from tests.engine.passes_for_tests import place
+from tests.engine.passes_for_tests import place, run_planned
 from tests.engine.segmentation_for_tests import line, planned, stored
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -121,7 +120,7 @@ def _by_hand(protocol: Protocol, folder: Path) -> tuple[list[tuple[float, ...]],
 @pytest.mark.parametrize("fields", [WATCHED, {"epochs": 5, "lr": 0.01}], ids=["watched", "learning"])
 def test_decoder_tuning_is_a_plain_pytorch_loop(fields: dict[str, Any], tmp_path: Path) -> None:
     (run,) = planned("full", **fields)
-    (draft,) = run_pass([run], place(tmp_path)).drafts
+    (draft,) = run_planned([run], place(tmp_path)).drafts
     lines, predictions, masks = _by_hand(run.run.protocol, tmp_path)
     ours = [(x.train_loss, x.lr, x.val_loss, x.val_score) for x in draft.record.history]
     # The optimiser's steps amplify the last bits of a gradient; a Dice in percent may differ by a pixel.
@@ -142,7 +141,7 @@ def test_decoder_tuning_is_a_plain_pytorch_loop(fields: dict[str, Any], tmp_path
 
 
 def test_what_the_record_says_follows_from_the_predictions(tmp_path: Path) -> None:
-    (draft,) = run_pass(planned(), place(tmp_path)).drafts
+    (draft,) = run_planned(planned(), place(tmp_path)).drafts
     record, found = draft.record, stored(draft)
     pairs = list(zip(found["predictions"], found["masks"], strict=True))
     assert list(record.metrics) == ["dice", "iou", "val_dice", "train_loss"]
@@ -168,7 +167,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     column: str, fields: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = planned(column, **(WATCHED | fields | {"epochs": 6, "lr": 0.01, "early_stop": 2, "min_delta": 0.05}))
-    (due,) = run_pass(group, place(tmp_path)).drafts
+    (due,) = run_planned(group, place(tmp_path)).drafts
     where = place(tmp_path, checkpoint_seconds=0.0)
     save = passes.Checkpoint.maybe_save
 
@@ -179,9 +178,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     monkeypatch.setattr(passes.Checkpoint, "maybe_save", save_and_die)
     for _ in due.record.history:  # a kill after every epoch, and one more: after the last, before the test
         with pytest.raises(KilledError):
-            run_pass(group, where)
+            run_planned(group, where)
     monkeypatch.setattr(passes.Checkpoint, "maybe_save", save)
-    (found,) = run_pass(group, where).drafts
+    (found,) = run_planned(group, where).drafts
     assert line(found) == line(due)
     assert found.files == due.files
     assert found.record.metrics == due.record.metrics
@@ -192,9 +191,9 @@ def test_several_seeds_in_one_pass(tmp_path: Path) -> None:
     plain = {"schedule": "constant", "selection": "last", "early_stop": None, "gradient_clip": None}
     group = [_without(run, plain) for run in planned(seeds=(1, 2))]
     assert replicable(group[0].run.protocol)
-    together = run_pass(group, place(tmp_path)).drafts
+    together = run_planned(group, place(tmp_path)).drafts
     for draft, run in zip(together, group, strict=True):
-        (alone,) = run_pass([run], place(tmp_path)).drafts
+        (alone,) = run_planned([run], place(tmp_path)).drafts
         ours, theirs = ([x.train_loss for x in d.record.history] for d in (draft, alone))
         assert ours == pytest.approx(theirs, rel=1e-4)
         assert (stored(draft)["predictions"] == stored(alone)["predictions"]).mean() > 0.999
@@ -212,7 +211,7 @@ def test_what_follows_its_own_validation_trains_alone(tmp_path: Path) -> None:
     group = planned(seeds=(1, 2))
     assert not replicable(group[0].run.protocol)
     with pytest.raises(UserError, match="one seed at a time"):
-        run_pass(group, place(tmp_path))
+        run_planned(group, place(tmp_path))
 
 
 def test_a_loss_that_is_no_number_makes_no_record(tmp_path: Path) -> None:
@@ -225,7 +224,7 @@ def test_a_loss_that_is_no_number_makes_no_record(tmp_path: Path) -> None:
 
 def test_an_early_stop_without_a_best_epoch_tests_the_last(tmp_path: Path) -> None:
     (run,) = planned("full", **(WATCHED | {"selection": "last", "min_delta": 0.9}))
-    (draft,) = run_pass([run], place(tmp_path)).drafts
+    (draft,) = run_planned([run], place(tmp_path)).drafts
     assert len(draft.record.history) == 4  # the first is the best there will be
     found = stored(draft)
     assert draft.record.metrics["dice"] == pytest.approx(_dice(found["predictions"], found["masks"]))
@@ -236,4 +235,4 @@ def test_a_split_without_validation_images(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(passes, "split", lambda *words: replace(split(*words), val=()))
     with pytest.raises(UserError, match="validation images"):
-        run_pass(planned(), place(tmp_path))
+        run_planned(planned(), place(tmp_path))

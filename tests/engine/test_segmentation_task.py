@@ -7,26 +7,28 @@ from typing import Any
 
 import pytest
 import torch
-from clipbench.engine.tasks.segmentation_data import Prompted
 from torch import Tensor
 
 from clipbench.adapters import set_dropout_seeds
 from clipbench.data.images import ImageSet
-from clipbench.engine.tasks.segmentation import SegmentationTask
+from clipbench.engine.context import Context
+from clipbench.engine.tasks.segmentation import Prompted, Segmentation
 from clipbench.engine.tasks.segmentation_metric import overlap, predicted
+from clipbench.engine.tasks.task import Parts
 from clipbench.errors import UserError
-from clipbench.methods import method
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
-from clipbench.models.weights.sources import Sources
 from clipbench.registry import Protocol
 
+CPU = torch.device("cpu")
 FULL: dict[str, Any] = {
     "task": "segmentation", "method": "full", "backbone": TINY_CLIPSEG, "weights": "random", "image_size": 96,
-    "prompt_type": "p1", "encoder_gradient": True, "loss": "dice",
+    "prompt_type": "p1", "encoder_gradient": True, "loss": "dice", "precision": "fp32", "train_transform": "resize",
+    "test_transform": "resize",
 }  # fmt: skip
 DORA = FULL | {
     "method": "dora", "rank": 2, "alpha": 1.0, "scaling": "alpha", "targets": "qkvo", "towers": "both",
-    "adapter_dropout": 0.25, "also_trained": "up-convolution",
+    "adapter_dropout": 0.25, "adapter_init": "kaiming-uniform-sqrt5", "detach_norm": True, "dora_dropout": "official",
+    "norm_axis": "output", "also_trained": "up-convolution",
 }  # fmt: skip
 
 
@@ -38,12 +40,11 @@ def _image_set(count: int) -> ImageSet:
     )  # fmt: skip
 
 
-def _task(fields: dict[str, Any], seeds: tuple[int, ...] = (1,), count: int = 12) -> SegmentationTask:
+def _task(fields: dict[str, Any], seeds: tuple[int, ...] = (1,), count: int = 12) -> Segmentation:
     pytest.importorskip("transformers")
-    task = SegmentationTask(Protocol(**fields), _image_set(count), seeds, Sources())
-    task.method = method(fields["method"])
-    task.method.attach(task.model, Protocol(**fields), seeds)
-    return task
+    rows = torch.arange(count).expand(len(seeds), -1)
+    parts = Parts(rows, rows, torch.zeros(count, dtype=torch.long), rows)
+    return Segmentation(Protocol(**fields), _image_set(count), parts, seeds, Context(Path(), CPU, Path()))
 
 
 def _discs(count: int, size: int = 96, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -90,12 +91,12 @@ def test_two_replicas_learn_as_one_would() -> None:
 
 
 def _losses(
-    task: SegmentationTask, seeds: tuple[int, ...], images: Tensor, masks: Tensor, part: slice = slice(None)
+    task: Segmentation, seeds: tuple[int, ...], images: Tensor, masks: Tensor, part: slice = slice(None)
 ) -> Tensor:
     """Losses ``[3, R]`` of three steps on one batch; every replica has the prompts of the image set in order."""
     ids, mask = task.prompts.tokens(task.prompts.chosen(1, "train")[part])
     optimiser = torch.optim.AdamW([p for p in task.parameters() if p.requires_grad], lr=1e-2)
-    set_dropout_seeds(task.model, seeds)
+    set_dropout_seeds(task.model.module, seeds)
     task.train()
     losses = []
     for _ in range(3):
@@ -109,15 +110,14 @@ def _losses(
 
 def test_state_and_counts() -> None:
     task = _task(FULL)
-    assert task.model is task.encoder.module
-    assert sum(p.numel() for p in task.parameters()) == sum(p.numel() for p in task.model.parameters())
-    assert len(task.state_dict()) == len(task.model.state_dict())
+    assert sum(p.numel() for p in task.parameters()) == sum(p.numel() for p in task.model.module.parameters())
+    assert len(task.state_dict()) == len(task.model.module.state_dict())
 
 
 def test_sizes_that_are_no_whole_number_of_patches() -> None:
     with pytest.raises(UserError, match="multiple of 16"):
-        _task(FULL).check_size(100)
-    _task(FULL).check_size(352)
+        _task(FULL | {"image_size": 100})
+    _task(FULL | {"image_size": 352})
 
 
 @pytest.mark.parametrize("fields", [{"hflip": 0.5}, {"train_transform": "random-resized-crop"}])

@@ -109,11 +109,15 @@ def test_its_trained_state_lies_in_the_record(tmp_path: Path, monkeypatch: pytes
     from engine.passes_for_tests import place
 
     from clipbench.engine import outcome
+<<<<<<< HEAD
     from clipbench.engine.run_job import run_pass
     from tests.engine.few_shot_for_tests import few_shot
+=======
+    from tests.engine.passes_for_tests import run_planned
+>>>>>>> a14dbf9 (Tests and examples on the new seam)
 
     monkeypatch.setattr(outcome, "at_chance", lambda made: made.seed == 2)
-    drafts = run_pass(few_shot("clip-lora-1shot", (1, 2)), place(tmp_path)).drafts
+    drafts = run_planned(few_shot("clip-lora-1shot", (1, 2)), place(tmp_path)).drafts
     assert ["trained.safetensors" in draft.files for draft in drafts] == [False, True]
     kept = load(drafts[1].files["trained.safetensors"])
     assert sum(value.numel() for value in kept.values()) == drafts[1].record.model.trainable_parameters

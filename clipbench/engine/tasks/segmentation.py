@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -15,7 +16,7 @@ from clipbench.data.cache import decoded_masks
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.batches.job_images import JobImages
-from clipbench.engine.batches.views import EpochPlan, resident, rows_of
+from clipbench.engine.batches.views import EpochPlan, Images, resident, rows_of
 from clipbench.engine.context import Context
 from clipbench.engine.device import autocast
 from clipbench.engine.random import stream
@@ -76,12 +77,20 @@ class Segmentation(Task):
         if not any(p.requires_grad for p in self.parameters()):
             raise UserError("the method trains nothing of the segmentation network; lora, dora and full do.")
         self.to(context.device)
-        used = torch.unique(torch.cat([part.flatten() for part in (parts.train, parts.val, parts.test)]))
-        views = JobImages(images, model, protocol, context)
-        self._images = views.plain(used)
-        masks = decoded_masks(images, views.size, used.tolist(), context.say)
-        self._masks, self._row = resident(torch.from_numpy(np.asarray(masks)), context.device), rows_of(used)
-        self._prompts = PromptBank(images.prompts, protocol.need("prompt_type"))
+        self._used = torch.unique(torch.cat([part.flatten() for part in (parts.train, parts.val, parts.test)]))
+        self._row = rows_of(self._used)
+        self._views, self._set, self._say = JobImages(images, model, protocol, context), images, context.say
+        self.prompts = PromptBank(images.prompts, protocol.need("prompt_type"))
+
+    @cached_property
+    def _images(self) -> Images:
+        return self._views.plain(self._used)
+
+    @cached_property
+    def _masks(self) -> Tensor:
+        """``[U, S, S]`` (uint8, zeros and ones) of the images that are used."""
+        masks = decoded_masks(self._set, self._views.size, self._used.tolist(), self._say)
+        return resident(torch.from_numpy(np.asarray(masks)), self._device)
 
     def losses(self, inputs: Prompted, truth: Tensor) -> Tensor:
         """Loss ``[R]`` of prompted images and masks ``[R, B, S, S]``."""
@@ -143,10 +152,10 @@ class Segmentation(Task):
 
     def _chosen(self, part: str, epoch: int) -> Tensor:
         """The prompt of every image ``[R, N]``, as each replica has it."""
-        return torch.stack([self._prompts.chosen(seed, part, epoch) for seed in self._seeds])
+        return torch.stack([self.prompts.chosen(seed, part, epoch) for seed in self._seeds])
 
     def _prompted(self, index: Tensor, chosen: Tensor) -> Prompted:
-        ids, mask = self._prompts.tokens(chosen.gather(1, index).flatten())
+        ids, mask = self.prompts.tokens(chosen.gather(1, index).flatten())
         images = self._images.batch(index.flatten())
         return Prompted(images, sent(ids, images.device), sent(mask, images.device))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clipbench.engine.place import Workplace
 from PIL import Image
 
 from clipbench.data.catalogue import entry
@@ -17,9 +16,10 @@ from clipbench.data.official import find_images
 from clipbench.data.painted import SUBSETS, write_subset
 from clipbench.data.painted.digits.strokes import write_digit
 from clipbench.data.painted.domains import DIGITS, DOMAIN_SUBSETS, PACS
-from clipbench.engine.run_job import run_pass
+from clipbench.engine.context import Context
 from clipbench.plan.select import make_plan
 from clipbench.registry import Overrides
+from tests.engine.passes_for_tests import run_planned
 
 BY_NAME = {subset.dataset: subset for subset in DOMAIN_SUBSETS}
 
@@ -122,5 +122,5 @@ def test_training_on_three_domains_helps_on_the_fourth(tmp_path: Path) -> None:
     """The smoke run of one cell. 200 images: guessing gets beyond 16.4 % once in a thousand times."""
     only = ["row=clip-dora", "dataset=digits_dg", "test_domain=mnist"]
     (run,) = make_plan(["domains"], Overrides("smoke"), only).runs
-    (draft,) = run_pass([run], Workplace(tmp_path, torch.device("cpu"), tmp_path / "checkpoints")).drafts
+    (draft,) = run_planned([run], Context(tmp_path, torch.device("cpu"), tmp_path / "checkpoints")).drafts
     assert draft.record.metrics["accuracy"] > 20.0
