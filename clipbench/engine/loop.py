@@ -82,6 +82,8 @@ class Loop:
         groups = task.parameter_groups() if trains else []
         self._optimiser = Optimiser(groups, protocol, device, len(self._seeds), combine)
         self._validation = Validation(protocol) if validates(protocol) and trains else None
+        # What is not trained has one state, and no epoch to choose.
+        self._selection = protocol.need("selection") if trains else "last"
         self._fits = type(task.method).finish is not Method.finish
         self._best_test: list[tuple[float, dict[str, Tensor]]] = []
         self._losses = list[Tensor]()
@@ -187,7 +189,7 @@ class Loop:
         validated = self._validated(state.epoch, hooks)
         scores: Sequence[float | None] = [None] * len(self._seeds)
         if self._test_due(step):
-            if self._fits and self._protocol.need("selection") == "last" and step == self._budget.steps:
+            if self._fits and self._selection == "last" and step == self._budget.steps:
                 self._task.method.finish()
             scores = self._tested(state, hooks)
         before = [lines[0].step for lines in state.history if lines[0].stage == state.stage]
@@ -202,7 +204,7 @@ class Loop:
 
     def _test_due(self, step: int) -> bool:
         """Whether the test images are looked at now; not before the end, where only the best epoch's test counts."""
-        waits = self._validation is not None and self._protocol.need("selection") == "best-val"
+        waits = self._validation is not None and self._selection == "best-val"
         every = self._protocol.need("tested") == "every-epoch"
         return self._last_stage and not waits and (every or step == self._budget.steps)
 
@@ -219,20 +221,21 @@ class Loop:
         left = self._budget.steps - state.epoch * len(self._slices)
         if self._budget.steps:
             hooks.advance(len(self._seeds) * images_trained(self._protocol, self._parts.train.shape[1], max(left, 0)))
-        selection = self._protocol.need("selection")
-        best = self._restore_best(selection)
+        best = self._restore_best()
         if self._fits and best:
             self._task.method.finish()
-        # One test more, of what has not been tested as it now is; with best-test it is a candidate like every epoch.
-        more = (best and (self._fits or selection == "best-val")) or not state.outputs
-        last: Sequence[float | None] = self._tested(state, hooks) if more else [None] * len(self._seeds)
-        for score, lines in zip(last, zip(*state.history, strict=True), strict=True):
-            scores = [s for s in (*(line.accuracy for line in lines), score) if s is not None]
-            state.chosen.append(scores.index(max(scores)) if selection == "best-test" else len(state.outputs) - 1)
+        if (best and (self._fits or self._selection == "best-val")) or not state.outputs:
+            self._tested(state, hooks)
+            state.chosen = [len(state.outputs) - 1] * len(self._seeds)
+            return
+        last = len(state.outputs) - 1
+        for lines in zip(*state.history, strict=True):
+            scores = [line.accuracy for line in lines if line.accuracy is not None]
+            state.chosen.append(scores.index(max(scores)) if self._selection == "best-test" else last)
 
-    def _restore_best(self, selection: str) -> bool:
+    def _restore_best(self) -> bool:
         """Put the best epoch's parameters back; whether there were any."""
-        if self._validation is not None and selection == "best-val":
+        if self._validation is not None and self._selection == "best-val":
             self._put(self._validation.best)
             return True
         if self._best_test:
@@ -246,7 +249,7 @@ class Loop:
 
         Only for ``selection = best-test``, which some official code has and no honest protocol.
         """
-        if not (self._fits and self._protocol.need("selection") == "best-test"):
+        if not (self._fits and self._selection == "best-test"):
             return
         self._best_test = self._best_test or [(-1.0, {})] * len(scores)
         for run, score in enumerate(scores):
@@ -285,8 +288,7 @@ class Loop:
         self._task.eval()
         index: Tensor = getattr(self._parts, part)
         pieces, losses = [], torch.zeros(len(self._seeds))
-        size = self._task.method.test_batch() or max(self._task.rows // len(self._seeds), 1)
-        for some in torch.split(index, size, dim=1):
+        for some in torch.split(index, max(self._task.rows // len(self._seeds), 1), dim=1):
             logits = self._task(self._task.inputs(some, part, epoch))
             truth = sent(self._task.truth(some), self._device)
             pieces.append(self._task.outputs(logits, truth))

@@ -106,15 +106,9 @@ def test_an_average_over_data_sets_says_so_too() -> None:
 
 def test_its_trained_state_lies_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real pass whose second seed is led astray: its record, and no other, holds what was trained."""
-    from engine.passes_for_tests import place
-
     from clipbench.engine import outcome
-<<<<<<< HEAD
-    from clipbench.engine.run_job import run_pass
     from tests.engine.few_shot_for_tests import few_shot
-=======
-    from tests.engine.passes_for_tests import run_planned
->>>>>>> a14dbf9 (Tests and examples on the new seam)
+    from tests.engine.passes_for_tests import place, run_planned
 
     monkeypatch.setattr(outcome, "at_chance", lambda made: made.seed == 2)
     drafts = run_planned(few_shot("clip-lora-1shot", (1, 2)), place(tmp_path)).drafts
