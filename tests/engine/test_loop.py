@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from clipbench.engine import run_job as jobs
 from clipbench.engine.batches.views import epoch_order, epoch_views
 from clipbench.engine.loop import Loop, State
 from clipbench.engine.random import stream
+from clipbench.engine.tasks.classification import Classification
 from clipbench.launch.launcher import Options
 from clipbench.launch.local import Local
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD
@@ -129,19 +129,17 @@ def test_what_the_record_says_follows_from_the_predictions(tmp_path: Path) -> No
 
 
 def test_the_best_epoch_is_taken_where_the_protocol_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of three epochs is made the best."""
     run, seen = Loop.run, []
 
-    def peaked(self: Loop, *arguments: Any) -> State:
-        """The second of three epochs is the best."""
-        state = run(self, *arguments)
-        state.history = [
-            [replace(line, accuracy=score)] for (line,), score in zip(state.history, (50, 70, 60), strict=True)
-        ]
-        seen.append(state)
-        return state
+    def watched(self: Loop, *arguments: Any, **named: Any) -> State:
+        seen.append(run(self, *arguments, **named))
+        return seen[-1]
 
-    monkeypatch.setattr(Loop, "run", peaked)
+    monkeypatch.setattr(Loop, "run", watched)
     for selection, score, epoch in (("last", 60, 2), ("best-test", 70, 1)):
+        scores = iter((50.0, 70.0, 60.0))
+        monkeypatch.setattr(Classification, "scores", lambda *_, scores=scores: [next(scores)])
         (draft,) = run_planned(planned("lora-r4", (1,), epochs=3, selection=selection), place(tmp_path)).drafts
         assert draft.record.history[epoch].accuracy == score
         found = np.load(io.BytesIO(draft.files["predictions.npz"]))
@@ -245,8 +243,8 @@ def test_a_seed_that_diverges_leaves_the_others_their_records(tmp_path: Path, mo
     group = planned("linear-probe", (1, 2))
     run = Loop.run
 
-    def spoiled(self: Loop, *arguments: Any) -> State:
-        state = run(self, *arguments)
+    def spoiled(self: Loop, *arguments: Any, **named: Any) -> State:
+        state = run(self, *arguments, **named)
         state.losses[0, -1] = float("inf")
         return state
 
