@@ -224,14 +224,13 @@ class Loop:
         best = self._restore_best()
         if self._fits and best:
             self._task.method.finish()
-        if (best and (self._fits or self._selection == "best-val")) or not state.outputs:
-            self._tested(state, hooks)
-            state.chosen = [len(state.outputs) - 1] * len(self._seeds)
-            return
-        last = len(state.outputs) - 1
-        for lines in zip(*state.history, strict=True):
-            scores = [line.accuracy for line in lines if line.accuracy is not None]
-            state.chosen.append(scores.index(max(scores)) if self._selection == "best-test" else last)
+        # One test more, of what has not been tested as it now is; with best-test it is a candidate like every epoch.
+        more = (best and (self._fits or self._selection == "best-val")) or not state.outputs
+        last: Sequence[float | None] = self._tested(state, hooks) if more else [None] * len(self._seeds)
+        for score, lines in zip(last, zip(*state.history, strict=True), strict=True):
+            scores = [s for s in (*(line.accuracy for line in lines), score) if s is not None]
+            best_test = self._selection == "best-test"
+            state.chosen.append(scores.index(max(scores)) if best_test else len(state.outputs) - 1)
 
     def _restore_best(self) -> bool:
         """Put the best epoch's parameters back; whether there were any."""
@@ -288,7 +287,8 @@ class Loop:
         self._task.eval()
         index: Tensor = getattr(self._parts, part)
         pieces, losses = [], torch.zeros(len(self._seeds))
-        for some in torch.split(index, max(self._task.rows // len(self._seeds), 1), dim=1):
+        size = self._task.method.test_batch() or max(self._task.rows // len(self._seeds), 1)
+        for some in torch.split(index, size, dim=1):
             logits = self._task(self._task.inputs(some, part, epoch))
             truth = sent(self._task.truth(some), self._device)
             pieces.append(self._task.outputs(logits, truth))
