@@ -44,7 +44,8 @@ def _digest(weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, weight in weights:
         digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().float().cpu().contiguous().numpy().data)
+        if not weight.is_meta:
+            digest.update(weight.detach().float().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 

@@ -21,8 +21,8 @@ from clipbench.adapters.product import DroppedDoraProduct, LowRankProduct
 Blocks = Mapping[str, tuple[int, int]]
 """Which output rows of a frozen matrix each adapted target holds: ``{"q": (0, 768), "v": (1536, 2304)}``."""
 
-Observer = Callable[[str, Branch, Tensor, Tensor], None]
-"""What is called with name, branch, input `[R, M, in]` and output `[R, M, out]` of every adapted block."""
+Observer = Callable[["Host", Blocks, Tensor, Tensor], None]
+"""What is called with host, blocks, input `[R, M, in]` and output `[R, M, out]` of every adapted product."""
 
 
 class Host(nn.Module):
@@ -100,8 +100,7 @@ class Host(nn.Module):
         with self._restoring_again(weight, cut):
             y = self._adapted(grouped, weight, None if bias is None else bias.to(dtype), blocks)
         if self.observer is not None:
-            for name, (start, stop) in blocks.items():
-                self.observer(f"{self.path}.{name}", self.branch(name), grouped, y[..., start:stop])
+            self.observer(self, blocks, grouped, y)
         return y.view(*x.shape[:-1], -1)
 
     def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks) -> Tensor:

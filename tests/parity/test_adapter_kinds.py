@@ -28,6 +28,7 @@ from clipbench.adapters import (
 from clipbench.adapters.kinds import AdaLoRA, DyLoRA, LoRA, VeRA
 from clipbench.adapters.kinds.adalora import AdaLoRAOptions, budget
 from clipbench.adapters.kinds.dylora import DyLoRAOptions
+from clipbench.adapters.laplace import Laplace, probabilities, probit_probabilities
 
 OFFICIAL = Path(__file__).parent / "official"
 
@@ -329,3 +330,72 @@ def test_qlora_outputs_gradients_and_steps() -> None:
         if step != 2:
             _close(branch.A[0], numbers[f"lora.step{step}.A"], 1e-6)
             _close(branch.B[0], numbers[f"lora.step{step}.B"], 1e-6)
+
+
+# --- Laplace-LoRA ---
+
+
+class _Classifier(nn.Module):
+    def __init__(self, numbers: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.base = _linear(numbers["base.weight"], numbers["base.bias"])
+        self.head = _linear(numbers["head.weight"], numbers["head.bias"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.base(x).tanh())  # type: ignore[no-any-return]
+
+
+def _laplace(numbers: dict[str, Tensor], replicas: int = 1) -> tuple[nn.Module, Laplace]:
+    options: dict[str, Any] = {"targets": (), "patterns": ("base",), "replicas": replicas}
+    model = adapt(_Classifier(numbers), AdapterConfig("lora", 2, 1.0, "alpha/sqrt(r)", **options)).eval()
+    branch = cast(LoRA, adapted_modules(model)["base.linear"])
+    for r in range(replicas):
+        branch.A.data[r], branch.B.data[r] = (1 + r) * numbers["A"], numbers["B"]
+    return model, Laplace(model, lambda x: model(x).view(replicas, -1, 5))
+
+
+def _relative(found: Tensor, expected: Tensor) -> None:
+    assert ((found.double() - expected.double()).norm() / expected.double().norm()).item() < 1e-4
+
+
+def test_laplace_lora() -> None:
+    numbers = _official("laplace_lora")
+    _, laplace = _laplace(numbers)
+    laplace.fit((numbers["x"][i : i + 8], numbers["y"][None, i : i + 8]) for i in range(0, 40, 8))
+    for key, (inner, outer) in {"A": ("input", "output"), "B": ("input", "output")}.items():
+        spectrum = laplace._spectra["base.linear", key]
+        turned = spectrum.inner_vectors @ (spectrum.inner[..., None] * spectrum.inner_vectors.mT)
+        _relative(turned[0], numbers[f"factor.{key}.{inner}"])
+        turned = spectrum.outer_vectors @ (spectrum.outer[..., None] * spectrum.outer_vectors.mT)
+        _relative(turned[0], numbers[f"factor.{key}.{outer}"])
+    one = torch.ones(1, dtype=torch.float64)
+    _relative(laplace.log_likelihood[0], numbers["log_likelihood"])
+    _relative(laplace.log_det_ratio(one)[0], numbers["log_det_ratio.1"])
+    _relative(laplace._squares[0], numbers["scatter.1"])
+    _relative(laplace.log_evidence(one)[0], numbers["log_marginal_likelihood.1"])
+    mean, covariance = laplace.predict(numbers["x_test"])
+    _relative(mean[0], numbers["mean"])
+    _relative(mean.softmax(-1)[0], numbers["probability.map"])
+    _relative(covariance[0], numbers["variance.1"])
+    _relative(laplace.fit_precision(), numbers["prior_precision.best"])
+    _relative(laplace.log_evidence(laplace.precision)[0], numbers["log_marginal_likelihood.best"])
+    mean, covariance = laplace.predict(numbers["x_test"])
+    _relative(covariance[0], numbers["variance.best"])
+    _relative(probit_probabilities(mean, covariance)[0], numbers["probability.probit"])
+    _relative(probabilities(mean, covariance, noise=numbers["epsilon"][:, None])[0], numbers["probability.mc"])
+
+
+def test_laplace_of_two_replicas_is_that_of_two_models() -> None:
+    numbers = _official("laplace_lora")
+    x, y = numbers["x"], numbers["y"]
+    _, joint = _laplace(numbers, replicas=2)
+    joint.fit([(torch.cat([x, x.flip(0)]), torch.stack([y, y.flip(0)]))]).fit_precision()
+    for r, (inputs, labels) in enumerate(((x, y), (x.flip(0), y.flip(0)))):
+        model, single = _laplace(numbers)
+        branch = cast(LoRA, adapted_modules(model)["base.linear"])
+        branch.A.data[0] = (1 + r) * numbers["A"]
+        single = Laplace(model, lambda x, model=model: model(x)[None])  # type: ignore[misc]
+        single.fit([(inputs, labels[None])]).fit_precision()
+        _relative(joint.precision[r], single.precision[0])
+        both = joint.predict(torch.cat([numbers["x_test"]] * 2))[1][r]
+        _relative(both, single.predict(numbers["x_test"])[1][0])
