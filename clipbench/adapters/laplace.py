@@ -133,7 +133,7 @@ class Laplace:
         optimiser = torch.optim.Adam([log_precision], lr)
         for _ in range(steps):
             optimiser.zero_grad()
-            (-self.log_evidence(log_precision.exp()).sum()).backward()
+            torch.autograd.backward(-self.log_evidence(log_precision.exp()).sum())
             optimiser.step()
         self.precision = log_precision.detach().exp()
         return self.precision
