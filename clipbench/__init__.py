@@ -1,3 +1,3 @@
 """Reproducibility benchmarks for adapting CLIP, and a library that adapts any CLIP well."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -16,7 +16,7 @@ _WIDTH = 110
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the ledger of the experiments that the words name."""
-    ledgers = [(paper, _used(paper, experiments)) for paper, experiments in _by_paper(arguments.experiments)]
+    ledgers = [(paper, _used(paper, experiments)) for paper, experiments in _by_paper(arguments.tables)]
     if arguments.format == "json":
         values = {paper.id: [_values(a, where) for a, where in used] for paper, used in ledgers}
         print(json.dumps(values, indent=1, ensure_ascii=False))

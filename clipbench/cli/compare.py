@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
         return _assumptions(arguments)
     records = _records(arguments.out)
     added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
-    words, _ = added.fitting(arguments.experiments)
+    words, _ = added.fitting(arguments.tables)
     chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
     if not chosen:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
@@ -49,7 +49,7 @@ def _assumptions(arguments: argparse.Namespace) -> int:
     if arguments.format not in ("text", "md", "json"):
         raise UserError("--assumptions prints text, md or json.")
     records = _records(arguments.out)
-    tables = [(paper, experiment) for paper, experiment in find(arguments.experiments) if not experiment.panels]
+    tables = [(paper, experiment) for paper, experiment in find(arguments.tables) if not experiment.panels]
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
     if not found:
         raise UserError(

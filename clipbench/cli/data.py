@@ -18,7 +18,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     """The subcommands and their options. Nothing heavy is imported for them."""
     actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
     one = actions.add_parser("list", help="what is here, where, complete or not; what each experiment still needs")
-    one.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="what these need (default: everything)")
+    one.add_argument("tables", nargs="*", metavar="TABLE", help="what these need (default: everything)")
     _common(one)
     one = actions.add_parser("get", help="download, check and unpack; what is there stays untouched")
     one.add_argument("names", nargs="+", metavar="NAME", help="data sets, such as ucm dtd; `data list` shows them")
@@ -29,7 +29,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     one.add_argument("--quick", action="store_true", help="count files, open none")
     _common(one)
     one = actions.add_parser("cite", help="BibTeX of a paper, its data sets and checkpoints")
-    one.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="table1, clip-dora/table3, lora-clip")
+    one.add_argument("tables", nargs="+", metavar="TABLE", help="table1, clip-dora/table3, lora-clip")
     one = actions.add_parser("smoke", help="write the embedded subsets, for a look at them")
     one.add_argument("folder", type=Path, metavar="DIR")
 
@@ -57,7 +57,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from clipbench.cli.data_text import listing, listing_text
     from clipbench.data.images import default_data_root
 
-    found = listing(arguments.experiments, arguments.data or default_data_root())
+    found = listing(arguments.tables, arguments.data or default_data_root())
     print(_as_json(found) if arguments.json else listing_text(found))
     return 0
 
@@ -137,7 +137,7 @@ def _progress(name: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
 def _cite(arguments: argparse.Namespace) -> int:
     from clipbench.cli.data_text import citations
 
-    print("\n\n".join(citations(arguments.experiments)))
+    print("\n\n".join(citations(arguments.tables)))
     return 0
 
 

@@ -11,10 +11,10 @@ from clipbench.report.write import write_figures
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw the figures and name the files."""
-    figures = [experiment for _, experiment in find(arguments.experiments) if experiment.panels]
+    figures = [experiment for _, experiment in find(arguments.tables) if experiment.panels]
     if not figures:
-        raise UserError(f"{', '.join(arguments.experiments)} names no figure; `clipbench list` shows them.")
-    written = write_figures(arguments.experiments, arguments.out, arguments.profile)
+        raise UserError(f"{', '.join(arguments.tables)} names no figure; `clipbench list` shows them.")
+    written = write_figures(arguments.tables, arguments.out, arguments.profile)
     if not written:
         raise UserError(
             f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."

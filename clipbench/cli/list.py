@@ -39,7 +39,7 @@ class Line:
 def main(arguments: argparse.Namespace) -> int:
     """Print the list; torn or foreign directories in the results folder are named on standard error."""
     records, faults = Store(arguments.out / "results").scan()
-    chosen = find(arguments.experiments)
+    chosen = find(arguments.tables)
     numbers = {paper.id: list(load_published(paper).values()) for paper, _ in chosen}
     lines = [line(paper, experiment, numbers[paper.id], records) for paper, experiment in chosen]
     report(faults)

@@ -23,6 +23,7 @@ from clipbench.plan.choices import ALL, plan_choices
 from clipbench.plan.select import Plan, Planned, make_plan
 from clipbench.plan.user import Extension, extension
 from clipbench.registry import Overrides
+from clipbench.registry.find import which
 from clipbench.registry.protocol import field_of
 from clipbench.results.store import Store
 
@@ -39,7 +40,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
     overrides, sources = _overrides(arguments)
     added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
-    arguments.experiments, unfit = added.fitting(arguments.experiments)
+    named = which(arguments.tables)
+    arguments.tables, unfit = added.fitting(arguments.tables)
     plan = _plan(arguments, overrides, added)
     data_root = arguments.data or default_data_root()
     datasets = Datasets(data_root, added.own)
@@ -48,6 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     _say(
         arguments,
         [
+            *named,
             *about_unfit(unfit, own_data=bool(added.own)),
             *about_own(plan, readable),
             *_unpublished(plan, datasets, missing),
@@ -106,8 +109,8 @@ def _plan(arguments: argparse.Namespace, overrides: Overrides, added: Extension)
     if ALL in arguments.assume:
         if added.methods or added.own:
             raise UserError("--assume all runs the paper's own tables; it takes no --method and no --dataset-dir.")
-        return plan_choices(arguments.experiments, overrides, arguments.only, arguments.seeds)
-    return make_plan(arguments.experiments, overrides, arguments.only, arguments.seeds, added.apply)
+        return plan_choices(arguments.tables, overrides, arguments.only, arguments.seeds)
+    return make_plan(arguments.tables, overrides, arguments.only, arguments.seeds, added.apply)
 
 
 def _carry_out(
@@ -136,7 +139,7 @@ def _write_reports(arguments: argparse.Namespace, added: Extension) -> list[Path
 
     profile = "smoke" if arguments.smoke else "full"
     if added.own:
-        return write_tables(arguments.experiments, arguments.out, profile, added.apply)
+        return write_tables(arguments.tables, arguments.out, profile, added.apply)
     everything = [f"{paper}/*" for paper in _papers(arguments)]
     tables = write_tables(added.fitting(everything)[0], arguments.out, profile, added.apply)
     return [*tables, *write_figures(everything, arguments.out, profile)]
@@ -145,7 +148,7 @@ def _write_reports(arguments: argparse.Namespace, added: Extension) -> list[Path
 def _papers(arguments: argparse.Namespace) -> list[str]:
     from clipbench.registry import find
 
-    return list(dict.fromkeys(paper.id for paper, _ in find(arguments.experiments)))
+    return list(dict.fromkeys(paper.id for paper, _ in find(arguments.tables)))
 
 
 def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
@@ -179,7 +182,7 @@ def _overrides(arguments: argparse.Namespace) -> tuple[Overrides, Sources]:
 def _pair(word: str, what: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     if not equals:
-        raise UserError(f"{what}, not {word!r}; `clipbench show EXPERIMENT --protocol` lists them.")
+        raise UserError(f"{what}, not {word!r}; `clipbench show TABLE --protocol` lists them.")
     return key, value
 
 

@@ -23,11 +23,11 @@ from clipbench.registry.resolve import assumptions_in_use, seeds_of
 def main(arguments: argparse.Namespace) -> int:
     """Print one experiment; several that match are printed one after the other."""
     overrides = Overrides(profile="smoke" if arguments.smoke else "full")
-    shown = [_describe(paper, experiment, overrides) for paper, experiment in find(arguments.experiments)]
+    shown = [_describe(paper, experiment, overrides) for paper, experiment in find(arguments.tables)]
     if arguments.json:
         print(json.dumps(shown if len(shown) > 1 else shown[0], indent=1, ensure_ascii=False))
         return 0
-    for paper, experiment in find(arguments.experiments):
+    for paper, experiment in find(arguments.tables):
         _print(paper, experiment, overrides, protocol=arguments.protocol)
     return 0
 

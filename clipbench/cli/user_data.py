@@ -54,7 +54,7 @@ def about_unfit(names: Sequence[str], *, own_data: bool) -> list[str]:
 
 def next_command(arguments: argparse.Namespace) -> str:
     """How to see the numbers again: beside the printed ones, or on the user's own data, of which nothing is printed."""
-    words = [str(word) for word in arguments.experiments]
+    words = [str(word) for word in arguments.tables]
     if arguments.dataset_dir is not None:
         words += ["--dataset-dir", str(arguments.dataset_dir), *(["--smoke"] if arguments.smoke else [])]
         words += ["--split-file", str(arguments.split_file)] if arguments.split_file else []

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,10 +68,29 @@ def is_own(name: str | None) -> bool:
     return name is not None and ":" in name
 
 
+def importable(name: str) -> str:
+    """``my/mine.py:Mine`` as ``mine:Mine``, its folder put where Python (and the processes that it starts) look.
+
+    Raises ``UserError`` where there is no such file, or a library's module has its name.
+    """
+    file, _, attribute = name.rpartition(":")
+    if not file.endswith(".py"):
+        return name
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise UserError(f"--method {name}: there is no file {file}.")
+    sys.path.append(str(path.parent))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(path.parent)]))
+    found = importlib.util.find_spec(path.stem)
+    if found is None or found.origin is None or Path(found.origin).resolve() != path:
+        raise UserError(f"--method {name}: another module is called {path.stem}; give the file another name.")
+    return f"{path.stem}:{attribute}"
+
+
 def own_method(name: str) -> OwnMethod:
     """A user's method by its import path ``package.module:Class``."""
     if not is_own(name):
-        raise UserError(f"--method {name}: a method of your own is named package.module:Class.")
+        raise UserError(f"--method {name}: a method of your own is named FILE.py:Class or package.module:Class.")
     kind = _class_of(name)
     source = Path(inspect.getfile(kind)).read_bytes()
     label = getattr(kind, "label", None) or kind.__name__

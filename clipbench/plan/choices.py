@@ -35,46 +35,46 @@ class Variant:
         return overrides if self.default else replace(overrides, assume={self.assumption.id: self.choice.name})
 
 
-def variants(paper: Paper, experiment: Table) -> Iterator[Variant]:
-    """The choices of the assumptions that an experiment rests on, in the ledger's order."""
-    used = assumptions_in_use(paper, source_of(paper, experiment))
+def variants(paper: Paper, table: Table) -> Iterator[Variant]:
+    """The choices of the assumptions that an table rests on, in the ledger's order."""
+    used = assumptions_in_use(paper, source_of(paper, table))
     for assumption in paper.assumptions.values():
         if assumption.id in used:
             yield from (Variant(assumption, choice) for choice in assumption.choices.values())
 
 
 def plan_choices(patterns: Sequence[str], overrides: Overrides, only: Sequence[str], seeds: Sequence[int]) -> Plan:
-    """The default of every experiment, then each other choice by itself.
+    """The default of every table, then each other choice by itself.
 
     A choice that cannot run yet becomes a gap with its name; one that changes nothing (another assumption's cell, or a
     field that the smoke profile sets itself) adds no run.
     """
     runs: dict[str, Planned] = {}
     gaps: list[Gap] = []
-    for paper, experiment in find(patterns):
-        default = make_plan([experiment.id], overrides, only, seeds)
+    for paper, table in find(patterns):
+        default = make_plan([table.id], overrides, only, seeds)
         runs |= {p.run.id: p for p in default.runs if p.run.id not in runs}
         gaps += default.gaps
-        for variant in variants(paper, experiment):
+        for variant in variants(paper, table):
             if variant.default or not (default.runs or default.gaps):
                 continue
             if variant.choice.missing:
                 gaps.append(_skipped(default, variant, variant.choice.missing))
                 continue
-            plan = make_plan([experiment.id], variant.of(overrides), only, seeds)
+            plan = make_plan([table.id], variant.of(overrides), only, seeds)
             runs |= {p.run.id: p for p in plan.runs if p.run.id not in runs}
             gaps += _own_gaps(plan, default, variant)
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
 
 
 def _skipped(default: Plan, variant: Variant, reason: str) -> Gap:
-    """A gap for a whole choice, at the first cell of its experiment."""
+    """A gap for a whole choice, at the first cell of its table."""
     at = default.runs[0] if default.runs else default.gaps[0]
-    return Gap(at.experiment, at.cell, f"the choice {variant.name} is skipped: {reason}")
+    return Gap(at.table, at.cell, f"the choice {variant.name} is skipped: {reason}")
 
 
 def _own_gaps(plan: Plan, default: Plan, variant: Variant) -> list[Gap]:
     """Cells that run by default but not in this choice."""
-    known = {(g.experiment.id, g.cell) for g in default.gaps}
-    new = [g for g in plan.gaps if (g.experiment.id, g.cell) not in known]
-    return [Gap(g.experiment, g.cell, f"the choice {variant.name}: {g.reason}") for g in new]
+    known = {(g.table.id, g.cell) for g in default.gaps}
+    new = [g for g in plan.gaps if (g.table.id, g.cell) not in known]
+    return [Gap(g.table, g.cell, f"the choice {variant.name}: {g.reason}") for g in new]

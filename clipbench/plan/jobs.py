@@ -17,6 +17,6 @@ def jobs_of(plan: Plan) -> list[Job]:
 
 def _job(runs: list[Planned]) -> Job:
     first = runs[0]
-    label = f"{first.experiment.id} {first.cell.row.id} {first.place}"
+    label = f"{first.table.id} {first.cell.row.id} {first.column}"
     keep = ("features",) if features_drawn(first) else ()
     return Job(first.run.protocol, tuple(p.run.seed for p in runs), first.origin, label, keep)

@@ -14,7 +14,7 @@ from clipbench.registry import Cell, resolve
 
 def features_drawn(planned: Planned) -> bool:
     """Whether a figure draws the features of that run, whichever table asked for it first."""
-    paper = paper_of(planned.experiment)
+    paper = paper_of(planned.table)
     cells = [
         (source_of(paper, figure), row, column)
         for figure in paper.tables.values()

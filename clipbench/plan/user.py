@@ -11,7 +11,7 @@ from typing import Any
 
 from clipbench.data.user import UserData, user_images
 from clipbench.errors import UserError
-from clipbench.methods import METHODS, OwnMethod, method, own_method
+from clipbench.methods import METHODS, OwnMethod, importable, method, own_method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.runnable import why_not
 from clipbench.registry import Axis, Cell, Paper, Table, find, resolve
@@ -80,6 +80,7 @@ def extension(dataset_dir: Path | None, methods: Sequence[str], split_file: Path
         raise UserError(f"--split-file {split_file} says how the images of --dataset-dir DIR are split; name that too.")
     own = {} if dataset_dir is None else _named(UserData(dataset_dir.resolve(), split_file))
     labels: dict[str, str] = {}
+    methods = [importable(name) for name in methods]
     for name in methods:
         label = _row_id(_loaded(name))
         if label in labels:

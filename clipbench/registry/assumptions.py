@@ -9,7 +9,7 @@ from typing import Any
 
 from clipbench.errors import UserError, near
 from clipbench.registry.protocol import Protocol, cannot_run
-from clipbench.registry.toml_files import read_toml, strict
+from clipbench.registry.toml_files import At, read_toml, strict
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,19 @@ class Assumption:
 
 def load_assumptions(path: Path) -> dict[str, Assumption]:
     """Every entry of an ``assumptions.toml``, by id."""
-    table = strict(read_toml(path), str(path), {"assumption": list}, {})
-    entries = [_assumption(entry, f"{path}, assumption {i + 1}") for i, entry in enumerate(table["assumption"])]
+    at = At(path)
+    table = strict(read_toml(path), at, {"assumption": list}, {})
+    entries = [_assumption(entry, at / "assumption", i) for i, entry in enumerate(table["assumption"], start=1)]
     ids = [a.id for a in entries]
     if twice := next((name for name in ids if ids.count(name) > 1), None):
-        raise UserError(f"{path}: the assumption {twice!r} stands twice")
+        raise UserError(f"{at / twice}: the assumption {twice!r} stands twice")
     return {a.id: a for a in entries}
 
 
-def _assumption(entry: Any, where: str) -> Assumption:
+def _assumption(entry: Any, at: At, number: int) -> Assumption:
+    where = at / (entry.get("id", number) if isinstance(entry, dict) else number)
     strict(entry, where, {"id": str, "question": str, "take": str, "why": str, "choices": dict}, {})
-    where = f"{where} ({entry['id']})"
-    choices = {name: _choice(name, c, f"{where}, {name}") for name, c in entry["choices"].items()}
+    choices = {name: _choice(name, c, where / name) for name, c in entry["choices"].items()}
     if entry["take"] not in choices or len(choices) < 2:
         raise UserError(f"{where}: needs two choices at least, and 'take' must name one of them")
     if len({frozenset(c.set) for c in choices.values()}) != 1:
@@ -73,7 +74,7 @@ def _assumption(entry: Any, where: str) -> Assumption:
     return Assumption(entry["id"], entry["question"], entry["take"], entry["why"], choices)
 
 
-def _choice(name: str, entry: Any, where: str) -> Choice:
+def _choice(name: str, entry: Any, where: At) -> Choice:
     strict(entry, where, {"set": dict, "means": str}, {})
     if not entry["set"]:
         raise UserError(f"{where}: it sets no field")

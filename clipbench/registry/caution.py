@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.errors import UserError
-from clipbench.registry.toml_files import strict
+from clipbench.registry.toml_files import At, strict, texts
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Caution:
         return (not self.rows or row in self.rows) and (not self.columns or column in self.columns)
 
 
-def load_caution(entry: Any, where: str, axes: Mapping[str, Sequence[str]]) -> Caution:
+def load_caution(entry: Any, at: At, axes: Mapping[str, Sequence[str]]) -> Caution:
     """Read one; ``axes`` holds the ids of the rows and columns. Raises ``UserError`` for a name that is not there."""
-    table = strict(entry, where, {"says": str}, {"rows": list, "columns": list})
+    table = strict(entry, at, {"says": str}, {"rows": list, "columns": list})
     for axis, ids in axes.items():
-        unknown = [name for name in table.get(axis, ()) if name not in ids]
-        if unknown:
-            raise UserError(f"{where}: no entry {unknown[0]!r} among the {axis}; there are {', '.join(ids)}")
+        names = texts(table.get(axis, ()), at / axis)
+        if unknown := [name for name in names if name not in ids]:
+            raise UserError(f"{at / axis}: no entry {unknown[0]!r} among the {axis}; there are {', '.join(ids)}")
     return Caution(" ".join(table["says"].split()), tuple(table.get("rows", ())), tuple(table.get("columns", ())))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from clipbench.errors import UserError, near
+from clipbench.errors import UserError
 from clipbench.registry.assumptions import Assumption, load_assumptions
 from clipbench.registry.table import Cell, Table, load_table
-from clipbench.registry.toml_files import read_toml, strict
+from clipbench.registry.toml_files import At, read_toml, seeds, strict
+
+PAPERS_VARIABLE = "CLIPBENCH_PAPERS"
+"""Environment variable with folders of the user's own papers, separated as in PATH."""
 
 
 @dataclass(frozen=True)
@@ -79,86 +84,84 @@ def registry_dir() -> Path:
     raise UserError(f"the registry is missing: no benchmarks/ in or beside {package}. Reinstall clipbench.")
 
 
+def papers_dirs() -> tuple[Path, ...]:
+    """Our papers' folder, and the user's own (``--papers DIR``, which `PAPERS_VARIABLE` hands to every process)."""
+    named = [Path(word) for word in os.environ.get(PAPERS_VARIABLE, "").split(os.pathsep) if word]
+    return (registry_dir(), *named)
+
+
+def load_papers() -> tuple[Paper, ...]:
+    """Every paper of the registry and of the user's folders, in falling order of their ids."""
+    return _load(papers_dirs())
+
+
 @cache
-def load_papers(folder: Path | None = None) -> tuple[Paper, ...]:
-    """Every paper of the registry: each folder that holds a ``paper.toml``, in falling order of their ids."""
-    found = sorted((folder or registry_dir()).glob("*/paper.toml"))
-    papers = sorted((load_paper(path.parent) for path in found), key=lambda p: p.id, reverse=True)
-    names = [n for p in papers for e in p.tables.values() for n in (e.id, *e.aliases)]
-    doubled = sorted({n for n in names if names.count(n) > 1})
-    if doubled:
-        raise UserError(f"the registry names two tables {doubled[0]!r}")
-    return tuple(papers)
+def _load(folders: Sequence[Path]) -> tuple[Paper, ...]:
+    papers = [load_paper(folder) for parent in folders for folder in paper_folders(parent)]
+    for paper in papers:
+        if other := next((p for p in papers if p.id == paper.id and p is not paper), None):
+            raise UserError(f"two papers have the id {paper.id!r}: {paper.folder} and {other.folder}")
+    return tuple(sorted(papers, key=lambda p: p.id, reverse=True))
+
+
+def paper_folders(parent: Path) -> list[Path]:
+    """The folders of papers in a folder, or itself where it is one: each holds a ``paper.toml``.
+
+    Raises ``UserError`` where there is none.
+    """
+    if (parent / "paper.toml").is_file():
+        return [parent]
+    found = sorted(path.parent for path in parent.glob("*/paper.toml"))
+    if not found:
+        what = "is no folder" if not parent.is_dir() else "holds no folder with a paper.toml"
+        raise UserError(f"{parent} {what}; a paper is a folder like those in {registry_dir()}.")
+    return found
 
 
 def load_paper(folder: Path) -> Paper:
-    """Read one paper's folder. Raises ``UserError`` with the file and key of the first fault."""
-    path = folder / "paper.toml"
+    """Read one paper's folder. Raises ``UserError`` with the file, its line and the key of the first fault."""
+    at = At(folder / "paper.toml")
     required = {"id": str, "title": str, "short": str, "reference": str, "bibtex": str, "protocols": dict}
-    table = strict(read_toml(path), str(path), required, {"recipes": dict, "smoke": dict, "references": dict})
+    read = strict(read_toml(at.file), at, required, {"recipes": dict, "smoke": dict, "references": dict})
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", read["id"]):
+        raise UserError(f"{at / 'id'}: id = {read['id']!r}: small letters, digits and hyphens make an id")
     files = sorted(p for p in folder.glob("*.toml") if p.stem not in {"paper", "assumptions", "claims"})
-    tables = [load_table(p, table["id"]) for p in files]
-    return Paper(
-        id=table["id"],
-        title=table["title"],
-        short=table["short"],
-        reference=table["reference"],
-        bibtex=table["bibtex"],
+    tables = [load_table(p, read["id"]) for p in files]
+    paper = Paper(
+        id=read["id"],
+        title=read["title"],
+        short=read["short"],
+        reference=read["reference"],
+        bibtex=read["bibtex"],
         folder=folder,
-        protocols=table["protocols"],
-        recipes={name: _recipe(r, f"{path}, recipes.{name}") for name, r in table.get("recipes", {}).items()},
-        smoke={name: _smoke(s, f"{path}, smoke.{name}") for name, s in table.get("smoke", {}).items()},
-        references=table.get("references", {}),
+        protocols=read["protocols"],
+        recipes={name: _recipe(r, at / "recipes" / name) for name, r in read.get("recipes", {}).items()},
+        smoke={name: _smoke(s, at / "smoke" / name) for name, s in read.get("smoke", {}).items()},
+        references=read.get("references", {}),
         assumptions=load_assumptions(folder / "assumptions.toml"),
-        tables={e.name: e for e in sorted(tables, key=lambda e: (e.kind not in ("table", "text"), e.name))},
+        tables={t.name: t for t in sorted(tables, key=lambda t: (t.kind not in ("table", "text"), t.name))},
     )
+    # Checks of the whole paper stand in a file of their own, which needs the type Paper.
+    from clipbench.registry.paper_checks import check_paper
+
+    check_paper(paper, at)
+    return paper
 
 
-Extend: TypeAlias = Callable[[Paper, Table], Table]
-
-
-def as_it_is(paper: Paper, experiment: Table) -> Table:  # noqa: ARG001
-    """Nothing is added to a table."""
-    return experiment
-
-
-def find(patterns: Sequence[str], extend: Extend = as_it_is) -> list[tuple[Paper, Table]]:
-    """The tables and figures that words name: ``table1``, ``lora-clip/table1``, ``clip-dora``, ``*/table*``; none: all.
-
-    ``extend`` may add the user's own data or methods to each.
-    """
-    from fnmatch import fnmatchcase
-
-    everything = [(paper, e) for paper in load_papers() for e in paper.tables.values()]
-    chosen: list[tuple[Paper, Table]] = []
-    for pattern in patterns or ["*"]:
-        hits = [(p, e) for p, e in everything if any(fnmatchcase(n, pattern) for n in (e.id, p.id, *e.aliases))]
-        if not hits:
-            raise UserError(_unknown(pattern, everything))
-        chosen += [hit for hit in hits if hit not in chosen]
-    return [(paper, extend(paper, experiment)) for paper, experiment in chosen]
-
-
-def _unknown(pattern: str, everything: Sequence[tuple[Paper, Table]]) -> str:
-    hint = near(pattern, (n for _, e in everything for n in (e.id, *e.aliases)))
-    ids = ", ".join(e.id for _, e in everything)
-    return f"no table or figure is called {pattern!r}.{hint} Known are {ids}; `clipbench list` shows their aliases."
-
-
-def _recipe(entry: Any, where: str) -> Recipe:
-    strict(entry, where, {}, {"set": dict, "smoke": dict, "missing": str, "cases": list})
-    cases = tuple(_case(case, f"{where}, case {i + 1}") for i, case in enumerate(entry.get("cases", [])))
+def _recipe(entry: Any, at: At) -> Recipe:
+    strict(entry, at, {}, {"set": dict, "smoke": dict, "missing": str, "cases": list})
+    cases = tuple(_case(case, at / f"case {i}") for i, case in enumerate(entry.get("cases", []), start=1))
     return Recipe(entry.get("set", {}), entry.get("smoke", {}), entry.get("missing"), cases)
 
 
-def _case(entry: Any, where: str) -> Case:
-    strict(entry, where, {"where": dict}, {"set": dict, "smoke": dict})
+def _case(entry: Any, at: At) -> Case:
+    strict(entry, at, {"where": dict}, {"set": dict, "smoke": dict})
     for name, values in entry["where"].items():
-        if not isinstance(values, list):
-            raise UserError(f"{where}: {name} = {values!r}; write the values as a list")
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{at}: {name} = {values!r}; write the values as a list")
     return Case(entry["where"], Recipe(entry.get("set", {}), entry.get("smoke", {})))
 
 
-def _smoke(entry: Any, where: str) -> Smoke:
-    strict(entry, where, {"seeds": list, "set": dict}, {})
-    return Smoke(entry["set"], tuple(entry["seeds"]))
+def _smoke(entry: Any, at: At) -> Smoke:
+    strict(entry, at, {"seeds": list, "set": dict}, {})
+    return Smoke(entry["set"], seeds(entry["seeds"], at / "seeds"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from clipbench.errors import UserError
 from clipbench.registry.caution import Caution, load_caution
-from clipbench.registry.toml_files import read_toml, strict
+from clipbench.registry.toml_files import At, read_toml, seeds, strict, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class Axis:
 
     ``quoted`` is the reference that the paper took the numbers from; ``average_of`` and ``difference_of`` name the
     entries of the same axis that a derived entry is computed from; ``extra`` marks an entry that the paper does not
-    print (a reference of ours).
+    print (a reference of ours); ``at`` is where it stands.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Axis:
     difference_of: Sequence[str] = ()
     extra: bool = False
     dataset_name: str | None = None
+    at: At | None = None
 
     @property
     def derived(self) -> bool:
@@ -90,6 +92,7 @@ class Table:
     set: Mapping[str, Any]
     notes: str
     cautions: Sequence[Caution] = ()
+    at: At | None = None
 
     @property
     def id(self) -> str:
@@ -127,7 +130,10 @@ class Table:
         return cell.column.unit or cell.row.unit or self.unit or ""
 
 
-KINDS = ("table", "text", "curves", "scatter")
+_KINDS = ("table", "text", "curves", "scatter")
+_DRAWN = {"curves": ("accuracy", "train_loss"), "scatter": ("features",)}
+"""What each kind of figure draws."""
+_FEATURES = ("before", "after")
 _AXIS: dict[str, type | tuple[type, ...]] = {
     "recipe": str,
     "set": dict,
@@ -155,55 +161,117 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "notes": str,
     "cautions": list,
 }
+_UNITS = ("%", "M")
 
 
 def load_table(path: Path, paper: str) -> Table:
-    """Read ``table1.toml``, ``figure3.toml``... Raises ``UserError`` with the file, the key and the allowed values."""
-    where = str(path)
-    table = strict(read_toml(path), where, {"kind": str, "printed": str, "title": str}, _OPTIONAL)
-    if table["kind"] not in KINDS:
-        raise UserError(f"{where}: kind = {table['kind']!r}; allowed are {', '.join(KINDS)}")
-    rows, columns = (_axes(table.get(name, []), f"{where}, {name}") for name in ("rows", "columns"))
+    """Read ``table1.toml``, ``figure3.toml``... Raises ``UserError`` with the file, its line and the key."""
+    at = At(path)
+    read = strict(read_toml(path), at, {"kind": str, "printed": str, "title": str}, _OPTIONAL)
+    _check_kind(read, at)
+    rows, columns = (_axes(read.get(name, []), at / name) for name in ("rows", "columns"))
     ids = {"rows": [row.id for row in rows], "columns": [column.id for column in columns]}
     return Table(
         paper=paper,
         name=path.stem,
-        kind=table["kind"],
-        printed=table["printed"],
-        title=table["title"],
-        aliases=tuple(table.get("aliases", ())),
-        protocol=table.get("protocol"),
-        metric=table.get("metric"),
-        unit=table.get("unit"),
-        seeds=tuple(table.get("seeds", ())),
+        kind=read["kind"],
+        printed=read["printed"],
+        title=read["title"],
+        aliases=texts(read.get("aliases", ()), at / "aliases"),
+        protocol=read.get("protocol"),
+        metric=read.get("metric"),
+        unit=_unit(read, at),
+        seeds=seeds(read["seeds"], at / "seeds") if "seeds" in read else (),
         rows=rows,
         columns=columns,
-        source=table.get("source"),
-        y=table.get("y"),
-        panels=tuple(_panel(p, f"{where}, panels") for p in table.get("panels", [])),
-        set=table.get("set", {}),
-        notes=table.get("notes", ""),
-        cautions=tuple(load_caution(c, f"{where}, cautions", ids) for c in table.get("cautions", [])),
+        source=read.get("source"),
+        y=read.get("y"),
+        panels=tuple(_panel(p, at / "panels") for p in read.get("panels", [])),
+        set=read.get("set", {}),
+        notes=read.get("notes", ""),
+        cautions=tuple(load_caution(c, at / "cautions", ids) for c in read.get("cautions", [])),
+        at=at,
     )
 
 
-def _axes(entries: Sequence[Any], where: str) -> tuple[Axis, ...]:
-    axes = []
-    for entry in entries:
-        strict(entry, where, {"id": str, "printed": str}, _AXIS)
-        axes.append(Axis(**entry))
+def _check_kind(read: Mapping[str, Any], at: At) -> None:
+    """A table has rows, columns and seeds; a figure has panels, and a source whose runs it draws."""
+    kind = read["kind"]
+    if kind not in _KINDS:
+        raise UserError(f"{at / 'kind'}: kind = {kind!r}; allowed are {', '.join(_KINDS)}")
+    needed, other = ("rows", "columns", "seeds"), ("panels", "source", "y")
+    if kind in _DRAWN:
+        needed, other = other, needed
+        if read.get("y") not in _DRAWN[kind]:
+            raise UserError(f"{at / 'y'}: y = {read.get('y')!r}; {kind} draw {' or '.join(_DRAWN[kind])}")
+    for key in needed:
+        if not read.get(key):
+            raise UserError(f"{at}: a file of the kind {kind} needs {key}")
+    for key in other:
+        if key in read:
+            raise UserError(f"{at / key}: a file of the kind {kind} has no {key}")
+
+
+def _axes(entries: Sequence[Any], at: At) -> tuple[Axis, ...]:
+    axes: list[Axis] = []
+    for number, entry in enumerate(entries, start=1):
+        here = at / (entry.get("id", number) if isinstance(entry, dict) else number)
+        strict(entry, here, {"id": str, "printed": str}, _AXIS)
+        if not re.fullmatch(r"[\w.+-]+", entry["id"], re.ASCII):
+            raise UserError(f"{here}: id = {entry['id']!r}: letters, digits, and . + - _ make an id")
+        _unit(entry, here)
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        axes.append(Axis(**values, at=here))
     ids = [a.id for a in axes]
-    if len(set(ids)) < len(ids):
-        raise UserError(f"{where}: an id stands twice")
-    for axis in axes:
-        for name in (*axis.average_of, *axis.difference_of):
-            if name not in ids:
-                raise UserError(f"{where}, {axis.id}: no entry {name!r} to compute from")
+    if twice := next((name for name in ids if ids.count(name) > 1), None):
+        raise UserError(f"{at / twice}: an id stands twice")
+    for axis, entry in zip(axes, entries, strict=True):
+        _check_derived(axis, entry, {a.id: a for a in axes})
     return tuple(axes)
 
 
-def _panel(entry: Any, where: str) -> Panel:
-    return Panel(**strict(entry, where, {"title": str, "rows": list, "columns": list}, {"feature": str}))
+def _check_derived(axis: Axis, entry: Mapping[str, Any], axes: Mapping[str, Axis]) -> None:
+    """What an entry is computed from is there, is no entry that is computed from it, and is of the due number."""
+    at = axis.at or At(Path())
+    if "average_of" in entry and "difference_of" in entry:
+        raise UserError(f"{at}: average_of or difference_of, not both")
+    for key in ("average_of", "difference_of"):
+        if key not in entry:
+            continue
+        names = texts(entry[key], at / key)
+        if unknown := [name for name in names if name not in axes]:
+            raise UserError(f"{at / key}: no entry {unknown[0]!r} to compute from; there are {', '.join(axes)}")
+        if (len(names) != 2) if key == "difference_of" else (len(names) < 2):
+            due = "two entries" if key == "difference_of" else "two entries or more"
+            raise UserError(f"{at / key}: {list(names)!r}; it takes {due}")
+        if axis.id in _behind(axis, axes, set()):
+            raise UserError(f"{at / key}: {axis.id} would be computed from itself")
+
+
+def _behind(axis: Axis, axes: Mapping[str, Axis], seen: set[str]) -> set[str]:
+    """Ids of all entries that one is computed from, directly or not."""
+    for name in (*axis.average_of, *axis.difference_of):
+        if name in axes and name not in seen:
+            seen.add(name)
+            _behind(axes[name], axes, seen)
+    return seen
+
+
+def _unit(read: Mapping[str, Any], at: At) -> str | None:
+    if (unit := read.get("unit")) is not None and unit not in _UNITS:
+        raise UserError(f"{at / 'unit'}: unit = {unit!r}; allowed are {', '.join(_UNITS)}")
+    return unit
+
+
+def _panel(entry: Any, at: At) -> Panel:
+    strict(entry, at, {"title": str, "rows": list, "columns": list}, {"feature": str})
+    here = at / entry["title"]
+    if not entry["rows"] or not entry["columns"]:
+        raise UserError(f"{here}: a panel needs a row and a column at least")
+    if (feature := entry.get("feature")) is not None and feature not in _FEATURES:
+        raise UserError(f"{here / 'feature'}: feature = {feature!r}; allowed are {', '.join(_FEATURES)}")
+    rows, columns = texts(entry["rows"], here / "rows"), texts(entry["columns"], here / "columns")
+    return Panel(entry["title"], rows, columns, entry.get("feature"))
 
 
 def _pick(axes: Sequence[Axis], name: str, what: str) -> Axis:

@@ -1,13 +1,31 @@
-"""Strict reading of registry files: an unknown key or a wrong type names the file, the key and what is allowed."""
+"""Strict reading of registry files: a fault names the file, its line, the key and what is allowed."""
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UserError
+
+
+@dataclass(frozen=True)
+class At:
+    """A place in a file: the keys (and ids) that lead to it. As text: ``table1.toml, line 31, rows, lora-r4``."""
+
+    file: Path
+    keys: tuple[str, ...] = ()
+
+    def __truediv__(self, key: object) -> At:
+        return At(self.file, (*self.keys, str(key)))
+
+    def __str__(self) -> str:
+        keys = "".join(f", {key}" for key in self.keys)
+        return f"{self.file}, line {_line(self.file, self.keys)}{keys}" if self.keys else str(self.file)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -16,12 +34,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; every paper's folder holds it.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
 def strict(
-    table: Any, where: str, required: Mapping[str, type], optional: Mapping[str, type | tuple[type, ...]]
+    table: Any, where: At | str, required: Mapping[str, type], optional: Mapping[str, type | tuple[type, ...]]
 ) -> dict[str, Any]:
     """``table`` itself, once it is known to hold every required key and only allowed keys, each of its type."""
     if not isinstance(table, dict):
@@ -31,12 +51,70 @@ def strict(
         if key not in table:
             raise UserError(f"{where}: the key {key!r} is missing")
     for key, value in table.items():
+        here = where / key if isinstance(where, At) else where
         if key not in allowed:
-            raise UserError(f"{where}: unknown key {key!r}; allowed are {', '.join(allowed)}")
-        if not isinstance(value, allowed[key]):
-            raise UserError(f"{where}: {key} = {value!r} has the wrong type; expected {_name(allowed[key])}")
+            raise UserError(f"{here}: unknown key {key!r}; allowed are {', '.join(allowed)}")
+        if not _is(value, allowed[key]):
+            raise UserError(f"{here}: {key} = {value!r} has the wrong type; expected {_name(allowed[key])}")
     return table
 
 
+def texts(values: Any, where: At) -> tuple[str, ...]:
+    """A list of different, non-empty texts."""
+    for value in values:
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{where}: {value!r} is no text")
+    if twice := next((value for value in values if list(values).count(value) > 1), None):
+        raise UserError(f"{where}: {twice!r} stands twice")
+    return tuple(values)
+
+
+def seeds(values: Any, where: At) -> tuple[int, ...]:
+    """A list of different whole numbers from 0, at least one."""
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+            raise UserError(f"{where}: {value!r} is no seed; seeds are whole numbers from 0 to 2^63 - 1")
+    if not values or len(set(values)) < len(values):
+        raise UserError(f"{where}: {list(values)!r}; needs one seed at least, and none twice")
+    return tuple(values)
+
+
+def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    allowed = kinds if isinstance(kinds, tuple) else (kinds,)
+    if isinstance(value, bool) and bool not in allowed:
+        return False
+    return isinstance(value, allowed) and (not isinstance(value, str) or bool(value.strip()))
+
+
 def _name(kind: type | tuple[type, ...]) -> str:
-    return " or ".join(k.__name__ for k in kind) if isinstance(kind, tuple) else kind.__name__
+    names = {str: "text that is not empty", int: "a whole number", bool: "true or false", float: "a number"}
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return " or ".join(names.get(k, k.__name__) for k in kinds)
+
+
+@cache
+def _lines(file: Path) -> Sequence[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ()
+
+
+def _line(file: Path, keys: Sequence[str]) -> int:
+    """The line that the keys lead to: from the deepest header of theirs on, the next that holds each further one."""
+    lines = _lines(file)
+    row, rest = 0, list(keys)
+    for depth in range(len(keys), 0, -1):
+        header = re.compile(r"\s*\[+\s*" + r"\s*\.\s*".join(_quoted(key) for key in keys[:depth]) + r"\s*\]")
+        found = next((i for i, line in enumerate(lines) if header.match(line)), None)
+        if found is not None:
+            row, rest = found, list(keys[depth:])
+            break
+    for key in rest:
+        word = re.compile(rf"(?<![\w.-]){_quoted(key)}(?![\w-])")
+        row = next((i for i in range(row, len(lines)) if word.search(lines[i])), row)
+    return row + 1
+
+
+def _quoted(key: str) -> str:
+    return f"[\"']?{re.escape(key)}[\"']?"

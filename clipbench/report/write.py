@@ -10,7 +10,7 @@ from clipbench.compare.verdict import compare_paper
 from clipbench.files import write_bytes
 from clipbench.plan.select import source_of
 from clipbench.registry import Paper, Table, find
-from clipbench.registry.paper import Extend, as_it_is
+from clipbench.registry.find import Added, nothing_added
 from clipbench.registry.printed import load_published
 from clipbench.results.store import Store
 
@@ -18,14 +18,14 @@ _FORMATS = ("md", "csv", "tex", "json")
 
 
 def write_tables(
-    patterns: Sequence[str], out: Path, profile: str | None, extend: Extend = as_it_is, *, by_domain: bool = False
+    patterns: Sequence[str], out: Path, profile: str | None, added: Added = nothing_added, *, by_domain: bool = False
 ) -> list[Path]:
     """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
     from clipbench.report import table as t
 
     library = Library(Store(out / "results").scan()[0], profile)
     written = []
-    for paper, experiment in find(patterns, extend):
+    for paper, experiment in find(patterns, added):
         if experiment.panels:
             continue
         table = t.Table(paper, experiment, load_published(paper), compare_paper([(paper, experiment)], library))

@@ -1,0 +1,49 @@
+"""``--only KEY=VALUE``: which cells and runs of a selection are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from clipbench.errors import UserError, near
+from clipbench.registry import FIELDS, Cell, Panel, Protocol
+from clipbench.registry.method_fields import own_field
+
+_NAMES = ("row", "column", "method", "dataset", "panel")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One ``key=value`` word; ``|`` separates values, and ``*`` stands for anything."""
+
+    key: str
+    values: Sequence[str]
+
+    @classmethod
+    def read(cls, word: str) -> Filter:
+        """Raises ``UserError`` for a word that is none, or a key that nothing has."""
+        key, equals, value = word.partition("=")
+        if not equals or not value.strip():
+            raise UserError(f"--only takes key=value pairs (dataset=aid,method=lora-r4), not {word!r}.")
+        if key not in _NAMES and key not in FIELDS and not own_field(key):
+            known = ", ".join(_NAMES)
+            hint = near(key, (*_NAMES, *FIELDS))
+            raise UserError(f"--only knows {known} and the protocol's fields, not {key!r}.{hint}")
+        return cls(key, tuple(choice.strip() for choice in value.split("|")))
+
+    def keeps(self, cell: Cell, protocol: Protocol, panels: Sequence[tuple[int, Panel]]) -> bool:
+        """Whether a run of a cell is meant; ``panels`` are those of the figure that draw it, by their number from 1."""
+        found = {
+            "row": [cell.row.id],
+            "column": [cell.column.id],
+            "method": [cell.row.id, cell.column.id, protocol.need("method")],
+            "dataset": [protocol.need("dataset"), (cell.column.dataset_name or "").lower()],
+            "panel": [word for number, panel in panels for word in (str(number), panel.title, panel.title.lower())],
+        }
+        names = found[self.key] if self.key in found else [_plain(protocol.get(self.key))]
+        return any(fnmatchcase(name, value) for name in names for value in self.values)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
