@@ -26,16 +26,16 @@ def listing(experiments: Sequence[str], data_root: Path) -> dict[str, Any]:
     here, needs = Here(data_root), needs_of(experiments)
     datasets = dict.fromkeys(name for one in needs for name in one.datasets if name in known())
     weights = dict.fromkeys(pair for one in needs for pair in one.weights if pair[1] not in WITHOUT_FILE)
-    still = {one.experiment: here.still_needed(one) for one in needs}
+    still = {one.table: here.still_needed(one) for one in needs}
     return {
         "data_root": str(data_root),
         "data": [_dataset(name, here) for name in (datasets if experiments else known())],
         "weights": [_weights(*pair) for pair in weights],
         "experiments": [
             {
-                "experiment": one.experiment,
-                "needs_data": still[one.experiment][0],
-                "needs_weights": still[one.experiment][1],
+                "experiment": one.table,
+                "needs_data": still[one.table][0],
+                "needs_weights": still[one.table][1],
             }
             for one in needs
         ],

@@ -16,7 +16,8 @@ from clipbench.data.cache import cache_dir
 from clipbench.data.catalogue import known
 from clipbench.data.download.faults import size
 from clipbench.models.weights.catalogue import checkpoints, hub_cache
-from clipbench.plan.needs import Here, has_weights, needs_of, smoke_cells
+from clipbench.plan.needs import Here, has_weights
+from clipbench.registry import find
 
 _NEEDED = (
     "torch",
@@ -31,12 +32,12 @@ _NEEDED = (
 )
 _OPTIONAL = {"transformers": "CLIPSeg", "gdown": "data sets on Google Drive", "nvidia-ml-py": "energy"}
 _LITTLE_ROOM = 5e9
+_COUNTED = ("", "cells", "runnable", "data missing", "weights missing", "not implemented", "with --smoke")
 
 
 def examine(data_root: Path, out: Path) -> dict[str, Any]:
     """Everything that the report says."""
     here = Here(data_root)
-    needs, smoke = needs_of([]), smoke_cells([])
     datasets = [here.dataset(name) for name in known()]
     folders = {"results": out, "cache": cache_dir(), "data": data_root, "weights": hub_cache()}
     return {
@@ -47,15 +48,7 @@ def examine(data_root: Path, out: Path) -> dict[str, Any]:
         "disk": {what: _disk(folder) for what, folder in folders.items()},
         "data": {state: [d.dataset for d in datasets if d.state == state] for state in ("complete", "incomplete")},
         "weights": [f"{c.backbone} {c.weights}" for c in checkpoints() if has_weights(c.backbone, c.weights)],
-        "experiments": [
-            {
-                "experiment": one.experiment,
-                "cells": len(one.cells),
-                "run_now": one.runs_now(here),
-                "run_in_smoke": smoke[one.experiment],
-            }
-            for one in needs
-        ],
+        "tables": [{"table": figure.id, **here.count(paper, figure).as_dict()} for paper, figure in find([])],
     }
 
 
@@ -137,8 +130,7 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines += ["", f"data complete: {', '.join(report['data']['complete']) or 'none'}"]
     lines += [f"data incomplete: {', '.join(report['data']['incomplete']) or 'none'}"]
     lines += [f"weights: {', '.join(report['weights']) or 'none in the caches'}, and the embedded tiny model", ""]
-    rows = [(e["experiment"], e["cells"], e["run_now"], e["run_in_smoke"]) for e in report["experiments"]]
-    lines += [tabulate(rows, headers=("experiment", "cells", "run now", "run with --smoke")), ""]
+    lines += [tabulate([tuple(e.values()) for e in report["tables"]], headers=_COUNTED), ""]
     lines += ["`clipbench data list EXPERIMENT` says what is lacking; --smoke needs neither data nor weights"]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""``clipbench list``: every experiment with its aliases and how far it is."""
+"""``clipbench list``: every table and figure with its aliases and how far it is."""
 
 from __future__ import annotations
 
@@ -6,34 +6,47 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tabulate import tabulate
 
 from clipbench.compare.cells import Library, Measured
+from clipbench.data.images import default_data_root
+from clipbench.plan.needs import Counts, Here
 from clipbench.plan.runnable import missing_reason
-from clipbench.plan.select import source_of
+from clipbench.plan.select import panels_of, source_of
 from clipbench.registry import Paper, Table, find
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.results.record import Record
 from clipbench.results.store import Fault, Store
 
+_HEADERS = (
+    *("", "alias", "in the paper", "printed", "quoted", "measured"),
+    *("to run", "runnable", "data missing", "weights missing", "not implemented"),
+)
+
 
 @dataclass(frozen=True)
 class Line:
-    """One experiment: printed cells, those measured in the results folder, those that a run could fill today.
+    """One table or figure: its printed numbers, the cells that have records, and the cells that a run could fill.
 
-    ``why_not`` is the most frequent reason among the cells that cannot run.
+    ``why_not`` is the most frequent reason among the cells that are not implemented.
     """
 
-    experiment: str
+    table: str
     printed_as: str
     title: str
     aliases: list[str]
     printed: int
     quoted: int
     measured: int
-    runnable: int
+    counts: Counts
     why_not: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the counts among the others."""
+        values = asdict(self)
+        return {**{k: v for k, v in values.items() if k != "counts"}, **self.counts.as_dict()}
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,55 +54,52 @@ def main(arguments: argparse.Namespace) -> int:
     records, faults = Store(arguments.out / "results").scan()
     chosen = find(arguments.tables)
     numbers = {paper.id: list(load_published(paper).values()) for paper, _ in chosen}
-    lines = [line(paper, experiment, numbers[paper.id], records) for paper, experiment in chosen]
+    here = Here(arguments.data or default_data_root())
+    lines = [line(paper, figure, numbers[paper.id], records, here) for paper, figure in chosen]
     report(faults)
     if arguments.json:
-        print(json.dumps([asdict(entry) for entry in lines], indent=1))
+        print(json.dumps([one.as_dict() for one in lines], indent=1))
         return 0
     rows = [
         (
-            e.experiment,
-            ", ".join(e.aliases),
-            e.printed_as,
-            e.printed,
-            e.quoted,
-            e.measured,
-            e.runnable,
-            _short(e.why_not),
+            *(one.table, ", ".join(one.aliases), one.printed_as, one.printed, one.quoted, one.measured),
+            *(one.counts.cells, one.counts.runnable, one.counts.data_missing, one.counts.weights_missing),
+            one.counts.not_implemented,
         )
-        for e in lines
+        for one in lines
     ]
-    headers = ("experiment", "alias", "in the paper", "printed", "quoted", "measured", "runnable", "why not the rest")
-    print(tabulate(rows, headers=headers))
-    print(f"\nmeasured: cells with records in {arguments.out / 'results'}; runnable: cells that a run can fill today")
+    print(tabulate(rows, headers=_HEADERS))
+    print(f"\nmeasured: cells with records in {arguments.out / 'results'}; to run: cells that a run could fill")
+    print(
+        "runnable: now, with the data and weights on this machine; --smoke needs neither (`clipbench doctor` counts it)"
+    )
+    for reason in dict.fromkeys(one.why_not for one in lines if one.why_not):
+        print(f"not implemented: {reason}")
     return 0
 
 
-def line(paper: Paper, experiment: Table, numbers: list[PrintedNumber], records: list[Record]) -> Line:
-    """Count one experiment's cells, given the paper's printed numbers and the records that there are."""
-    printed = [p for p in numbers if p.experiment == experiment.name and p.value is not None]
-    source = source_of(paper, experiment)
-    drawn = {(row, column) for p in experiment.panels for row in p.rows for column in p.columns}
-    cells = [c for c in source.cells() if not drawn or (c.row.id, c.column.id) in drawn]
-    reasons = {cell: missing_reason(paper, source, cell) for cell in cells}
-    cells = [cell for cell in cells if not cell.quoted or not reasons[cell]]
+def line(paper: Paper, figure: Table, numbers: list[PrintedNumber], records: list[Record], here: Here) -> Line:
+    """Count one table's cells, given the paper's printed numbers and the records that there are."""
+    printed = [p for p in numbers if p.experiment == figure.name and p.value is not None]
+    table = source_of(paper, figure)
+    cells = [c for c in table.cells() if not figure.panels or panels_of(figure, c)]
     library = Library(records)
-    missing = [reason for cell in cells if (reason := reasons[cell])]
+    missing = [reason for c in cells if not c.quoted and (reason := missing_reason(paper, table, c))]
     return Line(
-        experiment=experiment.id,
-        printed_as=experiment.printed,
-        title=experiment.title,
-        aliases=list(experiment.aliases),
+        table=figure.id,
+        printed_as=figure.printed,
+        title=figure.title,
+        aliases=list(figure.aliases),
         printed=len(printed),
         quoted=sum(p.provenance == "quoted" for p in printed),
-        measured=sum(_has_number(library.cell(paper, source, cell)) for cell in cells) if records else 0,
-        runnable=len(cells) - len(missing),
+        measured=sum(_has_number(library.cell(paper, table, cell)) for cell in cells) if records else 0,
+        counts=here.count(paper, figure),
         why_not=max(set(missing), key=missing.count) if missing else "",
     )
 
 
 def _has_number(measured: Measured | None) -> bool:
-    """Whether a cell has a number: of several held-out domains, a seed needs all."""
+    """Whether a cell has a number: of several target domains, a seed needs all."""
     return measured is not None and bool(measured.values)
 
 
@@ -100,7 +110,3 @@ def report(faults: list[Fault]) -> None:
             f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.",
             file=sys.stderr,
         )
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

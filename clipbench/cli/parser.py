@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _list(p: argparse.ArgumentParser) -> None:
     _names(p, "tables, figures or papers (default: all)", many=True)
     _out(p)
+    p.add_argument("--data", type=types.path, metavar="DIR", help="folder above the data sets (as of run)")
     p.add_argument("--json", action="store_true", help="machine-readable")
 
 

@@ -1,31 +1,43 @@
-"""What experiments need on this machine, data sets and weights, and what of it is here."""
+"""What cells need on this machine, data sets and weights, and how many of a table's could run: one count for all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipbench.data.catalogue import entry, known
 from clipbench.data.download.presence import Presence, look
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint
 from clipbench.plan.runnable import why_not
-from clipbench.plan.select import runnable_cells, source_of
-from clipbench.registry import Cell, Overrides, Paper, Resolved, Table, find, resolve
+from clipbench.plan.select import cells_of, source_of
+from clipbench.registry import Overrides, Paper, Resolved, Table, find, resolve
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The cells of a table that a run could fill, by what is in the way; the first thing counts."""
+
+    cells: int
+    runnable: int
+    data_missing: int
+    weights_missing: int
+    not_implemented: int
+    smoke: int
+
+    def as_dict(self) -> dict[str, int]:
+        """By the words that every command uses."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Needs:
-    """One experiment: its cells' protocols, and the data sets and weights (backbone, weights) that they name."""
+    """One table or figure: its cells' protocols, and the data sets and weights (backbone, weights) that they name."""
 
-    experiment: str
+    table: str
     cells: Sequence[Resolved]
     datasets: Sequence[str]
     weights: Sequence[tuple[str, str]]
-
-    def runs_now(self, here: Here) -> int:
-        """Cells that a run could fill now: implemented, data complete, weights on this machine."""
-        return sum(why_not(cell) is None and not here.lacking(cell) for cell in self.cells)
 
 
 class Here:
@@ -42,29 +54,47 @@ class Here:
             self._looked[name] = look(entry(name), self.data_root)
         return self._looked[name]
 
-    def lacking(self, cell: Resolved) -> list[str]:
-        """Words for what one cell lacks."""
-        protocol = cell.protocol
-        data = [protocol.dataset] if protocol.dataset and not self._complete(protocol.dataset) else []
-        return data + [" ".join(pair) for pair in _weights(cell) if not self._have(pair)]
+    def count(self, paper: Paper, figure: Table) -> Counts:
+        """Of the cells that a run could fill: how many can, and what the others lack."""
+        table = source_of(paper, figure)
+        cells = cells_of(figure, table)
+        states = [self._state(resolve(paper, table, cell)) for cell in cells]
+        smoke = Overrides("smoke")
+        in_smoke = [why_not(resolve(paper, table, c, smoke)) for c in cells] if table.protocol in paper.smoke else []
+        return Counts(
+            cells=len(cells),
+            runnable=states.count("runnable"),
+            data_missing=states.count("data missing"),
+            weights_missing=states.count("weights missing"),
+            not_implemented=states.count("not implemented"),
+            smoke=in_smoke.count(None),
+        )
 
     def still_needed(self, needs: Needs) -> tuple[list[str], list[str]]:
-        """The data sets and the weights that an experiment names and that are not here."""
+        """The data sets and the weights that a table names and that are not here."""
         data = [name for name in needs.datasets if not self._complete(name)]
-        return data, [" ".join(pair) for pair in needs.weights if not self._have(pair)]
+        return data, [" ".join(pair) for pair in needs.weights if not self.has_weights(pair)]
 
-    def _have(self, pair: tuple[str, str]) -> bool:
+    def has_weights(self, pair: tuple[str, str]) -> bool:
+        """Whether the weights of a backbone need no file, or their file is in a cache."""
         if pair not in self._weights:
             self._weights[pair] = has_weights(*pair)
         return self._weights[pair]
+
+    def _state(self, cell: Resolved) -> str:
+        if why_not(cell):
+            return "not implemented"
+        if not self._complete(cell.protocol.need("dataset")):
+            return "data missing"
+        return "runnable" if all(self.has_weights(pair) for pair in weights_of(cell)) else "weights missing"
 
     def _complete(self, name: str) -> bool:
         return name in known() and self.dataset(name).state == "complete"
 
 
 def needs_of(patterns: Sequence[str]) -> list[Needs]:
-    """For every experiment that the words name; a figure needs what the table needs that it draws."""
-    return [_needs(paper, experiment) for paper, experiment in find(patterns)]
+    """For every table and figure that the words name; a figure needs what the table needs that it draws."""
+    return [_needs(paper, figure) for paper, figure in find(patterns)]
 
 
 def has_weights(backbone: str, weights: str) -> bool:
@@ -73,29 +103,15 @@ def has_weights(backbone: str, weights: str) -> bool:
     return weights in WITHOUT_FILE or (found is not None and found.on_disk() is not None)
 
 
-def smoke_cells(patterns: Sequence[str]) -> dict[str, int]:
-    """For every experiment, the cells that the smoke profile fills: it needs neither data nor weights."""
-    smoke, counts = Overrides("smoke"), {}
-    for paper, experiment in find(patterns):
-        source = source_of(paper, experiment)
-        cells = _cells(experiment, source) if source.protocol in paper.smoke else []
-        counts[experiment.id] = sum(why_not(resolve(paper, source, cell, smoke)) is None for cell in cells)
-    return counts
-
-
-def _cells(experiment: Table, source: Table) -> list[Cell]:
-    drawn = {(row, column) for panel in experiment.panels for row in panel.rows for column in panel.columns}
-    return [c for c in runnable_cells(source) if not drawn or (c.row.id, c.column.id) in drawn]
-
-
-def _needs(paper: Paper, experiment: Table) -> Needs:
-    source = source_of(paper, experiment)
-    resolved = [resolve(paper, source, cell) for cell in _cells(experiment, source)]
-    datasets = dict.fromkeys(r.protocol.dataset for r in resolved if r.protocol.dataset)
-    weights = dict.fromkeys(pair for r in resolved for pair in _weights(r))
-    return Needs(experiment.id, resolved, tuple(datasets), tuple(weights))
-
-
-def _weights(cell: Resolved) -> list[tuple[str, str]]:
+def weights_of(cell: Resolved) -> list[tuple[str, str]]:
+    """The backbone and weights that a cell names; none where it names none."""
     protocol = cell.protocol
     return [(protocol.backbone, protocol.weights)] if protocol.backbone and protocol.weights else []
+
+
+def _needs(paper: Paper, figure: Table) -> Needs:
+    table = source_of(paper, figure)
+    resolved = [resolve(paper, table, cell) for cell in cells_of(figure, table)]
+    datasets = dict.fromkeys(r.protocol.dataset for r in resolved if r.protocol.dataset)
+    weights = dict.fromkeys(pair for r in resolved for pair in weights_of(r))
+    return Needs(figure.id, resolved, tuple(datasets), tuple(weights))
