@@ -35,10 +35,10 @@ def main(arguments: argparse.Namespace) -> int:
     device, kind = device_of(arguments.device)
     runs, _ = selection.outlook(kind)
     blocked = _blocked(runs)
-    _say(arguments, [*selection.said, *_before(selection, blocked)])
     here = [run.planned for run in runs if not any(o.says in blocked for o in run.obstacles)]
     if not here:
         raise UserError(_all_blocked(arguments, selection, list(blocked.values())))
+    _say(arguments, [*selection.said, *_before(selection, blocked)])
     summary = _carry_out(arguments, replace(selection.plan, runs=here), selection, device)
     written = _write_reports(arguments, selection)
     if arguments.json:

@@ -42,8 +42,9 @@ def test_as_json(capsys: Captured, tmp_path: Path) -> None:
     assert set(found["device"]["precision"]) == {"fp32", "bf16", "fp16"}
     assert found["disk"]["data"] == found["disk"]["data"] | {"folder": str(tmp_path), "exists": True}
     assert found["disk"]["data"]["free"] > 0
-    table1 = next(e for e in found["experiments"] if e["experiment"] == "lora-clip/table1")
-    assert table1 == {"experiment": "lora-clip/table1", "cells": 36, "run_now": 0, "run_in_smoke": 36}
+    table1 = next(e for e in found["tables"] if e["table"] == "lora-clip/table1")
+    assert table1["cells"] == table1["data_missing"] == table1["smoke"] == 36
+    assert table1["runnable"] == table1["weights_missing"] == table1["not_implemented"] == 0
 
 
 def test_data_and_weights_that_are_here_make_cells_run(
@@ -59,8 +60,8 @@ def test_data_and_weights_that_are_here_make_cells_run(
     monkeypatch.setattr(doctor_report.Here, "dataset", there)
     monkeypatch.setattr("clipbench.plan.needs.has_weights", lambda *_: True)
     found = json.loads(call(capsys, "--data", tmp_path, "--json")[1])
-    table1 = next(e for e in found["experiments"] if e["experiment"] == "lora-clip/table1")
-    assert 0 < table1["run_now"] < table1["cells"]
+    table1 = next(e for e in found["tables"] if e["table"] == "lora-clip/table1")
+    assert 0 < table1["runnable"] < table1["cells"]
     assert found["data"]["complete"] == ["ucm"]
 
 

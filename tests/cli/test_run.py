@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -43,13 +44,13 @@ def test_a_run_leaves_records_tables_and_the_figure(smoke: Path) -> None:
 def test_what_is_there_is_not_run_again_and_a_dry_run_says_so(smoke: Path, capsys: Captured) -> None:
     words = ("run", "table1", "--smoke", *TINY, "--out", smoke)
     plan = as_json(capsys, *words, "--dry-run", "--json")
-    assert [r["state"] for r in plan["runs"]] == ["there", "there"]
+    assert [r["state"] for r in plan["runs"]] == ["done", "done"]
     more = as_json(capsys, *words, "--seeds", "1,2,3", "--dry-run", "--json")
-    assert [r["state"] for r in more["runs"]] == ["there", "there", "to run"]
+    assert [r["state"] for r in more["runs"]] == ["done", "done", "to run"]
     assert more["cost"]["train_images"] == 30
     code, text, _ = call(capsys, *words, "--dry-run")
     assert code == 0
-    assert "2 runs, 2 there already" in text
+    assert "2 done, 0 to run, 0 blocked" in text
     before = {r.finished for r in Store(smoke / "results").scan()[0]}
     summary = as_json(capsys, *words, "--json")
     assert (summary["made"], len(summary["there"])) == ([], 2)
@@ -58,10 +59,13 @@ def test_what_is_there_is_not_run_again_and_a_dry_run_says_so(smoke: Path, capsy
 
 def test_a_dry_run_names_missing_data_and_makes_nothing(capsys: Captured, tmp_path: Path) -> None:
     words = ("run", "table1", "--data", tmp_path, "--out", tmp_path / "out", "--dry-run")
-    plan = as_json(capsys, *words, "--json")
+    code, out, _ = call(capsys, *words, "--json")
+    assert code == 2
+    plan = json.loads(out)
     assert set(plan["missing_data"]) == {"ucm", "aid", "resisc45", "optimal31"}
     assert len(plan["runs"]) == 36 * 5
-    assert {r["state"] for r in plan["runs"]} == {"data missing"}
+    assert {r["state"] for r in plan["runs"]} == {"blocked"}
+    assert all("data" in {o["kind"] for o in r["blocked_by"]} for r in plan["runs"])
     assert not (tmp_path / "out").exists()
 
 

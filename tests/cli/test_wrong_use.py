@@ -16,13 +16,30 @@ from tests.cli.commands_for_tests import TINY, Captured, call
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "colour=red"], "--only knows row, column, method, dataset and the protocol's fields, not 'colour'"),
+        (
+            ["--only", "colour=red"],
+            "--only knows row, column, method, dataset, panel and the protocol's fields, not 'colour'",
+        ),
         (["--only", "dataset"], "--only takes key=value pairs"),
         (["--only", "dataset=imagenet"], "matches no cell; rows are"),
-        (["--assume", "scaling"], "--assume takes assumption=reading"),
-        (["--assume", "scaling=beta"], "has no reading 'beta'; it knows alpha-over-r, alpha, alpha-over-sqrt-r"),
+        (["--assume", "scaling"], "--assume takes assumption=choice"),
+        (["--assume", "scaling=beta"], "has no choice 'beta'; it knows alpha-over-r, alpha, alpha-over-sqrt-r"),
         (["--assume", "mood=good"], "rests on no assumption 'mood'"),
         (["--limit", "0"], "limit = 0"),
+        (["--set", "lr=nan"], "lr = nan: must be a number from 0"),
+        (["--set", "lr=inf"], "lr = inf: must be a number from 0"),
+        (["--set", "lr_min=1"], "lr_min = 1 is above lr"),
+        (["--set", "betas=0"], "must be 2 numbers from 0 and below 1"),
+        (["--set", "alpha=0"], "must be a number above 0"),
+        (["--set", "gradient_clip=0"], "must be a number above 0"),
+        (["--set", "crop_scale=1,0.5"], "the smaller first"),
+        (["--set", "rank=100000"], "a whole number from 1 to 4096"),
+        (["--set", "patience=3"], "no run of this selection reads it; it is read where schedule is plateau"),
+        (["--set", "early_stop=3"], "no run of this selection reads it"),
+        (["--set", "shots=3"], "no run of this selection reads it"),
+        (["--set", "test_domain=moon"], "no run of this selection reads it"),
+        (["--set", "colour=red"], "there is no protocol field 'colour'"),
+        (["--device", "cpu:7", *TINY], "no device is called 'cpu:7'"),
         (["--epochs", "0"], "epochs = 0"),
         (["--backbone", "ViT-B-61"], "no backbone is called 'ViT-B-61'"),
         (["--backbone", "nowhere.json"], "--backbone nowhere.json: there is no such file"),
@@ -46,7 +63,7 @@ def test_wrong_use_is_one_paragraph_and_exit_code_two(
 
 def test_a_reading_that_nothing_runs_is_refused(capsys: Captured, tmp_path: Path) -> None:
     words = ("--smoke", "--only", "row=mamba-b", "--assume", "mamba-drop-path=pretraining", "--out", tmp_path)
-    code, out, err = call(capsys, "run", "table2", *words)
+    code, out, err = call(capsys, "run", "lora-clip/table2", *words)
     assert (code, out) == (2, "")
     assert "mamba-drop-path=pretraining cannot run yet: our MambaVision has no stochastic depth" in err
 
@@ -58,6 +75,11 @@ def test_a_reading_that_nothing_runs_is_refused(capsys: Captured, tmp_path: Path
         ["run", "table1", "--seeds", "one"],
         ["run", "table1", "--seeds=-1"],  # Python's random would take it for 1
         ["run", "table1", "--seeds", ","],
+        ["run", "table1", "--seeds", "1,1"],
+        ["run", "table1", "--seeds", str(2**63)],
+        ["run", "table1", "--only="],
+        ["run", "table1", "--assume="],
+        ["compare", "--against="],
         ["run", "table1", "--replicas", "-1"],
         ["run", "table1", "--replicas", "0"],
         ["run", "table1", "--precision", "int4"],
@@ -88,7 +110,7 @@ def test_missing_data_is_a_paragraph_that_says_what_where_and_how(capsys: Captur
 
 def test_what_cannot_run_yet_says_so(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipbench.plan.runnable.METHODS", {})
-    code, _, err = call(capsys, "run", "table2", "--only", "row=mamba-b", "--out", tmp_path)
+    code, _, err = call(capsys, "run", "lora-clip/table2", "--only", "row=mamba-b", "--out", tmp_path)
     assert code == 2
     assert "the method lora is not implemented yet" in err
 
