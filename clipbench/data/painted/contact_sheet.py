@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw
 
-from clipbench.data.painted.subset import Subset
+from clipbench.data.painted.lesions import case
+from clipbench.data.painted.subset import PIXELS, Subset
 from clipbench.data.painted.subsets import SUBSETS
 
 _LABEL_PIXELS = 150
 
 
+def rows(subset: Subset, columns: int) -> Iterator[tuple[str, list[Image.Image]]]:
+    """The first `columns` pictures of every class (and domain) with a label; lesions above their masks."""
+    shown = range(min(columns, subset.images_per_class))
+    for label, kind in subset.kinds.items():
+        cases = [case(kind, subset.dataset, str(index), PIXELS) for index in shown]
+        yield (
+            label,
+            [Image.fromarray(np.vstack([c.picture, np.stack([c.mask] * 3, axis=2) * np.uint8(255)])) for c in cases],
+        )
+    for domain in subset.domains or ("",):
+        for name in () if subset.kinds else subset.classes:
+            yield f"{domain} {name}", [Image.fromarray(subset.paint(name, index, domain)) for index in shown]
+
+
 def contact_sheet(subset: Subset, columns: int = 12) -> Image.Image:
-    """The first `columns` pictures of every class (and domain), labelled."""
-    rows = list(subset.rows(columns))
-    wide = max(tile.width for _, tiles in rows for tile in tiles)
-    tall = max(tile.height for _, tiles in rows for tile in tiles)
-    sheet = Image.new("RGB", (_LABEL_PIXELS + columns * wide, len(rows) * tall), "white")
+    """All rows of a subset, one below the other, labelled."""
+    labelled = list(rows(subset, columns))
+    tall = labelled[0][1][0].height
+    sheet = Image.new("RGB", (_LABEL_PIXELS + columns * PIXELS, len(labelled) * tall), "white")
     draw = ImageDraw.Draw(sheet)
-    for row, (label, tiles) in enumerate(rows):
+    for row, (label, tiles) in enumerate(labelled):
         draw.text((6, row * tall + tall // 2 - 6), label, fill="black")
         for column, tile in enumerate(tiles):
-            sheet.paste(tile, (_LABEL_PIXELS + column * wide, row * tall))
+            sheet.paste(tile, (_LABEL_PIXELS + column * PIXELS, row * tall))
     return sheet
 
 

@@ -6,6 +6,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from clipbench.data.painted.layouts import files_of
 from clipbench.data.painted.subset import Subset
 from clipbench.data.painted.subsets import SUBSETS
 from clipbench.errors import UserError
@@ -55,7 +56,7 @@ def write_subset(dataset: str, root: Path) -> Path:
 
 
 def _write_files(subset: Subset, folder: Path) -> None:
-    for name, content in subset.files():
+    for name, content in files_of(subset):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, str):

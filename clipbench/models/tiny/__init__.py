@@ -1,6 +1,6 @@
 """The tiny embedded model: a genuine open_clip CLIP of 1.7 MB, for the smoke profile and the tests.
 
-It was trained by `python -m clipbench.models.tiny.pretrain` on generated image-text pairs; the command, the seed and
+It was trained by `tools/pretrain_tiny.py` on generated image-text pairs; the command, the seed and
 the versions that made the committed weights are in `clipbench-tiny.provenance.json`. Importing this package does not
 import torch.
 """
@@ -56,7 +56,7 @@ def tiny_weights_digest(folder: Path = _HERE) -> str:
     return found
 
 
-_REMEDY = "Reinstall clipbench, or make the model anew with `python -m clipbench.models.tiny.pretrain --out DIR`."
+_REMEDY = "Reinstall clipbench, or make the model anew with `python tools/pretrain_tiny.py --out DIR`."
 
 
 def load_tiny(device: str | torch.device = "cpu", folder: Path = _HERE) -> CLIP:

@@ -1,1 +1,0 @@
-"""Lesions: polyps in endoscopy and tumours in ultrasound, with masks and descriptions."""
