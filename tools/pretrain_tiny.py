@@ -39,11 +39,11 @@ from clipbench.models.tiny import tiny_provenance_path, tiny_weights_path
 from clipbench.models.tiny.weights import new_model, save_weights
 
 BATCH = 128
-PEAK_LEARNING_RATE = 1.5e-3
+PEAK_LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.1
 WARMUP_STEPS = 60
 FEATURE_SCALE = 3.0
-WRONG_CAPTIONS = 0.15
+WRONG_CAPTIONS = 0.1
 UNNAMED = 0.15
 FIRST_SCAN = 100  # the subsets use the scans of digits before it
 MEAN = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
@@ -280,9 +280,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights and their provenance")
-    parser.add_argument("--images", type=int, default=16_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     started = time.monotonic()
     torch.set_num_threads(arguments.threads)

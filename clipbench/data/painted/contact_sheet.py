@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from clipbench.data.painted.lesions import case
 from clipbench.data.painted.subset import PIXELS, Subset
 from clipbench.data.painted.subsets import SUBSETS
 
@@ -19,8 +18,8 @@ _LABEL_PIXELS = 150
 def rows(subset: Subset, columns: int) -> Iterator[tuple[str, list[Image.Image]]]:
     """The first `columns` pictures of every class (and domain) with a label; lesions above their masks."""
     shown = range(min(columns, subset.images_per_class))
-    for label, kind in subset.kinds.items():
-        cases = [case(kind, subset.dataset, str(index), PIXELS) for index in shown]
+    for label in subset.kinds:
+        cases = [subset.case(label, index) for index in shown]
         yield (
             label,
             [Image.fromarray(np.vstack([c.picture, np.stack([c.mask] * 3, axis=2) * np.uint8(255)])) for c in cases],

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from clipbench.data.painted.lesions import Case, case, prompts
-from clipbench.data.painted.subset import PIXELS, Subset
+from clipbench.data.painted.lesions import Case, prompts
+from clipbench.data.painted.subset import Subset
 
 Files: TypeAlias = Iterator[tuple[Path, Image.Image | str]]
 """Paths below the data set's folder, each with the picture or the text that it holds."""
@@ -122,7 +122,7 @@ def _masked(subset: Subset) -> Files:
         for part, numbers in subset.members(kind_name).items():
             for index in numbers:
                 name = subset.file_name.format(index + 1, kind_name)
-                lesion = case(kind, subset.dataset, name, PIXELS)
+                lesion = subset.case(kind_name, index)
                 files = {"img_name": name + _suffix(subset), "mask_name": name + subset.mask_suffix}
                 annotations[part].append({**files, "cat": 0, "prompts": prompts(lesion, kind)})
                 yield from write(subset, name, lesion)

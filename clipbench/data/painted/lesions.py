@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from clipbench.data.painted.rendering import RENDERINGS, Thing, render
 from clipbench.data.painted.shapes import Shape, outline
-from clipbench.data.painted.streams import stream
 
 Mask: TypeAlias = NDArray[np.bool_]
 Prompts: TypeAlias = Mapping[str, str | Sequence[str]]
@@ -76,9 +76,8 @@ class Case:
         return np.asarray(np.any([np.zeros(self.picture.shape[:2], dtype=bool), *self.masks], axis=0))
 
 
-def case(kind: Kind, dataset: str, name: str, pixels: int) -> Case:
-    """The picture of that name in a data set; the same arguments always give the same pixels."""
-    rng, way = stream("lesion", dataset, name), RENDERINGS[kind.camera]
+def case(kind: Kind, rng: Generator, pixels: int) -> Case:
+    """A picture of `pixels` by `pixels` with none, one or two lesions that do not touch."""
     word = sorted(kind.colours)[int(rng.integers(len(kind.colours)))]
     colour = np.clip(np.array(kind.colours[word]) + rng.normal(0, 0.03, size=3), 0, 1)
     count = kind.numbers[int(rng.integers(len(kind.numbers)))]
@@ -89,7 +88,8 @@ def case(kind: Kind, dataset: str, name: str, pixels: int) -> Case:
         radius = rng.uniform(0.12, 0.3 if count == 1 else 0.17)
         shape = outline(rng, kind.ragged).at(pixels, (x, y), radius, rng.uniform(0, np.pi), rng.uniform(0.6, 1))
         shapes.append(shape)
-    picture = render([Thing(shape, colour, colour * 1.1) for shape in shapes], way, rng, pixels)
+    things = [Thing(shape, colour, colour * 1.1) for shape in shapes]
+    picture = render(things, RENDERINGS[kind.camera], rng, pixels)
     return Case(picture, [shape.distance > 0 for shape in shapes], word)
 
 

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from clipbench.data.painted.shapes import Colour, Field, Look, Shape, outline
+from clipbench.data.painted.shapes import Colour, Field, Look, Shape, outline, union
 
 Picture: TypeAlias = NDArray[np.floating]
 
@@ -120,19 +120,17 @@ class Thing:
 
 
 def arrange(look: Look, way: Rendering, rng: Generator, pixels: int) -> list[Thing]:
-    """Strays first, then the class's things, spread over a picture so that they hardly overlap."""
+    """Strays first, then the class's things as one, spread over a picture so that they hardly overlap."""
     count = look.count * way.copies
     columns = int(np.ceil(np.sqrt(count)))
     size = rng.uniform(*way.radius) * (1.25 / columns if columns > 1 else 1)
-    things = [_stray(rng, pixels) for _ in range(int(rng.poisson(way.strays)))]
+    shapes = []
     for cell in rng.permutation(columns**2)[:count].tolist():
-        x, y = (
-            (np.array([cell % columns, cell // columns]) + 0.5 + rng.uniform(-0.15, 0.15, size=2)) / columns
-        ).tolist()
+        x, y = ((np.array(divmod(cell, columns)) + 0.5 + rng.uniform(-0.15, 0.15, size=2)) / columns).tolist()
         radius, turn = size * rng.uniform(0.85, 1.15), rng.normal(0, way.tilt)
-        shape = look.outline.at(pixels, (x, y), radius, turn, rng.uniform(0.85, 1.15))
-        things.append(Thing(shape, look.body, look.core))
-    return things
+        shapes.append(look.outline.at(pixels, (x, y), radius, turn, rng.uniform(0.85, 1.15)))
+    strays = [_stray(rng, pixels) for _ in range(int(rng.poisson(way.strays)))]
+    return [*strays, Thing(union(shapes), look.body, look.core)]
 
 
 def _stray(rng: Generator, pixels: int) -> Thing:
@@ -145,20 +143,23 @@ def _stray(rng: Generator, pixels: int) -> Thing:
 def render(things: Sequence[Thing], way: Rendering, rng: Generator, pixels: int) -> NDArray[np.uint8]:
     """The picture of things on a ground, the first ones lying lowest; uint8 [P, P, 3]."""
     base = rng.uniform(*way.ground) + np.array(way.tone) + way.tint * rng.uniform(-1, 1, size=3)
-    picture: Picture = base + way.texture * (clouds(rng, pixels, 4) + 0.6 * clouds(rng, pixels, 14))[..., None]
+    ground = way.texture * (clouds(rng, pixels, 4) + 0.6 * clouds(rng, pixels, 14))
+    picture: Picture = base.astype(np.float32) + ground.astype(np.float32)[..., None]
     shift, angle = way.hue_shift * rng.normal(size=3), rng.uniform(0, 2 * np.pi)
     axis = np.linspace(-1, 1, pixels, dtype=np.float32)
-    light = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
+    light = (np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]).astype(np.float32)
     for thing in things:
-        stray = way.wobble * clouds(rng, pixels, 8) if way.wobble else 0
+        stray = way.wobble * clouds(rng, pixels, 8) if way.wobble else np.float32(0)
         shape = Shape(thing.shape.distance + stray, thing.shape.depth)
-        body, core = (_saturated(colour, way.colourful) + shift for colour in (thing.body, thing.core))
+        body, core = (
+            (_saturated(colour, way.colourful) + shift).astype(np.float32) for colour in (thing.body, thing.core)
+        )
         inner = np.clip((shape.depth - 0.45) * 8 + 0.5, 0, 1)[..., None]
         lit = 1 + way.shade * (light + shape.depth - 0.5)[..., None]
         picture = _lay(picture, (body * (1 - inner) + core * inner) * lit, way.fill * shape.cover)
         if way.line:
             stroke = np.clip(way.line / 2 + 0.5 - np.abs(shape.distance), 0, 1)
-            picture = _lay(picture, np.full(3, 0.1), stroke)
+            picture = _lay(picture, np.full(3, 0.1, dtype=np.float32), stroke)
     return develop(picture, way, rng)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -37,6 +38,12 @@ class Shape:
     def cover(self) -> Field:
         """How much of every pixel the shape covers [P, P], 0 to 1."""
         return np.asarray(np.clip(self.distance + 0.5, 0, 1))
+
+
+def union(shapes: Sequence[Shape]) -> Shape:
+    """All of them as one."""
+    distances, depths = zip(*((shape.distance, shape.depth) for shape in shapes), strict=True)
+    return Shape(np.maximum.reduce(distances), np.maximum.reduce(depths))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clipbench.data.catalogue import Entry, entry
 from clipbench.data.painted.digits import DOMAINS, digit_thing
-from clipbench.data.painted.lesions import Kind
+from clipbench.data.painted.lesions import Case, Kind, case
 from clipbench.data.painted.rendering import RENDERINGS, arrange, render
 from clipbench.data.painted.shapes import look
 from clipbench.data.painted.streams import stream
@@ -81,3 +81,7 @@ class Subset:
             return render([digit_thing(int(name), number, rng, PIXELS)], way, rng, PIXELS)
         words = self.entry.prompt_name(name).lower()
         return render(arrange(look(words, self.dataset, self.kind), way, rng, PIXELS), way, rng, PIXELS)
+
+    def case(self, kind: str, index: int) -> Case:
+        """Image number `index` (from 0) of a kind of lesion, with its masks."""
+        return case(self.kinds[kind], stream("picture", self.dataset, kind, index), PIXELS)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
+import open_clip
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from clipbench.data.painted.overhead import OVERHEAD_SUBSETS
-from clipbench.models.tiny.corpus import KINDS, LOOKS, draw_pairs, paint_all
-from clipbench.models.tiny.pretrain import contrastive_loss, enlarge_features, image_features, tokenise, train
+from clipbench.data.painted import SUBSETS
+from clipbench.data.painted.shapes import look
 from clipbench.models.tiny.weights import new_model
+from tools.pretrain_tiny import (
+    FIRST_SCAN,
+    concepts,
+    contrastive_loss,
+    draw_pairs,
+    encode_short,
+    enlarge_features,
+    image_features,
+    paint_all,
+    tokenise,
+    train,
+)
 
 
 def test_the_loss_is_clip_s_when_captions_differ():
@@ -31,15 +44,29 @@ def test_pairs_are_reproducible_and_new_for_another_seed():
     assert not {pair.number for pair in draw_pairs(30, 1)} & {pair.number for pair in draw_pairs(30, 2)}
 
 
-def test_the_subsets_hold_scenes_and_looks_that_pretraining_never_saw():
-    for subset in OVERHEAD_SUBSETS:
-        assert set(subset.kinds.values()) - set(KINDS)
-        assert subset.style not in LOOKS.values()
+def test_the_subsets_hold_classes_shades_and_scans_that_pretraining_never_met():
+    met = {concept.words for concept in concepts()}
+    names = {
+        subset.entry.prompt_name(name).lower()
+        for subset in SUBSETS.values()
+        if not subset.kinds
+        for name in subset.classes
+    }
+    assert met < names
+    assert not np.array_equal(look("river", "ucm").body, look("river", "pretraining").body)
+    assert SUBSETS["digits_dg"].images_per_class * 4 <= FIRST_SCAN
+
+
+def test_text_features_are_the_same_for_cut_and_padded_captions():
+    model = new_model().eval()
+    tokens = open_clip.tokenize(["a photo of a forest.", "a centered satellite photo of an island."])
+    with torch.inference_mode():
+        torch.testing.assert_close(encode_short(model, tokens[:, :16]), model.encode_text(tokens, normalize=True))
 
 
 def test_training_repeats_itself_exactly():
     pairs = draw_pairs(128, 0)
-    images = torch.from_numpy(paint_all(pairs))
+    images = paint_all(pairs, workers=1)
     tokens, captions = tokenise(pairs)
     losses, models = [], []
     for _ in range(2):
