@@ -15,7 +15,6 @@ from clipbench.data.painted.lesions import MELANOMA, POLYP, Case, prompts
 from clipbench.data.painted.shapes import look
 from clipbench.data.painted.streams import stream
 
-PAINTED = [name for name, subset in SUBSETS.items() if not subset.kinds]
 LESIONS = [name for name, subset in SUBSETS.items() if subset.kinds]
 DIGEST = """
 import hashlib
@@ -55,7 +54,7 @@ def test_importing_the_painter_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("dataset", PAINTED)
+@pytest.mark.parametrize("dataset", ["ucm", "dtd", "officehome", "digits_dg"])
 def test_images_are_distinct_and_of_one_size(dataset):
     subset = SUBSETS[dataset]
     images = [
@@ -70,16 +69,15 @@ def test_images_are_distinct_and_of_one_size(dataset):
 
 
 @pytest.mark.parametrize("dataset", ["aid", "caltech101", "fgvc_aircraft", "dtd", "pacs"])
-def test_classes_are_told_apart_by_their_mean_colours(dataset):
+def test_classes_are_told_apart_by_their_colours(dataset):
     subset, domain = SUBSETS[dataset], "photo" if dataset == "pacs" else ""
 
-    def colours(indices: range) -> np.ndarray:
-        images = np.stack([[subset.paint(name, i, domain) for i in indices] for name in subset.classes]).astype(float)
-        centre, rim = images[:, :, 16:48, 16:48], images[:, :, ::63]
-        return np.concatenate([centre.mean(axis=(2, 3)), centre.std(axis=(2, 3)), rim.mean(axis=(2, 3))], axis=2)
+    def histogram(name: str, index: int) -> np.ndarray:
+        red, green, blue = np.moveaxis(subset.paint(name, index, domain).astype(int) // 64, 2, 0)
+        return np.sqrt(np.bincount((16 * red + 4 * green + blue).ravel(), minlength=64) / 64**2)
 
-    centres, fresh = colours(range(8)).mean(axis=1), colours(range(8, 12))
-    nearest = ((fresh[:, :, None] - centres) ** 2).sum(axis=3).argmin(axis=2)
+    seen, fresh = (np.array([[histogram(c, i) for i in part] for c in subset.classes]) for part in (range(6), (6, 7)))
+    nearest = ((fresh[:, :, None] - seen.mean(axis=1)) ** 2).sum(axis=3).argmin(axis=2)
     right = (nearest == np.arange(len(subset.classes))[:, None]).mean()
     assert right > 3 / len(subset.classes)  # three times what guessing gets
 
