@@ -80,7 +80,7 @@ def test_files_are_small_and_the_provenance_names_the_command():
     provenance = json.loads(tiny.tiny_provenance_path().read_text())
     assert provenance["sha256"] == tiny.tiny_weights_digest()
     assert f"--seed {provenance['seed']}" in provenance["command"]
-    assert {"torch", "open_clip", "date", "commit", "final_loss"} <= provenance.keys()
+    assert {"torch", "open_clip", "date", "commit", "zero_shot_accuracy"} <= provenance.keys()
 
 
 def test_a_truncated_file_is_refused(copy):

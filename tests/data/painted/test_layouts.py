@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from clipbench.data import catalogue
-from clipbench.data.images import find_images
 from clipbench.data.masks import load_mask
-from clipbench.data.odg import class_split
+from clipbench.data.official import find_images
 from clipbench.data.painted import SUBSETS, Subset, write_subset
+from clipbench.data.splits.odg import class_split
 
 
 @pytest.fixture(scope="module")
