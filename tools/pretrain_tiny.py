@@ -1,9 +1,9 @@
 """`python tools/pretrain_tiny.py --out DIR`: make the weights of the tiny model in `clipbench/models/tiny`.
 
-First the image tower learns to tell the concepts apart, then the text tower learns to name them; some minutes on one
-core. The model meets the classes of the smoke subsets, but mostly in photographs, in another shade, with part of the
-labels wrong and not all of them named; so it is useful on the subsets without being sufficient, which is what a smoke
-test of adaptation needs. Deterministic at a fixed seed on one machine.
+First the image tower learns where each concept lies in the joint space, then the text tower learns to name it; some
+minutes on one core. The model meets the classes of the smoke subsets, but mostly in photographs, in another shade, with
+part of the labels wrong and not all of them named; so it is useful on the subsets without being sufficient, which is
+what a smoke test of adaptation needs. Deterministic at a fixed seed on one machine.
 """
 
 from __future__ import annotations
@@ -163,24 +163,46 @@ def encode_short(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
     return normalize(x[torch.arange(len(x)), tokens.argmax(dim=1)] @ model.text_projection, dim=-1)
 
 
+def anchors_of(known: Sequence[Concept], width: int) -> Tensor:
+    """A unit vector [C, width] for each concept, so that what looks alike lies together.
+
+    It is a fixed random rotation of the class's colours, count and outline; digits have one of their own each.
+    """
+    traits = np.stack([_traits(concept) for concept in known])
+    spread = (traits - traits.mean(axis=0)) / traits.std(axis=0)
+    rotation, _ = np.linalg.qr(stream("anchors").standard_normal((width, width)))
+    return normalize(torch.from_numpy(spread @ rotation[: spread.shape[1]]).float(), dim=-1)
+
+
+def _traits(concept: Concept) -> NDArray[np.floating]:
+    if concept.view == "digit":
+        return stream("digit", concept.words).standard_normal(20)
+    shown = look(concept.words, "pretraining", concept.kind)
+    waves = shown.outline.harmonics
+    return np.concatenate([shown.body, shown.core, np.eye(4)[shown.count - 1], waves.real, waves.imag])
+
+
 def train_image_tower(
-    model: open_clip.CLIP, images: Tensor, labels: Tensor, epochs: int, order: torch.Generator
-) -> Tensor:
-    """Train the image tower in place to tell the concepts apart, and return a unit vector for each [C, D]."""
-    anchors = torch.nn.Parameter(torch.randn(int(labels.max()) + 1, model.visual.output_dim, generator=order))
+    model: open_clip.CLIP,
+    images: Tensor,
+    labels: Tensor,
+    anchors: Tensor,
+    epochs: int,
+    order: torch.Generator,
+) -> None:
+    """Train the image tower in place to find the concept's vector among all [C, D]."""
     steps = epochs * len(images) // BATCH
-    optimiser, schedule = _optimiser([*model.visual.parameters(), model.logit_scale, anchors], steps)
+    optimiser, schedule = _optimiser([*model.visual.parameters(), model.logit_scale], steps)
     for step in range(steps):
         batch = torch.randint(len(images), (BATCH,), generator=order)
         pixels = images[batch].flip(2) if torch.rand((), generator=order) < 0.5 else images[batch]
         keep = torch.randperm(64, generator=order)[: PATCHES if step < steps - WHOLE_STEPS else 64]
-        scaled = model.logit_scale.exp() * normalize(anchors, dim=-1).T
+        scaled = model.logit_scale.exp() * anchors.T
         pooled = image_features(model, pixels, keep)
         loss = torch.stack([cross_entropy(each @ scaled, labels[batch]) for each in pooled]).mean()
         _step(loss, optimiser, schedule)
         if step % 32 == 31:
             print(f"images, step {step + 1} of {steps}: loss {loss.item():.4f}", flush=True)
-    return normalize(anchors.detach(), dim=-1)
 
 
 def train_text_tower(model: open_clip.CLIP, anchors: Tensor, steps: int, rng: np.random.Generator) -> list[str]:
@@ -303,7 +325,8 @@ def main() -> None:
     examples = draw_examples(arguments.images, arguments.seed)
     images, labels = paint_all(examples, workers=2), torch.tensor([example.label for example in examples])
     model = new_model().train()
-    anchors = train_image_tower(model, images, labels, arguments.epochs, order)
+    anchors = anchors_of(concepts(), model.visual.output_dim)
+    train_image_tower(model, images, labels, anchors, arguments.epochs, order)
     captions = train_text_tower(model, anchors, arguments.text_steps, stream("pretraining captions", arguments.seed))
     enlarge_features(model, FEATURE_SCALE)
     facts = {
