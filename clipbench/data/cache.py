@@ -20,7 +20,7 @@ from clipbench.data.images import ImageSet
 from clipbench.data.masks import blank_masks, load_mask
 from clipbench.data.progress import duration
 from clipbench.errors import UserError
-from clipbench.files import beside
+from clipbench.files import beside, sweep
 
 __all__ = ["cache_dir", "decoded", "decoded_masks"]
 
@@ -84,6 +84,7 @@ def _cached(
     path: Path, shape: tuple[int, ...], one: Callable[[int], np.ndarray], what: str, tell: Callable[[str], None]
 ) -> np.ndarray:
     """The array in ``path``, made of ``one`` row after the other where it is not there whole."""
+    sweep(path.parent)
     pixels = _read(path, shape)
     if pixels is None:
         damaged = path.exists()

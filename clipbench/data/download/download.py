@@ -6,22 +6,33 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from clipbench.data.catalogue.acquisition import UNKNOWN, Source
 from clipbench.data.download.drive import from_drive
 from clipbench.data.download.faults import BrokenOffError, RefusedError, not_written
 from clipbench.data.download.meter import Meter
-from clipbench.data.download.transfer import forget, looks_like_a_page, transfer
+from clipbench.data.download.transfer import Watch, forget, looks_like_a_page, transfer
 from clipbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often an address is tried without any progress, and the first pause between tries, which then doubles."""
+    """How long an address is tried.
+
+    Attributes:
+        tries: attempts in a row without any progress.
+        pause: seconds before the second attempt; the pause then doubles.
+        most: attempts in all.
+        slowest: bytes a second, over ``window`` seconds, below which an attempt ends without progress.
+    """
 
     tries: int = 5
     pause: float = 1.0
+    most: int = 500
+    slowest: float = 1000.0
+    window: float = 60.0
 
 
 _PATIENCE = Patience()
@@ -62,17 +73,18 @@ def digest(path: Path, algorithm: str) -> str:
 
 def _persist(url: str, partial: Path, source: Source, say: Callable[[str], None], patience: Patience) -> None:
     """Try until the file is there; tries that bring something do not count. Raises ``RefusedError`` in the end."""
-    failed = 0
+    failed, most = 0, _size(partial)
     with Meter(source.name, source.bytes) as meter:
-        while True:
-            before = _size(partial)
+        for attempt in count(1):
             try:
-                transfer(url, partial, meter.at)
+                transfer(url, partial, Watch(meter.at, patience.slowest, patience.window))
                 return
             except BrokenOffError as why:
-                failed = 1 if _size(partial) > before else failed + 1
-                if failed >= patience.tries:
-                    raise RefusedError(f"{why}, {failed} tries in a row") from why
+                # Bytes that a server takes back and sends again are no progress.
+                failed = 1 if _size(partial) > most and not why.fruitless else failed + 1
+                most = max(most, _size(partial))
+                if failed >= patience.tries or attempt >= patience.most:
+                    raise RefusedError(f"{why}, {failed} tries in a row, {attempt} in all") from why
                 pause = max(why.wait, patience.pause * 2.0 ** (failed - 1))
                 say(f"{source.name}: {why}; trying again in {pause:.0f} s")
                 time.sleep(pause)

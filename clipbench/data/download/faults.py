@@ -10,11 +10,14 @@ from clipbench.files import reason
 
 
 class BrokenOffError(Exception):
-    """The transfer broke off: what came is kept, and another try goes on from there, ``wait`` seconds later or more."""
+    """The transfer broke off: what came is kept, and another try goes on from there, ``wait`` seconds later or more.
 
-    def __init__(self, why: str, wait: float = 0.0) -> None:
+    ``fruitless`` says that the try counts as one without progress, whatever it brought.
+    """
+
+    def __init__(self, why: str, wait: float = 0.0, *, fruitless: bool = False) -> None:
         super().__init__(why)
-        self.wait = wait
+        self.wait, self.fruitless = wait, fruitless
 
 
 class RefusedError(Exception):

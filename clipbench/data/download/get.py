@@ -53,6 +53,11 @@ def get(
         raise UserError(_by_hand(entry))
     if given is not None and not given.exists():
         raise UserError(f"--from {given}: there is no such file or folder.")
+    if blocked := _file_in_the_way(plan, data_root):
+        raise UserError(
+            f"{blocked} is a file, where {entry.name} needs a folder. Move it away, or name another folder with --data "
+            f"DIR, and run the command again; nothing has been downloaded."
+        )
     staging = data_root / STAGING / entry.id
     make_folder(staging)
     with _alone(staging, entry, say):
@@ -65,6 +70,13 @@ def get(
     if now.state == "missing":
         raise UserError(" ".join([_by_hand(entry), *(f"{name} is there now." for name in placed)]))
     return Got(now, placed, without)
+
+
+def _file_in_the_way(plan: Acquisition, data_root: Path) -> Path | None:
+    """A file that bears the name of a folder which the data set is going to have."""
+    folders = [data_root / folder for folder in (plan.folder, *(file.into for file in plan.files))]
+    above = [parent for folder in folders for parent in (folder, *folder.parents) if parent.is_relative_to(data_root)]
+    return next((path for path in above if path.exists() and not path.is_dir()), None)
 
 
 def _bring(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from clipbench.data.download.kinds import kind_of, several_parts
 from clipbench.errors import UserError
 
 DAMAGED = (
@@ -30,6 +31,7 @@ DAMAGED = (
 """What Python's readers raise on an archive that is cut, damaged or in a form that they do not know (gzip: OSError)."""
 
 _LONGEST_PATH = 4096
+_CHUNK = 1 << 20
 _JUNK = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -56,13 +58,13 @@ def members(archive: Path, kind: str) -> Iterator[Member]:
     ``UserError`` at the first member that would leave the folder or is neither file, folder nor link, and one of
     :data:`DAMAGED` where the archive cannot be read.
     """
-    yield from (_of_zip(archive) if kind == "zip" else _of_tar(archive))
+    yield from (_of_zip(archive) if kind_of(archive, kind) == "zip" else _of_tar(archive))
 
 
 def _of_tar(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive, "r:*") as tar:
         for info in tar:
-            name = _clean(info.name, archive)
+            name = _clean(info.name, archive, folder=info.isdir())
             if info.issym() or info.islnk():
                 base = posixpath.dirname(name) if info.issym() else ""
                 target = _link_target(name, base, info.linkname, archive)
@@ -71,6 +73,9 @@ def _of_tar(archive: Path) -> Iterator[Member]:
                 yield _tar_member(tar, name, info)
             else:
                 raise _refused(archive, info.name, "is a device or pipe")
+        # The checksum of a compressed tar stands behind the tar's own end mark, and is compared when it is read.
+        while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+            pass
 
 
 def _tar_copy(tar: tarfile.TarFile, name: str, target: str, archive: Path) -> Member:
@@ -93,9 +98,9 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _of_zip(archive: Path) -> Iterator[Member]:
-    with zipfile.ZipFile(archive) as zipped:
+    with _opened_zip(archive) as zipped:
         for info in zipped.infolist():
-            name = _clean(info.filename, archive)
+            name = _clean(info.filename, archive, folder=info.is_dir())
             mode = info.external_attr >> 16
             if info.flag_bits & 1:
                 raise _refused(archive, info.filename, "is encrypted")
@@ -111,6 +116,13 @@ def _of_zip(archive: Path) -> Iterator[Member]:
                 yield _zip_member(zipped, name, info)
 
 
+def _opened_zip(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        raise several_parts(archive) if "multiple disks" in str(error) else error from None
+
+
 def _zip_member(zipped: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> Member:
     return Member(name, info.file_size, info.is_dir(), lambda: zipped.open(info))
 
@@ -122,14 +134,17 @@ def _zip_target(zipped: zipfile.ZipFile, target: str, archive: Path) -> zipfile.
         raise _refused(archive, target, "is the target of a link and no file of the archive") from None
 
 
-def _clean(name: str, archive: Path) -> str:
-    """A relative path without detours. Raises ``UserError`` for one that starts at the root or climbs."""
+def _clean(name: str, archive: Path, *, folder: bool) -> str:
+    """A relative path without detours. Raises ``UserError`` for one that starts at the root, climbs, or is none."""
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or (len(parts[0]) == 2 and parts[0][1] == ":"):
         raise _refused(archive, name, "has an absolute path")
     if ".." in parts or "\0" in name:
         raise _refused(archive, name, "would leave the folder that it is unpacked into")
-    return posixpath.normpath("/".join(parts))
+    clean = posixpath.normpath("/".join(parts))
+    if clean == "." and not folder:
+        raise _refused(archive, name, "has no name")
+    return clean
 
 
 def _link_target(name: str, base: str, pointed: str, archive: Path) -> str:

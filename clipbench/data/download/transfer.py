@@ -9,6 +9,7 @@ import json
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -26,11 +27,29 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 """Answers that another try may change."""
 _LONGEST_WAIT = 60.0
 
-Tell = Callable[[int, int | None], None]
-"""Told of the bytes that are there and, where the server says so, of all."""
+
+class Watch:
+    """Passes on how many bytes are there (and of how many, where the server says so), and ends what is too slow."""
+
+    def __init__(self, tell: Callable[[int, int | None], None], slowest: float = 0.0, window: float = 60.0) -> None:
+        self._tell, self._slowest, self._window = tell, slowest, window
+        self._began: tuple[float, int] | None = None
+
+    def at(self, there: int, total: int | None) -> None:
+        """Raises ``BrokenOffError`` where fewer bytes than the floor came in the last window."""
+        self._tell(there, total)
+        now = time.monotonic()
+        began, before = self._began or (now, there)
+        if self._began is None or now - began >= self._window:
+            self._began = now, there
+            rate = (there - before) / max(now - began, 1e-9)
+            if now > began and rate < self._slowest:
+                raise BrokenOffError(
+                    f"only {rate:.0f} bytes a second came in the last {now - began:.0f} s", fruitless=True
+                )
 
 
-def transfer(url: str, partial: Path, tell: Tell) -> None:
+def transfer(url: str, partial: Path, watch: Watch) -> None:
     """Complete ``partial``.
 
     Raises ``BrokenOffError`` where another try may help, ``RefusedError`` where only another address may, and
@@ -40,13 +59,15 @@ def transfer(url: str, partial: Path, tell: Tell) -> None:
     headers = {"User-Agent": f"clipbench/{__version__}", "Accept-Encoding": "identity", **_range(url, partial, origin)}
     try:
         with urlopen(Request(url, headers=headers), timeout=_TIMEOUT) as answer:  # noqa: S310 - the catalogue admits http(s) only
-            _receive(answer, url, partial, tell)
+            _receive(answer, url, partial, watch)
     except HTTPError as error:
         _answered(error, partial)
     except URLError as error:
         raise _unreachable(error.reason) from error
     except (HTTPException, OSError) as error:
         raise BrokenOffError(f"the connection broke ({type(error).__name__}: {error})") from error
+    except (ValueError, AssertionError, OverflowError) as error:  # an address or a length that is none
+        raise RefusedError(f"the server's answer makes no sense ({type(error).__name__}: {error})") from error
 
 
 def origin_of(partial: Path) -> Path:
@@ -77,7 +98,7 @@ def _range(url: str, partial: Path, origin: Path) -> dict[str, str]:
     return {"Range": f"bytes={there}-", "If-Range": noted["validator"]}
 
 
-def _receive(answer: HTTPResponse, url: str, partial: Path, tell: Tell) -> None:
+def _receive(answer: HTTPResponse, url: str, partial: Path, watch: Watch) -> None:
     start = _start(answer, partial)
     length = answer.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
@@ -94,8 +115,8 @@ def _receive(answer: HTTPResponse, url: str, partial: Path, tell: Tell) -> None:
         while chunk:
             write(file, chunk, partial)
             there += len(chunk)
-            tell(there, total)
-            chunk = answer.read(CHUNK)
+            watch.at(there, total)
+            chunk = answer.read1(CHUNK)  # what has come: a full chunk may take a slow server for ever
     if total is not None and there < total:
         raise BrokenOffError(f"the connection ended after {there:,} of {total:,} bytes")
 

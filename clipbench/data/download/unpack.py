@@ -29,7 +29,7 @@ def unpack(archive: Path, kind: str, into: Path, stated: int | None = None) -> i
     known), and for a full disk. What was written before stays: ``into`` must be a folder that nobody takes for data.
     """
     allowed = _allowed(archive, stated)
-    written = 0
+    written = files = 0
     try:
         for count, member in enumerate(members(archive, kind)):
             if count > MOST_MEMBERS:
@@ -40,10 +40,13 @@ def unpack(archive: Path, kind: str, into: Path, stated: int | None = None) -> i
                 raise _bomb(archive, f"unpacks to more than {size(allowed)}")
             check_room(member.size, into, f"unpacking {archive.name}")
             written += _write(member, into / member.name, archive, allowed - written)
+            files += not member.folder
     except DAMAGED as error:
         raise DamagedArchiveError(
             f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)})."
         ) from error
+    if not files:
+        raise DamagedArchiveError(f"{archive} holds no file: it is empty, or cut after its first bytes.")
     return written
 
 

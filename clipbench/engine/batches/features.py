@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from clipbench.data.cache import cache_dir
@@ -88,14 +88,21 @@ def _file(images: Images, used: Tensor, encoder: Encoder, view: int) -> Path | N
 
 
 def _read(path: Path, count: int) -> Tensor | None:
-    """The features of a whole file; None where there is none, or one that a crash or a full disk has torn."""
-    with suppress(OSError, SafetensorError, KeyError):
-        features = load_file(path)["features"]
-        return features if len(features) == count else None
+    """The features of a whole file; None where there is none, or one that is torn or damaged."""
+    with suppress(OSError, SafetensorError, KeyError, ValueError):
+        with safe_open(path, "pt") as file:
+            features: Tensor = file.get_tensor("features")
+            whole = (file.metadata() or {}).get("sha256") == _digest(features)
+        return features if whole and len(features) == count else None
     return None
 
 
 def _write(path: Path, features: Tensor) -> None:
     """Keep the features for later passes, written beside and renamed; a disk that is full costs a later pass time."""
     with suppress(WriteError, SafetensorError), beside(path) as partial:
-        save_file({"features": features.cpu().contiguous()}, partial)
+        kept = features.cpu().contiguous()
+        save_file({"features": kept}, partial, metadata={"sha256": _digest(kept)})
+
+
+def _digest(features: Tensor) -> str:
+    return hashlib.sha256(features.contiguous().numpy().tobytes()).hexdigest()

@@ -242,7 +242,7 @@ def test_a_file_that_may_not_grow_is_one_paragraph(server: Server, tmp_path: Pat
 
 def test_a_target_that_cannot_be_made_is_one_paragraph(server: Server, tmp_path: Path) -> None:
     (tmp_path / "root").write_text("a file is in the way")
-    with pytest.raises(UserError, match="cannot be written: a file stands where a folder should be"):
+    with pytest.raises(UserError, match="is a file, where Made Set needs a folder"):
         got(made(source(server.put("a", zipped(images())))), tmp_path / "root")
 
 
