@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.models import TINY, family
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, ImageTower, weights_digest
 from clipbench.models.model_config import model_config, side
 from clipbench.models.preprocessing import mean_and_std
-from clipbench.models.shared import copy_of
 from clipbench.models.weights.hub import fetching
 from clipbench.models.weights.into_open_clip import fill
 from clipbench.models.weights.sources import Sources
@@ -35,7 +35,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     visual.proj = None
     return ImageTower(
         module=visual,
-        tokens=lambda images: visual.transformer(visual._embeds(images)),
+        tokens=partial(_tokens, visual),
         norm=visual.ln_post,
         prefix=1,
         width=visual.transformer.width,
@@ -49,13 +49,8 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
 
 
 def load_model(backbone: str, weights: str, sources: Sources = _NO_FILES, *, seed: int = 0) -> Any:
-    """The whole open_clip model, both towers, as :func:`load_backbone` finds it; the caller may change it.
-
-    Jobs of one process that ask for the same weights share the reading of the file.
-    """
-    if family(backbone) == "tiny":
-        return copy_of((backbone, weights), lambda: _tiny(weights))
-    return copy_of((backbone, weights, sources, seed), lambda: _open_clip(backbone, weights, sources, seed))
+    """The whole open_clip model, both towers, as :func:`load_backbone` finds it."""
+    return _tiny(weights) if family(backbone) == "tiny" else _open_clip(backbone, weights, sources, seed)
 
 
 def build(config: Mapping[str, Any], where: str) -> Any:
@@ -129,3 +124,8 @@ def _check_tower(backbone: str, visual: nn.Module) -> None:
         raise UserError(
             f"{backbone} has no plain vision transformer (open_clip's own ViT); LoRA-CLIP's tasks need one."
         )
+
+
+def _tokens(visual: Any, images: Tensor) -> Tensor:
+    found: Tensor = visual.transformer(visual._embeds(images))
+    return found

@@ -21,6 +21,7 @@ from clipbench.models.clip import load_model
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
 from clipbench.models.model_config import check_text, model_config, side
 from clipbench.models.prompts import PromptGroup, Prompts
+from clipbench.models.shared import copy_of
 from clipbench.models.text_tower import Deep, TextTower
 from clipbench.models.tokenisers import Tokenise, tokeniser
 from clipbench.models.transfer import sent
@@ -190,8 +191,15 @@ def load_image_text(backbone: str, weights: str, sources: Sources = _NO_FILES) -
     """A vision-language model with both towers, on the CPU in float32, without dropout.
 
     ``weights`` as for :func:`clipbench.models.clip.load_backbone`. Raises ``UserError`` for what cannot be loaded, and
-    for a model whose text tower takes no prompts, before anything is built.
+    for a model whose text tower takes no prompts, before anything is built. Jobs of one process that ask for the same
+    weights share the reading and hashing of the file.
     """
+    key = ("image and text", backbone, weights, sources.state())
+    loaded: ImageText = copy_of(key, lambda: _loaded(backbone, weights, sources))
+    return loaded
+
+
+def _loaded(backbone: str, weights: str, sources: Sources) -> ImageText:
     config = model_config(backbone, sources.config)
     check_text(backbone, config)
     folder = sources.weights.parent if sources.weights else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     _check_tower(backbone, model)
     return ImageTower(
         module=model,
-        tokens=lambda images: _tokens(model, images),
+        tokens=partial(_tokens, model),
         norm=model.norm,
         prefix=model.num_prefix_tokens,
         width=model.embed_dim,

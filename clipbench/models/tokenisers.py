@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,21 @@ def _ends(text: Mapping[str, Any], context: int) -> Callable[[Tensor], Prompts]:
 
 def _byte_pairs(context: int, text: Mapping[str, Any]) -> Callable[[list[str]], tuple[Tensor, Tensor]]:
     """CLIP's own encoding; tokens ``[C, L]``, and which texts are longer."""
-    from open_clip import SimpleTokenizer
-
-    encoder = SimpleTokenizer(context_length=context, **text.get("tokenizer_kwargs", {}))
+    encoder = _simple_tokeniser(**text.get("tokenizer_kwargs", {}))
 
     def encode(texts: list[str]) -> tuple[Tensor, Tensor]:
         tokens: Tensor = encoder(texts, context_length=context + 1)
         return tokens[:, :context], tokens[:, context] != 0
 
     return encode
+
+
+@cache
+def _simple_tokeniser(**options: Any) -> Any:
+    """open_clip's, which reads its merges from a file each time that it is made."""
+    from open_clip import SimpleTokenizer
+
+    return SimpleTokenizer(**options)
 
 
 def _with_padding(encoder: Any, context: int) -> Callable[[list[str]], tuple[Tensor, Tensor]]:

@@ -208,10 +208,6 @@ def test_mean_and_std_are_those_of_the_tags(name: str, mean: float) -> None:
 
 def test_mean_and_std_stated_beside_the_weights_are_taken(tmp_path: Path) -> None:
     path, weights, config = small(tmp_path, {})
-    assert loaded(path, weights).mean[0] == 0.48145466
     stated = {"model_cfg": config, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(stated))
-    from clipbench.models import shared
-
-    shared._models.clear()
     assert loaded(path, weights).mean == (0.1, 0.2, 0.3)

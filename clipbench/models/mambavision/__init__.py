@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,8 +35,8 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
         load_file_into(model, sources.weights or _official(backbone, weights), backbone)
     return ImageTower(
         module=model.eval(),
-        tokens=lambda images: model.maps(images).flatten(2).mT,
-        norm=lambda tokens: _normed(model, tokens),
+        tokens=partial(_tokens, model),
+        norm=partial(_normed, model),
         prefix=0,
         width=size.features,
         image_size=size.image_size,
@@ -83,6 +84,11 @@ def _official(backbone: str, weights: str) -> Path:
             f"nvidia/MambaVision-{word[0].upper()}-{part}", f"mambavision_{word}_{part.lower()}.pth.tar"
         )
     return Path(found)
+
+
+def _tokens(model: MambaVision, images: Tensor) -> Tensor:
+    """The positions of the last map, in front of the last batch norm."""
+    return model.maps(images).flatten(2).mT
 
 
 def _normed(model: MambaVision, tokens: Tensor) -> Tensor:

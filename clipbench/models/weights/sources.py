@@ -28,6 +28,12 @@ class Sources:
     config: Path | None = None
     weights: Path | None = None
 
+    def state(self) -> tuple[object, ...]:
+        """What tells whether the files are still those that were read: their paths, sizes and times."""
+        files = [path for path in (self.config, self.weights) if path is not None and path.exists()]
+        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        return (self, *stats)
+
 
 def named_config(backbone: str | None) -> tuple[Path | None, str | None]:
     """The config file, and the protocol's name for it (``mini_clip@1a2b3c4d5e6f``); a plain name stays as it is."""
