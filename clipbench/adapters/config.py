@@ -142,7 +142,7 @@ class AdapterConfig:
         alpha = defaults.alpha if self.alpha is None else self.alpha
         for name, value in {
             "rank": defaults.rank if self.rank is None else self.rank,
-            "alpha": float(alpha) if isinstance(alpha, int) and not isinstance(alpha, bool) else alpha,
+            "alpha": float(alpha) if _is_number(alpha) else alpha,
             "scaling": defaults.scaling if self.scaling is None else self.scaling,
             "targets": targets,
             "layers": parse_layers(self.layers),
@@ -240,7 +240,12 @@ def _require_count(name: str, value: object) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _parse_seeds(value: Any) -> tuple[int, ...] | None:

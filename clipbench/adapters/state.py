@@ -52,7 +52,7 @@ class Site:
     def _put(self, root: nn.Module, module: nn.Module, *, adapted: bool) -> None:
         parent = root.get_submodule(self.place.path.rpartition(".")[0])
         setattr(parent, self.place.path.rpartition(".")[2], module)
-        if getattr(parent, "q_bias", None) is not None:
+        if getattr(parent, "q_bias", None) is not None and (0, 1) not in self.place.parts.values():
             # timm's EVA would use the fused weight directly; so it calls the layer, and adds its biases after.
             if not hasattr(self, "_separate"):
                 self._separate = bool(parent.qkv_bias_separate)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from open_clip.transformer import QuickGELU
 from torch import nn
 
-from clipbench.adapters import AdapterConfig, adapt, adapted_modules, load, merge, save
+from clipbench.adapters import AdapterConfig, adapt, adapted_modules, load, merge, save, unmerge
 from clipbench.errors import UserError
 from tests.adapters.models import images, perturb
 
@@ -127,3 +129,127 @@ def test_saving_needs_adapters_and_a_folder(tiny: Callable[[], Any], tmp_path: P
         save(tiny(), tmp_path / "a")
     with pytest.raises(UserError, match="does not exist"):
         save(adapt(tiny(), AdapterConfig()), tmp_path / "missing" / "a")
+
+
+# --- what goes wrong on disk, and what must not pass in silence ---
+
+
+def test_a_merged_model_is_not_loaded_into(tiny: Callable[[], Any], saved: tuple[Any, Path]) -> None:
+    model = merge(adapt(tiny(), replace(CONFIG, replicas=1, init_seeds=None)))
+    with pytest.raises(UserError, match=r"merged into the weights.*unmerge"):
+        load(model, saved[1])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(
+    tiny: Callable[[], Any], saved: tuple[Any, Path], value: float
+) -> None:
+    tensors = safetensors.torch.load_file(saved[1])
+    next(iter(tensors.values())).view(-1)[0] = value
+    _rewrite(saved[1], tensors)
+    model = tiny()
+    with pytest.raises(UserError, match="holds NaN or infinite"):
+        load(model, saved[1])
+    assert isinstance(model.visual.transformer.resblocks[0].attn, nn.MultiheadAttention)
+
+
+def test_a_merge_beyond_the_type_of_the_weights_is_refused(tiny: Callable[[], Any]) -> None:
+    model = adapt(tiny().half(), AdapterConfig("lora", rank=4, towers="vision"))
+    x = images(1).half()
+    for branch in adapted_modules(model).values():
+        branch.get_parameter("B").data.fill_(1e5)
+    with pytest.raises(UserError, match=r"not finite in torch.float16"):
+        merge(model)
+    with pytest.raises(UserError, match="nothing is merged"):
+        unmerge(model)
+    for branch in adapted_modules(model).values():
+        branch.get_parameter("B").data.fill_(0.01)
+    merge(model)
+    assert model.encode_image(x).isfinite().all()  # type: ignore[operator]
+
+
+def _set(**values: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda sidecar: sidecar["config"].update(values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda s, v=v: s.update(base=v) for v in (None, {}, [], 3, {"weights": 1})),
+        *(lambda s, v=v: s.update(config=v) for v in ([], None, 3, "lora", {"kind": []})),
+        *(lambda s, v=v: s.update(tensors_sha256=v) for v in (None, 3)),
+        *(lambda s, v=v: s.update(trained=v) for v in (None, 3, "head", [1])),
+        *(_set(layers=v) for v in (7, "x", [1], ["a", "b"], {})),
+        *(_set(dropout=v) for v in (None, "0", [], float("nan"))),
+        *(_set(rank=v) for v in (10**9, "4", 0, 2.5, True)),
+        *(_set(alpha=v) for v in ("1", [], 0, True, 10**400)),
+        *(_set(replicas=v) for v in (10**9, None)),
+        *(_set(targets=v) for v in (3, {"q": 1}, [1])),
+        *(_set(patterns=v) for v in (3, [1], ["("])),
+        *(_set(init_seeds=v) for v in ("x", ["x"], 3, [1, 2])),
+        *(_set(rank_pattern=v) for v in (3, "q", [["q"]], [["q", "x"]])),
+        *(_set(options=v) for v in (3, {"x": 1})),
+        *(_set(**{k: v}) for k in ("kind", "scaling", "towers", "init", "norm_axis", "detach_norm") for v in ({}, 3)),
+    ],
+)
+def test_json_of_other_types_is_refused(
+    tiny: Callable[[], Any], saved: tuple[Any, Path], change: Callable[[dict[str, Any]], None]
+) -> None:
+    path = saved[1].with_suffix(".json")
+    sidecar = json.loads(path.read_text())
+    change(sidecar)
+    path.write_text(json.dumps(sidecar))
+    model = tiny()
+    with pytest.raises(UserError, match="load: "):
+        load(model, saved[1])
+    assert isinstance(model.visual.transformer.resblocks[0].attn, nn.MultiheadAttention)
+
+
+def test_files_of_other_content_are_refused(tiny: Callable[[], Any], saved: tuple[Any, Path], tmp_path: Path) -> None:
+    path = saved[1].with_suffix(".json")
+    for text in (b"[" * 100_000, b"\xff\xfe", b"3", b"null"):
+        path.write_bytes(text)
+        with pytest.raises(UserError, match="load: "):
+            load(tiny(), saved[1])
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(UserError, match="cannot be read"):
+        load(tiny(), tmp_path / "folder")
+    with pytest.raises(UserError, match="names no file"):
+        load(tiny(), "")
+
+
+def test_a_file_that_does_not_fit_leaves_the_model_plain(tiny: Callable[[], Any], saved: tuple[Any, Path]) -> None:
+    tensors = safetensors.torch.load_file(saved[1])
+    tensors.pop(next(iter(tensors)))
+    _rewrite(saved[1], tensors)
+    model = tiny()
+    with pytest.raises(UserError, match="nothing"):
+        load(model, saved[1])
+    assert isinstance(model.visual.transformer.resblocks[0].attn, nn.MultiheadAttention)
+
+
+def test_saving_where_it_cannot_be(tiny: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = adapt(tiny(), AdapterConfig(rank=2))
+    (tmp_path / "d.safetensors").mkdir()
+    with pytest.raises(UserError, match="a folder stands where the file should be"):
+        save(model, tmp_path / "d")
+    for empty in ("", ".", "/"):
+        with pytest.raises(UserError, match="names no file"):
+            save(model, empty)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(UserError, match="the disk is full"):
+            save(model, tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["d.safetensors"]
+
+
+def test_two_threads_save_to_one_path(tiny: Callable[[], Any], tmp_path: Path) -> None:
+    model = adapt(tiny(), AdapterConfig(rank=2))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: save(model, tmp_path / "race"), range(20)))
+    load(tiny(), tmp_path / "race")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["race.json", "race.safetensors"]

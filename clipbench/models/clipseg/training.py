@@ -54,9 +54,10 @@ class PerReplica(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Rows grouped by replica, each group through its copy."""
         parts = x.view(len(self.stacked[0]), -1, *x.shape[1:])
-        return torch.cat([functional_call(*self._shape, self._copy(r), (part,)) for r, part in enumerate(parts)])
+        return torch.cat([functional_call(*self._shape, self.of_replica(r), (part,)) for r, part in enumerate(parts)])
 
-    def _copy(self, replica: int) -> dict[str, Tensor]:
+    def of_replica(self, replica: int) -> dict[str, Tensor]:
+        """The parameters of one copy, by their names in the module."""
         return {name: value[replica] for name, value in zip(self._names, self.stacked, strict=True)}
 
 
