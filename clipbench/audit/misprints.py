@@ -23,11 +23,11 @@ def check_misprints(numbers: Iterable[PrintedNumber]) -> Iterator[Finding]:
 
 
 def _finding(note: str, those: list[PrintedNumber]) -> Finding:
-    printed, _, reading = note.partition(f", {_READ} ")
+    printed, _, meant = note.partition(f", {_READ} ")
     where = those[0].where if len(those) == 1 else _shared(those)
     raw = those[0].raw if len(those) == 1 else printed.removeprefix("column printed as ")
     times = "" if len(those) == 1 else f" ({len(those)} numbers stand under it)"
-    return Finding("misprint", where, raw, f"{printed}, read as {reading}{times}", "misprint", "")
+    return Finding("misprint", where, raw, f"{printed}, read as {meant}{times}", "misprint", "")
 
 
 def _shared(those: list[PrintedNumber]) -> str:

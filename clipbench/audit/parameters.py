@@ -18,6 +18,15 @@ from clipbench.registry.resolve import as_printed
 COUNT, SHARE = "trainable-parameters", "trainable-share"
 
 
+def computed(protocol: Protocol, metric: str) -> Fraction:
+    """The number of a protocol that follows from its architecture: millions of trainable parameters, or a percentage.
+
+    Raises ``UserError`` where the model or the method has no closed form.
+    """
+    trainable, total = trainable_and_total(protocol, _classes(protocol))
+    return Fraction(trainable, 10**6) if metric == COUNT else Fraction(100 * trainable, total)
+
+
 def check_parameters(paper: Paper, numbers: Mapping[Key, PrintedNumber]) -> Iterator[Finding]:
     """A finding per printed count or share that stands for itself."""
     for experiment in paper.tables.values():
@@ -28,7 +37,7 @@ def check_parameters(paper: Paper, numbers: Mapping[Key, PrintedNumber]) -> Iter
 
 
 def _finding(paper: Paper, experiment: Table, cell: Cell, number: PrintedNumber, printed: Decimal) -> Finding:
-    # A table's full tuning is of the whole model; where a library stops the gradient is a matter of readings.
+    # A table's full tuning is of the whole model; where a library stops the gradient is a choice.
     protocol = replace(as_printed(paper, experiment, cell.row, cell.column).protocol, encoder_gradient=None)
     try:
         trainable, total = trainable_and_total(protocol, _classes(protocol))

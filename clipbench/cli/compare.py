@@ -6,26 +6,37 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tabulate import tabulate
 
 from clipbench.cli.list import report
+from clipbench.cli.output import show
 from clipbench.compare.cells import Library
 from clipbench.compare.folders import Match, compare_folders
-from clipbench.compare.verdict import compare_paper, summary
+from clipbench.compare.rows import compare_rows
+from clipbench.compare.verdict import COMPARED, compare_paper, summary
 from clipbench.errors import UserError
+from clipbench.files import reason
 from clipbench.plan.user import extension
 from clipbench.registry import find
 from clipbench.report.comparison import render
+from clipbench.report.rows import render_rows
 from clipbench.results.record import Record
+from clipbench.results.scores import image_scores
 from clipbench.results.store import Store
+
+NOTHING_COMPARABLE = 3
+"""Exit code of ``--strict`` where no cell could be compared."""
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the comparison; with ``--strict`` a deviation makes the exit code 1."""
+    """Print the comparison; with ``--strict`` a deviation makes the exit code 1, nothing comparable 3."""
     if arguments.against is not None:
         return _against(arguments)
+    if arguments.rows:
+        return _rows(arguments)
     if arguments.assumptions:
         return _assumptions(arguments)
     records = _records(arguments.out)
@@ -36,12 +47,41 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
     results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
     counts = summary(results)
-    print(render(results, counts, arguments.format, arguments.margin, by_domain=arguments.by_domain))
-    return 1 if arguments.strict and counts.get("deviates") else 0
+    show(render(results, counts, arguments.format, arguments.margin, by_domain=arguments.by_domain))
+    return _exit_code(counts, strict=arguments.strict)
+
+
+def _exit_code(counts: Mapping[str, int], *, strict: bool) -> int:
+    if not strict:
+        return 0
+    if counts.get("deviates"):
+        return 1
+    return 0 if any(counts.get(word) for word in COMPARED) else NOTHING_COMPARABLE
+
+
+def _rows(arguments: argparse.Namespace) -> int:
+    """Two methods beside each other, wherever both have records."""
+    if arguments.format not in ("text", "md", "json"):
+        raise UserError("--rows prints text, md or json.")
+    store = Store(_results(arguments.out))
+    records, faults = store.scan()
+    report(faults)
+    wanted = [table.id for _, table in find(arguments.tables)] if arguments.tables else [""]
+    chosen = [
+        record
+        for record in records
+        if arguments.profile in (None, record.protocol.profile)
+        # A table on the user's own data has the paper's table in front of its name.
+        and any(f"{record.origin.experiment}-".startswith(f"{name}-" if name else "") for name in wanted)
+    ]
+    names = (arguments.rows[0], arguments.rows[1])
+    found = compare_rows(chosen, names, lambda record: image_scores(store, record), arguments.margin)
+    show(render_rows(found, names, arguments.format))
+    return 0
 
 
 def _assumptions(arguments: argparse.Namespace) -> int:
-    """What each reading of each assumption moves; a table, and a plot beside the figures."""
+    """What each choice of each assumption moves; a table, and a plot beside the figures."""
     from clipbench.compare.choices import sensitivity
     from clipbench.report.sensitivity import render as render_readings
     from clipbench.report.sensitivity import write
@@ -53,7 +93,7 @@ def _assumptions(arguments: argparse.Namespace) -> int:
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
     if not found:
         raise UserError(
-            "no reading beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
+            "no choice beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
         )
     print(render_readings(found, arguments.format))
     written = [path for s in found for path in write(s, arguments.out)]
@@ -72,7 +112,7 @@ def _against(arguments: argparse.Namespace) -> int:
     matches = compare_folders(ours, theirs, arguments.margin)
     counts = Counter(m.verdict for m in matches)
     if arguments.format == "json":
-        print(json.dumps({"summary": dict(counts), "protocols": [_values(m) for m in matches]}, indent=1))
+        show(json.dumps({"summary": dict(counts), "protocols": [_values(m) for m in matches]}, indent=1))
     else:
         rows = [
             (
@@ -90,7 +130,7 @@ def _against(arguments: argparse.Namespace) -> int:
         style = "github" if arguments.format == "md" else "simple"
         print(tabulate(rows, headers, style, disable_numparse=True))
         print("\n" + ", ".join(f"{n} {word}" for word, n in counts.items()))
-    return 1 if arguments.strict and counts["deviates"] else 0
+    return _exit_code(counts, strict=arguments.strict)
 
 
 def _values(match: Match) -> dict[str, object]:
@@ -120,9 +160,17 @@ def _number(values: dict[int, float]) -> str:
 
 def _records(out: Path) -> list[Record]:
     """The records of an output folder, or of a results folder named directly. Raises ``UserError`` where none is."""
-    if not out.is_dir():
-        raise UserError(f"there is no folder {out}; --out names the folder that holds results/.")
-    folder = out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"
-    records, faults = Store(folder).scan()
+    records, faults = Store(_results(out)).scan()
     report(faults)
     return records
+
+
+def _results(out: Path) -> Path:
+    """``out/results``, or the folder itself where it is one of results."""
+    try:
+        found = out.is_dir()
+    except OSError as error:
+        raise UserError(f"--out {str(out)[:80]}... cannot be: {reason(error)}.") from error
+    if not found:
+        raise UserError(f"there is no folder {out}; --out names the folder that holds results/.")
+    return out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"

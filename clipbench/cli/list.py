@@ -99,8 +99,8 @@ def line(paper: Paper, figure: Table, numbers: list[PrintedNumber], records: lis
 
 
 def _has_number(measured: Measured | None) -> bool:
-    """Whether a cell has a number: of several target domains, a seed needs all."""
-    return measured is not None and bool(measured.values)
+    """Whether runs gave a cell a number: of several target domains, a seed needs all."""
+    return measured is not None and bool(measured.records and measured.values)
 
 
 def report(faults: list[Fault]) -> None:

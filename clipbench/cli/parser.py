@@ -162,6 +162,7 @@ def _compare(p: argparse.ArgumentParser) -> None:
     _names(p, "tables, figures or papers (default: all)", many=True)
     _out(p)
     p.add_argument("--paper", action="store_true", help="against the printed numbers (the default)")
+    p.add_argument("--rows", nargs=2, metavar="ROW", help="two methods beside each other, paired by seed and image")
     p.add_argument("--against", type=types.path, metavar="DIR", help="against another output folder instead")
     p.add_argument("--assumptions", action="store_true", help="how far each choice of an assumption moves the numbers")
     p.add_argument("--format", choices=("text", "md", "csv", "json", "html"), default="text")
@@ -169,7 +170,9 @@ def _compare(p: argparse.ArgumentParser) -> None:
         "--margin", type=types.margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)"
     )
     _profile(p, "look at these records only")
-    p.add_argument("--strict", action="store_true", help="exit with 1 if any cell deviates")
+    p.add_argument(
+        "--strict", action="store_true", help="exit with 1 if any cell deviates, with 3 if nothing was comparable"
+    )
     _by_domain(p)
     _added(p)
 

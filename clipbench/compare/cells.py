@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clipbench.audit.parameters import computed
 from clipbench.compare.domains import by_domain, lacking, means
+from clipbench.errors import UserError
 from clipbench.models import family
 from clipbench.plan.runnable import missing_reason
 from clipbench.plan.target_domains import cell_of, domains_of
 from clipbench.registry import Cell, Paper, Protocol, Table
 from clipbench.registry.resolve import as_printed, as_smoke
-from clipbench.results.collapse import collapsed, told
+from clipbench.results.collapse import collapsed, described
 from clipbench.results.metrics import METRICS
 from clipbench.results.record import Record
 
@@ -22,7 +24,8 @@ class Measured:
 
     ``values`` maps seeds to numbers in the cell's unit; where domains are held out in turn, each is the mean over them,
     and a seed that lacks a domain has no number. ``not_comparable`` says why these are not the paper's protocol
-    (empty: they are); ``others`` counts further groups of records of this cell (other readings, other profiles).
+    (empty: they are); ``others`` counts further groups of records of this cell (other choices, other profiles). What is
+    ``exact`` follows from the architecture: its one value has the key 0, and no record needs to stand behind it.
     """
 
     values: Mapping[int, float]
@@ -40,7 +43,7 @@ class Measured:
     @property
     def profile(self) -> str:
         """``full`` or ``smoke``."""
-        return str(self.records[0].protocol.need("profile"))
+        return str(self.records[0].protocol.need("profile")) if self.records else "full"
 
 
 class Library:
@@ -64,20 +67,25 @@ class Library:
         if cell.quoted and missing_reason(paper, experiment, cell):
             return None
         canonical = as_printed(paper, experiment, cell.row, cell.column).protocol
+        metric = METRICS[experiment.metric_of(cell)]
+        if metric.exact and (value := _from_architecture(canonical, metric.name)) is not None:
+            return Measured({0: value}, (), (), exact=True)
         digests = self._digests(paper, experiment, cell, canonical)
         if not digests:
             return None
-        records, due = self._by_digest[digests[0]], domains_of(canonical)
-        metric = METRICS[experiment.metric_of(cell)]
-        fallen = {} if metric.exact else _collapsed(records)
-        numbers = by_domain([r for r in records if r.id not in fallen], metric.read)
+        due = domains_of(canonical)
+        records = [r for r in self._by_digest[digests[0]] if metric.exact or metric.name in r.metrics]
+        if not records:
+            return None
+        lost = {} if metric.exact else _collapsed(records)
+        numbers = by_domain([r for r in records if r.id not in lost], metric.read)
         return Measured(
             values=means(numbers, due),
             records=records,
             not_comparable=_reasons(records, canonical),
             exact=metric.exact,
             others=len(digests) - 1,
-            collapsed="; ".join(dict.fromkeys(fallen.values())),
+            collapsed="; ".join(dict.fromkeys(lost.values())),
             by_domain={name: numbers[name] for name in due if name in numbers},
             lacking=lacking(numbers, due),
         )
@@ -132,17 +140,25 @@ def _shares(paper: Paper, experiment: Table, cell: Cell, canonical: Protocol) ->
     return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
 
 
+def _from_architecture(protocol: Protocol, metric: str) -> float | None:
+    """The number that needs no run; None where the architecture has no closed form here."""
+    try:
+        return float(computed(protocol, metric))
+    except UserError:
+        return None
+
+
 def _collapsed(records: Sequence[Record]) -> dict[str, str]:
     """The runs of a cell that collapsed, by id, with what is said of them; each held-out domain by itself."""
     groups: dict[str | None, list[Record]] = {}
     for record in records:
         groups.setdefault(record.protocol.test_domain, []).append(record)
-    fallen: dict[str, str] = {}
+    said: dict[str, str] = {}
     for domain, group in groups.items():
         if lost := collapsed(group):
-            said = f"{domain} held out: {told(lost, group)}" if domain else told(lost, group)
-            fallen |= dict.fromkeys((r.id for r in lost), said)
-    return fallen
+            text = described(lost, group)
+            said |= dict.fromkeys((r.id for r in lost), f"{domain} held out: {text}" if domain else text)
+    return said
 
 
 def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
@@ -153,19 +169,19 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
         return ("smoke profile: tiny model" + (", generated images" if "@" not in used.get("dataset", "") else ""),)
     names = [name for name in (*due, *(n for n in used if n not in due)) if used.get(name) != due.get(name)]
     reasons = [f"{name} {used.get(name, 'none')}, not {due.get(name, 'none')}" for name in names]
-    reasons += _drawn(records[0].protocol)
+    reasons += _random_decoder(records[0].protocol)
     reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
     reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
     reasons += [sentence for r in records for sentence in r.data.unpublished]
     return tuple(dict.fromkeys(reasons))
 
 
-def _drawn(protocol: Protocol) -> list[str]:
+def _random_decoder(protocol: Protocol) -> list[str]:
     """What a segmentation's backbone leaves to chance: a CLIP, unlike a CLIPSeg, has no decoder of its own."""
     if protocol.task != "segmentation" or family(protocol.need("backbone")) == "clipseg":
         return []
-    drawn = ["decoder drawn at random"]
+    reasons = ["decoder drawn at random"]
     if protocol.rank is None:
-        return drawn
+        return reasons
     learns = " and ".join(filter(None, ["adapters" if protocol.towers == "all" else "", protocol.also_trained]))
-    return [*drawn, f"under {protocol.method} that decoder is frozen" + (f" but for its {learns}" if learns else "")]
+    return [*reasons, f"under {protocol.method} that decoder is frozen" + (f" but for its {learns}" if learns else "")]

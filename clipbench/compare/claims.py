@@ -108,7 +108,7 @@ def _order(check: Order, samples: Sequence[tuple[str, Sample]]) -> Outcome:
     count = len(samples)
     positive = [s for _, s in samples if above(s)]
     negative = [s for _, s in samples if below(s, level=LEVEL / count)]
-    found = _told(samples, len(positive), len(negative), check.need)
+    found = _counted(samples, len(positive), len(negative), check.need)
     most = count - len(negative)
     if most < check.need or (check.exactly and len(positive) > check.need):
         return Outcome(FAILS, found)
@@ -133,7 +133,7 @@ def _needed(check: Order, samples: Sequence[Sample]) -> int | None:
     return None if math.isinf(most) else int(most)
 
 
-def _told(samples: Sequence[tuple[str, Sample]], positive: int, negative: int, need: int) -> str:
+def _counted(samples: Sequence[tuple[str, Sample]], positive: int, negative: int, need: int) -> str:
     shown = sorted(samples, key=lambda x: x[1].mean)[:_SHOWN]
     listed = "; ".join(f"{what} = {_number(s)}" for what, s in shown)
     if len(samples) == 1:

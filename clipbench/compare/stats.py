@@ -87,7 +87,7 @@ def assess(ours: Side, theirs: Side, test: TestSet, margin: float, level: float 
         parts.append((2.0 * binomial, math.inf))
         notes.append("each side has one test set of its own: its binomial error enters twice")
     difference = ours.mean - theirs.mean
-    error, df = _welch(parts)
+    error, df = welch(parts)
     reach = t_quantile(1.0 - level, df) * error
     low, high = difference - reach, difference + reach
     return Assessment(
@@ -138,7 +138,7 @@ def _binomial(percent: float, test: TestSet) -> float:
     return 1e4 * p * (1.0 - p) / max(test.images, 1) * drawn_from
 
 
-def _welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def welch(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Standard error of the sum of independent parts (variance, df), and Satterthwaite's degrees of freedom."""
     total = math.fsum(variance for variance, _ in parts)
     spread = math.fsum(variance**2 / df for variance, df in parts if variance > 0.0)
@@ -153,7 +153,7 @@ def _seeds_needed(ours: Side, theirs: Side, test: TestSet, margin: float, level:
         parts = _spreads(Side(ours.mean, spread, n), theirs, test, binomial, [])
         parts += [(10.0 ** (-2 * theirs.decimals) / 12.0, math.inf)] if theirs.decimals is not None else []
         parts += [(2.0 * binomial, math.inf)] if test.draw == "once" else []
-        error, df = _welch(parts)
+        error, df = welch(parts)
         if (
             difference + t_quantile(1 - level, df) * error <= margin
             or difference > t_quantile(1 - level / 2, df) * error

@@ -25,6 +25,8 @@ WORDS = (
     "unobtainable",
     "quoted",
 )
+COMPARED = ("reproduced", "compatible", "deviates")
+"""The verdicts for which a measured number was held against a printed one."""
 MARGIN = 0.5
 """Default equivalence margin, percentage points."""
 
@@ -148,10 +150,11 @@ def verdict_of(assessment: Assessment, margin: float) -> tuple[str, str]:
 def _exact(published: PrintedNumber, measured: Measured) -> tuple[str, str]:
     """A number that follows from the architecture: it equals the printed one after rounding, or it does not."""
     value = next(iter(measured.values.values()))
+    source = "" if measured.records else "computed from the architecture, no run needed: "
     half = 0.5 * 10.0**-published.decimals
     if math.isclose(value, float(published.value or 0), abs_tol=half * (1 + 1e-9), rel_tol=0.0):
-        return "reproduced", f"{value:.4f} rounds to the printed number"
-    return "deviates", f"{value:.4f} does not round to {published.raw}"
+        return "reproduced", f"{source}{value:.4f} rounds to the printed number"
+    return "deviates", f"{source}{value:.4f} does not round to {published.raw}"
 
 
 def test_set(records: Sequence[Record]) -> TestSet:
@@ -161,6 +164,5 @@ def test_set(records: Sequence[Record]) -> TestSet:
         sets.setdefault(record.protocol.need("dataset"), []).append(record)
     smallest = min(sets.values(), key=test_images)
     images, first = test_images(smallest), smallest[0]
-    held_out = first.protocol.test_domain is not None
-    population = images if held_out else images + first.data.train_images
+    population = images if first.protocol.test_domain is not None else images + first.data.train_images
     return TestSet(images, population, first.protocol.split_draw if first.protocol.split_draw else "same")

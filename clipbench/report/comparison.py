@@ -65,7 +65,7 @@ def summary_line(counts: Mapping[str, int], margin: float) -> str:
 
 
 def _blocks(
-    results: Sequence[Comparison], told: tuple[Mapping[str, int], float], how: tuple[str, str], by_domain: bool
+    results: Sequence[Comparison], ending: tuple[Mapping[str, int], float], how: tuple[str, str], by_domain: bool
 ) -> str:
     (style, mark), blocks = how, []
     for name, cells in _by_experiment(results).items():
@@ -74,7 +74,7 @@ def _blocks(
         lines = [line for c in cells for line in _lines(c, by_domain)]
         body = tabulate(lines, _HEADERS, style, disable_numparse=True, maxcolwidths=widths)
         blocks.append(f"{mark}{name}\n{about}\n\n{body}\n")
-    return "\n".join([*blocks, summary_line(*told)])
+    return "\n".join([*blocks, summary_line(*ending)])
 
 
 def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: float, by_domain: bool) -> str:

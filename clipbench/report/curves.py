@@ -85,9 +85,9 @@ def _figure(
     experiment: Table,
     source: Table,
     curves: Curves,
-    standing: tuple[Provenance, Sequence[str]],
+    footing: tuple[Provenance, Sequence[str]],
 ) -> Figure:
-    about, reasons = standing
+    about, reasons = footing
     columns = min(2, len(experiment.panels))
     rows = math.ceil(len(experiment.panels) / columns)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):

@@ -101,7 +101,7 @@ def _figure(s: Sensitivity) -> Figure:
         for at, gain in enumerate(gains):
             axes.plot([-gain.points, gain.points], [at, at], color=_RED, linewidth=1.2, marker="|", markersize=6)
         for at, shift in enumerate(shown, start=len(gains)):
-            _drawn(axes, shift, at)
+            _draw(axes, shift, at)
         _dressed(axes, s, [_claimed(g) for g in gains], [_choice(x) for x in shown])
         smoke = s.profile == "smoke"
         title = f"{s.experiment.printed} of {s.paper.short}: how far each unsaid choice moves the number"
@@ -111,7 +111,7 @@ def _figure(s: Sensitivity) -> Figure:
     return figure
 
 
-def _drawn(axes: Axes, shift: Shift, at: int) -> None:
+def _draw(axes: Axes, shift: Shift, at: int) -> None:
     axes.plot([c.shift for c in shift.cells], [at] * len(shift.cells), "o", color=_GREY, markersize=2.5, alpha=0.5)
     if shift.sample:
         error = shift.reach if shift.reach is not None else 0.0

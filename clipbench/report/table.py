@@ -39,7 +39,7 @@ class Table:
     @property
     def measured(self) -> bool:
         """Whether any cell holds a measured number."""
-        return any(c.measured for c in self.cells)
+        return any(c.measured and c.measured.records for c in self.cells)
 
     def lines(self) -> Iterator[tuple[Axis, str, list[str]]]:
         """For each row a line of printed numbers and (where there are any) a line of measured ones."""

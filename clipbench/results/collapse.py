@@ -30,8 +30,8 @@ def at_chance(record: Record) -> bool:
 
 def collapsed(records: Sequence[Record]) -> list[Record]:
     """Those of one protocol's runs that are at chance although another one learned."""
-    fallen = [record for record in records if at_chance(record)]
-    return fallen if any(_learned(record) for record in records) else []
+    lost = [record for record in records if at_chance(record)]
+    return lost if any(_learned(record) for record in records) else []
 
 
 def _learned(record: Record) -> bool:
@@ -39,13 +39,13 @@ def _learned(record: Record) -> bool:
     return record.metrics.get("accuracy", 0.0) > min(_LEARNED * most, (most + 100.0) / 2.0)
 
 
-def told(fallen: Sequence[Record], records: Sequence[Record]) -> str:
+def described(lost: Sequence[Record], records: Sequence[Record]) -> str:
     """``seed 2 collapsed (accuracy 1.02 %, guessing 1.00 %; the others 91.2 to 92.0 %)``, and where its state is."""
-    others = [r.metrics["accuracy"] for r in records if r not in fallen]
+    others = [r.metrics["accuracy"] for r in records if r not in lost]
     span = f"{min(others):.1f} to {max(others):.1f} %"
     each = [
         f"seed {r.seed} collapsed (accuracy {r.metrics['accuracy']:.2f} %, guessing {100 / r.data.classes:.2f} %; "
         f"the others {span}); it is not averaged in, its trained state is in results/{r.id}"
-        for r in fallen
+        for r in lost
     ]
     return "; ".join(each)

@@ -15,7 +15,7 @@ from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
 from clipbench.registry import Cell
 from clipbench.report.table import Table, markdown
-from clipbench.results.collapse import at_chance, collapsed, guessing, told
+from clipbench.results.collapse import at_chance, collapsed, described, guessing
 from clipbench.results.record import Record
 from tests.factory import record, table
 
@@ -61,9 +61,9 @@ def test_an_untrained_model_does_not_collapse() -> None:
     assert not at_chance(replace(untrained, history=(line,)))
 
 
-def test_what_is_told() -> None:
+def test_what_is_described() -> None:
     found = runs([71.0, 10.2, 70.1])
-    text = told(collapsed(found), found)
+    text = described(collapsed(found), found)
     assert "seed 2 collapsed (accuracy 10.20 %, guessing 10.00 %; the others 70.1 to 71.0 %)" in text
     assert f"results/{found[1].id}" in text
 
