@@ -68,9 +68,10 @@ class Library:
             return None
         canonical = as_printed(paper, experiment, cell.row, cell.column).protocol
         metric = METRICS[experiment.metric_of(cell)]
-        if metric.exact and (value := _from_architecture(canonical, metric.name)) is not None:
-            return Measured({0: value}, (), (), exact=True)
         digests = self._digests(paper, experiment, cell, canonical)
+        counted = canonical.digest in digests
+        if metric.exact and not counted and (value := _from_architecture(canonical, metric.name)) is not None:
+            return Measured({0: value}, (), (), exact=True)
         if not digests:
             return None
         due = domains_of(canonical)
@@ -79,8 +80,9 @@ class Library:
             return None
         lost = {} if metric.exact else _collapsed(records)
         numbers = by_domain([r for r in records if r.id not in lost], metric.read)
+        values = means(numbers, due)
         return Measured(
-            values=means(numbers, due),
+            values=dict.fromkeys((0,), next(iter(values.values()))) if metric.exact else values,
             records=records,
             not_comparable=_reasons(records, canonical),
             exact=metric.exact,
@@ -123,7 +125,7 @@ class Library:
         )
         return Measured(
             values={s: sum(k * p.values[s] for k, p in zip(signs, present, strict=True)) for s in sorted(seeds)},
-            records=[r for p in present for r in p.records if r.seed in seeds],
+            records=[r for p in present for r in p.records if r.seed in seeds or exact],
             not_comparable=tuple(dict.fromkeys(reason for p in present for reason in p.not_comparable)),
             exact=exact,
             collapsed="; ".join(p.collapsed for p in present if p.collapsed),

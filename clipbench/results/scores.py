@@ -19,7 +19,7 @@ _CLOSE = 1e-3
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Scores ``[images]`` in percent, 0 or 100 for a class and Dice for a mask; a digest of the true labels or masks."""
+    """Scores ``[images]`` in percent, 0 or 100 for a class and Dice for a mask; digest of true labels or masks."""
 
     scores: NDArray[np.float64]
     truth: str
