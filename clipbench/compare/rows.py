@@ -2,8 +2,8 @@
 
 The difference is the mean over seeds of first minus second. Its error has two parts: the spread over seeds, and the
 draw of the test images, which all seeds share where the test list is one. A paired bootstrap draws seeds and images
-anew together; as it misses a part ``1/n`` of the variance over n seeds, that part is added, and Student's t has the degrees
-of freedom that Satterthwaite's rule gives. McNemar's exact test looks at each seed by itself.
+anew together; as it misses a part ``1/n`` of the variance over n seeds, that part is added, and Student's t has the
+degrees of freedom that Satterthwaite's rule gives. McNemar's exact test looks at each seed by itself.
 """
 
 from __future__ import annotations
