@@ -11,6 +11,7 @@ import torch
 
 from clipbench.data.load import Datasets
 from clipbench.data.user import UserData
+from clipbench.engine.stop import Stop
 from clipbench.models.weights.sources import Sources
 
 
@@ -31,6 +32,7 @@ class Context:
         datasets: Both of them, each data set listed once.
         advance: Takes the number of images that have passed through the model since the last call.
         say: Takes a line for the user.
+        stop: Whether somebody has asked to stop.
     """
 
     data_root: Path
@@ -42,6 +44,7 @@ class Context:
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
     datasets: Datasets | None = None
+    stop: Stop = field(default_factory=Stop)
 
     @cached_property
     def listed(self) -> Datasets:

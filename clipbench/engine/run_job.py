@@ -15,6 +15,7 @@ from clipbench.engine.checkpoint import Checkpoint, code_digest
 from clipbench.engine.context import Context
 from clipbench.engine.device import Meter, environment
 from clipbench.engine.loop import Hooks, Loop, State
+from clipbench.engine.stop import StoppedError
 from clipbench.engine.outcome import Outcome, Shared, outcome
 from clipbench.engine.tasks import make_task
 from clipbench.engine.tasks.classification import Classification
@@ -71,8 +72,15 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
             state = State()
         else:
             state = _next_stage(state, stage, len(seeds))
-        hooks = Hooks(context.advance, lambda state, loop=loop: checkpoint.maybe_save(loop, state))  # type: ignore[misc]
-        state = loop.run(state, hooks, last=stage + 1 == method.stages)
+
+        def epoch_end(state: State, loop: Loop = loop) -> None:
+            if context.stop.requested:
+                checkpoint.save(loop, state)
+                raise StoppedError(context.stop.requested)
+            checkpoint.maybe_save(loop, state)
+
+        with context.stop.waiting():
+            state = loop.run(state, Hooks(context.advance, epoch_end), last=stage + 1 == method.stages)
     assert state is not None, "a method has at least one stage"  # noqa: S101
     return state
 

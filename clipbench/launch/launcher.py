@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -30,14 +30,36 @@ class Options:
     Attributes:
         replicas: Seeds in one pass at most; None for all that can share one.
         force: Whether runs that are there are made again.
+        wait: Whether to stay until the runs that other processes work on are done.
     """
 
     replicas: int | None = None
     force: bool = False
+    wait: bool = False
+
+
+class Reporter(Interface):
+    """Who is told how far things are: a bar, lines of a log, or the process that started this one."""
+
+    def start(self, what: str) -> None:
+        """A job begins."""
+
+    def advance(self, images: int) -> None:
+        """So many more images have passed through the model."""
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+Report = Callable[[int], Reporter]
+"""Makes the reporter for so many images in all."""
 
 
 class Launcher(Interface):
-    """Who carries jobs out: this process, several GPUs, Slurm."""
+    """Who carries jobs out: this process, several devices of this machine, Slurm."""
 
     def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
         """Carry out what is missing of the jobs. Faults of one job do not stop the others; they are in the summary."""

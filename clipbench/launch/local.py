@@ -20,7 +20,8 @@ from clipbench.engine.run_job import run_job
 from clipbench.engine.validation import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.files import write_text
-from clipbench.launch.launcher import Options, Summary
+from clipbench.engine.stop import listening
+from clipbench.launch.launcher import Options, Report, Reporter, Summary
 from clipbench.methods import is_own, method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.cost import images_seen
@@ -30,14 +31,21 @@ from clipbench.results.job import Job
 from clipbench.results.locks import Claim
 from clipbench.results.store import Store
 
+_SECONDS_BETWEEN_LOOKS = 5.0
+"""How often a command that waits looks for the records of other processes."""
+
 
 class Local:
     """The launcher of this process and its device."""
 
-    def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
-        """Carry out what is missing of the jobs.
+    def __init__(self, report: Report = Progress) -> None:
+        self._report = report
 
-        Raises ``UserError`` at once for faults that every job would meet (a results folder that cannot be written).
+    def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
+        """Carry out what is missing of the jobs. A signal that asks to stop takes effect where nothing is lost.
+
+        Raises ``UserError`` at once for faults that every job would meet (a results folder that cannot be written),
+        and ``StoppedError`` where somebody has asked to stop.
         """
         make_deterministic()
         keep_freed_memory()
@@ -48,15 +56,18 @@ class Local:
             summary.there += [run.id for run in job.runs if run.seed in there]
             if left := tuple(seed for seed in job.seeds if seed not in there):
                 todo.append(replace(job, seeds=left))
-        progress = Progress(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
-        watched = replace(context, say=progress.say, datasets=context.listed)
-        worker = _Worker(store, present, watched, progress, summary, force=options.force)
+        reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
+        watched = replace(context, say=reporter.say, datasets=context.listed)
+        worker = _Worker(store, present, watched, reporter, summary, force=options.force)
         try:
-            for job in todo:
-                for part in split_job(job, options.replicas):
-                    worker.work(part)
+            with listening(context.stop):
+                for job in todo:
+                    for part in split_job(job, options.replicas):
+                        worker.work(part)
+                while options.wait and summary.elsewhere:
+                    worker.wait(todo)
         finally:
-            progress.close()
+            reporter.close()
         summary.seconds = time.monotonic() - began
         return summary
 
@@ -86,7 +97,7 @@ class _Worker:
     store: Store
     present: Present
     context: Context
-    progress: Progress
+    reporter: Reporter
     summary: Summary
     force: bool
 
@@ -99,7 +110,6 @@ class _Worker:
         with self.store.claim(ids) as claim:
             if claim is None:
                 self.summary.elsewhere += ids
-                self.progress.say(f"{job.name}: another process is at it, passed over")
                 return
             if not self.force and all(self.present.has(run) for run in job.runs):
                 self.summary.there += ids
@@ -108,11 +118,20 @@ class _Worker:
         if not fits:
             self._halve(job)
 
+    def wait(self, jobs: Sequence[Job]) -> None:
+        """Look again, after a while, at the runs that other processes work on; take over what they have left."""
+        self.reporter.start(f"waiting for {len(self.summary.elsewhere)} runs of other processes")
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        left, self.summary.elsewhere = set(self.summary.elsewhere), []
+        for job in jobs:
+            if seeds := tuple(run.seed for run in job.runs if run.id in left):
+                self.work(replace(job, seeds=seeds))
+
     def _attempt(self, job: Job, claim: Claim) -> bool:
         """Train and publish; False where the GPU's memory does not hold the job."""
-        self.progress.start(job.name)
+        self.reporter.start(job.name)
         for differs in dict.fromkeys(self.present.outdated[i.id] for i in job.runs if i.id in self.present.outdated):
-            self.progress.say(
+            self.reporter.say(
                 f"{job.name}: there are records of other data than those that are here now ({differs}); run again, and "
                 f"the old records are kept in {self.store.root} under the name .replaced-*"
             )
@@ -131,7 +150,7 @@ class _Worker:
             return True
         self._publish(job, outcome)
         scores = [next(iter(d.record.metrics.values())) for d in outcome.drafts]
-        self.progress.say(f"{job.name}: {_scores(scores)}  {duration(time.monotonic() - began)}")
+        self.reporter.say(f"{job.name}: {_scores(scores)}  {duration(time.monotonic() - began)}")
         return True
 
     def _fault(self, job: Job, error: BaseException) -> str:
@@ -146,7 +165,7 @@ class _Worker:
 
     def _fail(self, job: Job, reason: str, what: str) -> None:
         self.summary.failed |= dict.fromkeys((run.id for run in job.runs), reason)
-        self.progress.say(f"{job.name}: {what}, the reason stands below")
+        self.reporter.say(f"{job.name}: {what}, the reason stands below")
 
     def _publish(self, job: Job, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
@@ -158,7 +177,7 @@ class _Worker:
             path = _keep_diverged(lost, self.store)
             self.summary.failed[lost.run.id] = f"{lost.reason}; its history is in {path}"
             name = replace(job, seeds=(lost.run.seed,)).name
-            self.progress.say(f"{name}: FAILED, {lost.reason}. No record is made; see {path}")
+            self.reporter.say(f"{name}: FAILED, {lost.reason}. No record is made; see {path}")
 
     def _halve(self, job: Job) -> None:
         torch.cuda.empty_cache()
@@ -167,7 +186,7 @@ class _Worker:
             self.summary.failed[job.runs[0].id] = message
             return
         half = len(job.seeds) // 2
-        self.progress.say(f"{job.name}: {len(job.seeds)} runs do not fit into the GPU's memory together, trying {half}")
+        self.reporter.say(f"{job.name}: {len(job.seeds)} runs do not fit into the GPU's memory together, trying {half}")
         for seeds in (job.seeds[:half], job.seeds[half:]):
             self.work(replace(job, seeds=seeds))
 
@@ -175,7 +194,7 @@ class _Worker:
         """Progress of a job also keeps its claim alive."""
 
         def advance(images: int) -> None:
-            self.progress.advance(images)
+            self.reporter.advance(images)
             claim.renew()
 
         return advance

@@ -1,0 +1,246 @@
+"""Several devices of one machine: a worker process for each, under the locks of the results folder.
+
+Every worker has all jobs, the longest first, and takes the next one that nobody holds. A worker that dies lets go of
+what it held; another is started in its place, once for each job that killed one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import IO, Any
+
+from clipbench.data.progress import Progress
+from clipbench.engine.context import Context
+from clipbench.engine.stop import StoppedError, listening
+from clipbench.errors import UserError
+from clipbench.launch.launcher import Options, Summary
+from clipbench.launch.work import Work
+from clipbench.plan.cost import images_seen
+from clipbench.results.job import Job
+from clipbench.results.store import Store
+
+_TAIL = 20
+"""Lines of a dead worker's standard error that are told."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one worker runs: its device, and how many threads it may use (None: as many as it likes)."""
+
+    device: str
+    threads: int | None = None
+
+
+def parse_devices(text: str) -> list[Slot]:
+    """``cuda:0,cuda:1``, ``all`` (every CUDA device) or ``cpu:2`` (two workers that share the cores).
+
+    Raises ``UserError`` for a device that is not there or named twice.
+    """
+    from clipbench.engine.device import pick_device
+
+    kind, _, count = text.partition(":")
+    if kind == "cpu" and "," not in text:
+        if not (count or "1").isdecimal() or int(count or 1) < 1:
+            raise UserError(f"--devices {text}: cpu:2 means two workers; {count!r} is no number of workers.")
+        workers = int(count or 1)
+        return [Slot("cpu", max((os.cpu_count() or 1) // workers, 1))] * workers
+    if text == "all":
+        import torch
+
+        names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        if not names:
+            raise UserError("--devices all: this machine shows no CUDA device to PyTorch. Use --devices cpu:2.")
+    else:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice or not names:
+        raise UserError(f"--devices {text}: name each device once (cuda:0,cuda:1), or all, or cpu:2.")
+    return [Slot(str(pick_device(name))) for name in names]
+
+
+class Devices:
+    """The launcher of several devices."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+
+    def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
+        """Carry out what is missing of the jobs. Raises ``StoppedError`` where somebody has asked to stop."""
+        began = time.monotonic()
+        cost = {job.name: sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in jobs}
+        ordered = sorted(jobs, key=lambda job: -cost[job.name])
+        work = Work(
+            ordered, store.root, context.data_root, context.sources, context.user_data, replace(options, wait=False)
+        )
+        path = work.write(store.root / ".work" / f"{uuid.uuid4().hex}.json")
+        team = _Team(str(path), Progress(0), len(jobs))
+        try:
+            with listening(context.stop):
+                team.run(self._slots)
+        except StoppedError as error:
+            team.stop(error)
+            raise
+        finally:
+            team.close()
+            path.unlink(missing_ok=True)
+        summary = team.summary(jobs)
+        summary.seconds = time.monotonic() - began
+        return summary
+
+
+@dataclass
+class _Member:
+    """One worker: its process, the job that it is at, and the end of what it wrote to standard error."""
+
+    slot: Slot
+    process: subprocess.Popen[str]
+    at: str = ""
+    summary: dict[str, Any] | None = None
+    errors: list[str] = field(default_factory=list)
+
+
+class _Team:
+    """Workers on one file of jobs, their progress in one place."""
+
+    def __init__(self, work: str, progress: Progress, jobs: int) -> None:
+        self._work, self._progress, self._jobs = work, progress, jobs
+        self._members: list[_Member] = []
+        self._deaths: Counter[str] = Counter()
+        self._lost: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._largest = 0
+
+    def run(self, slots: Sequence[Slot]) -> None:
+        """Until every worker has come to the end of the jobs."""
+        threads = [threading.Thread(target=self._keep_going, args=(slot,), daemon=True) for slot in slots]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.1)  # a join would keep signals from their handler
+
+    def stop(self, error: StoppedError) -> None:
+        """Pass the request on, and wait until the workers have saved what they have."""
+        asked = signal.SIGINT if error.code != signal.SIGTERM else signal.SIGTERM
+        with self._lock:
+            members = list(self._members)
+        for member in members:
+            with suppress(ProcessLookupError):
+                member.process.send_signal(asked)
+        for member in members:
+            with suppress(subprocess.TimeoutExpired):
+                member.process.wait(timeout=600)
+
+    def close(self) -> None:
+        """No worker outlives its command."""
+        for member in self._members:
+            if member.process.poll() is None:
+                member.process.kill()
+        self._progress.close()
+
+    def summary(self, jobs: Sequence[Job]) -> Summary:
+        """What became of each run, by all workers."""
+        total = Summary()
+        for member in self._members:
+            found = member.summary or {}
+            total.made += found.get("made", [])
+            total.failed |= found.get("failed", {})
+            total.missing_weights |= found.get("missing_weights", {})
+        for job in jobs:
+            if job.name in self._lost:
+                total.failed |= {run.id: self._lost[job.name] for run in job.runs if run.id not in total.made}
+        known = {*total.made, *total.failed}
+        # What every worker found in its place was there; what none of them ended up with is in other hands.
+        there = [set(m.summary["there"]) for m in self._members if m.summary is not None]
+        first = there[0] if there else set()
+        total.there = [run.id for job in jobs for run in job.runs if run.id in first and run.id not in known]
+        left = {run for m in self._members for run in (m.summary or {}).get("elsewhere", [])}
+        total.elsewhere = sorted(left - known - {run for found in there for run in found})
+        return total
+
+    def _keep_going(self, slot: Slot) -> None:
+        """A worker on a device, and another in its place as long as one may hope that it gets further."""
+        while True:
+            member = self._started(slot)
+            self._follow(member)
+            code = member.process.wait()
+            if member.summary is not None or code in (130, 75):
+                return
+            what = member.at or "starting"
+            with self._lock:
+                self._deaths[what] += 1
+                again = self._deaths[what] < 2
+            why = f"its worker on {slot.device} ended with {_ending(code)}"
+            said = f": {' / '.join(member.errors[-3:])}" if member.errors else ""
+            self._progress.say(f"{what}: {why}{said}; {'tried once more' if again else 'given up'}")
+            if not again:
+                self._lost[what] = f"{why}, twice{said}"
+                if what == "starting":
+                    return
+
+    def _started(self, slot: Slot) -> _Member:
+        skip = [word for name in self._lost for word in ("--skip", name)]
+        command = [sys.executable, "-m", "clipbench", "work", self._work, "--device", slot.device, "--events", *skip]
+        threads = {} if slot.threads is None else {"OMP_NUM_THREADS": str(slot.threads)}
+        process = subprocess.Popen(  # noqa: S603 - this very program
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **threads},
+            start_new_session=True,
+        )
+        member = _Member(slot, process)
+        with self._lock:
+            self._members.append(member)
+        threading.Thread(target=_drain, args=(process.stderr, member.errors), daemon=True).start()
+        return member
+
+    def _follow(self, member: _Member) -> None:
+        assert member.process.stdout is not None  # noqa: S101
+        for line in member.process.stdout:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                self._progress.say(line.rstrip())
+                continue
+            with self._lock:
+                self._take(member, event)
+
+    def _take(self, member: _Member, event: dict[str, Any]) -> None:
+        if "total" in event and event["total"] > self._largest:
+            self._largest = event["total"]
+            self._progress.expect(self._largest)
+        if "start" in event:
+            member.at = event["start"]
+            self._progress.start(" | ".join(m.at for m in self._members if m.process.poll() is None))
+        self._progress.advance(event.get("advance", 0))
+        if "say" in event:
+            self._progress.say(f"[{member.slot.device}] {event['say']}")
+        if "summary" in event:
+            member.summary = event["summary"]
+
+
+def _drain(stream: IO[str] | None, lines: list[str]) -> None:
+    for line in stream or ():
+        lines.append(line.rstrip())
+        del lines[:-_TAIL]
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"code {code}"
+    with suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"

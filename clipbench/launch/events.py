@@ -1,0 +1,55 @@
+"""What a worker process tells the process that started it: one JSON object a line on its standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from clipbench.launch.launcher import Summary
+
+_SECONDS_BETWEEN = 0.5
+
+
+class Events:
+    """A reporter whose reader is a program; images are told in lumps, since there may be thousands of steps."""
+
+    def __init__(self, total: int) -> None:
+        self._images, self._told = 0, time.monotonic()
+        self._tell(total=total)
+
+    def start(self, what: str) -> None:
+        """A job begins."""
+        self._flush()
+        self._tell(start=what)
+
+    def advance(self, images: int) -> None:
+        """So many more images are done."""
+        self._images += images
+        if time.monotonic() - self._told > _SECONDS_BETWEEN:
+            self._flush()
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+        self._tell(say=line)
+
+    def close(self) -> None:
+        """Nothing more comes but the summary."""
+        self._flush()
+
+    @staticmethod
+    def summary(summary: Summary) -> None:
+        """What became of each run."""
+        Events._tell(summary=asdict(summary))
+
+    def _flush(self) -> None:
+        self._told = time.monotonic()
+        if self._images:
+            self._tell(advance=self._images)
+            self._images = 0
+
+    @staticmethod
+    def _tell(**event: Any) -> None:
+        print(json.dumps(event), file=sys.stdout, flush=True)
