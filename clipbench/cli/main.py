@@ -51,9 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"clipbench {arguments.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(error, "code", INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has enough. Closing stderr too keeps Python from complaining at exit.
         sys.stderr.close()

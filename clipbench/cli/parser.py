@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from typing import Any
 
 from clipbench import __version__
@@ -47,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     _show(commands.add_parser("show", help="one table: rows, columns, runs, printed numbers, protocol"))
     _plan(commands.add_parser("plan", help="what a run would do here: done, to run, blocked and by what; cost", **run))
     _run(commands.add_parser("run", help="run tables; what is there already is not run again", **run))
+    work = "carry out jobs that run --write-jobs has written, beside other processes that do the same"
+    _command("work", commands.add_parser("work", help=work))
+    _command("merge", commands.add_parser("merge", help="put the results of several places together"))
     _compare(commands.add_parser("compare", help="measured beside printed, with a verdict for every cell"))
     _audit(commands.add_parser("audit", help="the papers' own arithmetic, without running anything", **_with_columns()))
     _claims(commands.add_parser("claims", help="the papers' sentences, held against their numbers and ours"))
@@ -60,6 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _completion(commands.add_parser("completion", help="a script that completes commands, options and names"))
     return parser
+
+
+def _command(name: str, p: argparse.ArgumentParser) -> None:
+    """The options of a command that declares them in its own module."""
+    import_module(f"clipbench.cli.{name}").add_arguments(p)
 
 
 def _list(p: argparse.ArgumentParser) -> None:
@@ -92,6 +101,14 @@ def _run(p: argparse.ArgumentParser) -> None:
     _machine_options(machine)
     machine.add_argument(
         "--replicas", type=types.positive, metavar="N", help="seeds trained in one pass at most (default: all that fit)"
+    )
+    machine.add_argument("--devices", metavar="LIST", help="a process on each: cuda:0,cuda:1; all; or cpu:2")
+    machine.add_argument("--wait", action="store_true", help="stay until the runs of other processes are done")
+    machine.add_argument(
+        "--log", choices=("csv", "tensorboard", "wandb"), default="csv", help="curves while runs train"
+    )
+    machine.add_argument(
+        "--write-jobs", type=types.path, metavar="FILE", help="only write the jobs, for clipbench work"
     )
     machine.add_argument("--dry-run", action="store_true", help="show the plan and run nothing: clipbench plan")
     machine.add_argument("--jobs", action="store_true", help="with --dry-run: every job with its seeds and its state")

@@ -20,12 +20,15 @@ from clipbench.plan.outlook import Obstacle, Outlook
 from clipbench.plan.select import Plan
 from clipbench.registry import find
 
+LEFT = 4
+"""The exit code where other processes still work on some of the runs."""
+
 if TYPE_CHECKING:
     from clipbench.launch.launcher import Summary
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run; 0 if everything is there or being made elsewhere, 1 if a run failed, 2 if data or weights are missing."""
+    """Run; 0 if all is there, 1 if a run failed, 2 if data or weights are missing, 4 if others still work on some."""
     selection = select(arguments)
     arguments.tables = selection.tables
     if arguments.dry_run:
@@ -33,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not selection.plan.runs:
         raise UserError(_nothing(selection.plan))
     device, kind = device_of(arguments.device)
+    if arguments.write_jobs:
+        return _write_jobs(arguments, selection)
     runs, _ = selection.outlook(kind)
     blocked = _blocked(runs)
     here = [run.planned for run in runs if not any(o.says in blocked for o in run.obstacles)]
@@ -46,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
     else:
         _tell(arguments, selection.plan, summary, list(blocked), written)
-    return 2 if blocked or summary.missing_weights else 1 if summary.failed else 0
+    return 2 if blocked or summary.missing_weights else 1 if summary.failed else LEFT if summary.elsewhere else 0
 
 
 def _blocked(runs: Sequence[Outlook]) -> Mapping[str, Obstacle]:
@@ -96,13 +101,32 @@ def _say(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
 def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, device: Any) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.context import Context
-    from clipbench.launch.launcher import Options
+    from clipbench.launch.launcher import Launcher, Options
     from clipbench.launch.local import Local
 
     store, datasets = selection.store, selection.datasets
     checkpoints, sources = store.root / ".checkpoints", selection.sources
     context = Context(datasets.data_root, device, checkpoints, sources, datasets.user_data, datasets=datasets)
-    return Local().launch(jobs_of(plan), store, context, Options(arguments.replicas, arguments.force))
+    options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
+    launcher: Launcher = Local()
+    if arguments.devices:
+        from clipbench.launch.devices import Devices, parse_devices
+
+        launcher = Devices(parse_devices(arguments.devices))
+    return launcher.launch(jobs_of(plan), store, context, options)
+
+
+def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
+    """The jobs as a file, for ``clipbench work``."""
+    from clipbench.launch.launcher import Options
+    from clipbench.launch.work import Work
+
+    jobs, datasets = jobs_of(selection.plan), selection.datasets
+    options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
+    where = selection.store.root, datasets.data_root, selection.sources, datasets.user_data
+    path = Work(jobs, *where, options).write(arguments.write_jobs)
+    print(f"{len(jobs)} jobs in {path}; `clipbench work {path}` carries them out, in as many processes as you start.")
+    return 0
 
 
 def _write_reports(arguments: argparse.Namespace, selection: Selection) -> list[Path]:
@@ -134,7 +158,10 @@ def _tell(
     made = f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there"
     print(f"{made}. Written: {', '.join(folders) or 'nothing'}.")
     if summary.elsewhere:
-        print(f"{len(summary.elsewhere)} runs are being made by another process; run this again when it is done.")
+        print(
+            f"{len(summary.elsewhere)} runs are in the hands of other processes; "
+            f"run this again when they are done, or with --wait."
+        )
     for reason in dict.fromkeys(summary.failed.values()):
         ids = [run_id for run_id, why in summary.failed.items() if why == reason]
         print(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="jobs, as `clipbench run ... --write-jobs FILE` makes")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto (default)")
     parser.add_argument("--wait", action="store_true", help="stay until the runs of other processes are done")
-    parser.add_argument("--part", type=_part, metavar="I/N", help="begin with every Nth job, from the Ith; then the rest")
+    parser.add_argument("--part", type=_part, metavar="I/N", help="begin with every Nth job, from the Ith")
     parser.add_argument("--skip", action="append", default=[], metavar="JOB", help=argparse.SUPPRESS)
     parser.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
 

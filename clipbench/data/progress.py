@@ -1,14 +1,46 @@
-"""Progress: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress: a bar with the time left on a terminal, plain lines with the time of day elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from typing import TextIO
+from datetime import datetime
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 15.0
+_TICK = 1.0
+
+
+class Running:
+    """Seconds in which this process ran: a suspended laptop or a stopped process does not count."""
+
+    def __init__(self) -> None:
+        self._seconds, self._at = 0.0, time.monotonic()
+        self._lock, self._over = threading.Lock(), threading.Event()
+        threading.Thread(target=self._tick, name="progress", daemon=True).start()
+
+    def seconds(self) -> float:
+        """Since the beginning, without pauses."""
+        self._note()
+        return self._seconds
+
+    def stop(self) -> None:
+        """No more is counted."""
+        self._over.set()
+
+    def _tick(self) -> None:
+        while not self._over.wait(_TICK):
+            self._note()
+
+    def _note(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            # Nothing but a pause keeps the thread from its next tick for so long.
+            self._seconds += min(now - self._at, 10.0 * _TICK)
+            self._at = now
 
 
 class Progress:
@@ -16,16 +48,23 @@ class Progress:
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._bar = None
+        self._bar: tqdm[Any] | None = None
         self._total, self._done, self._what = max(total, 1), 0, ""
-        self._began = self._said = time.monotonic()
+        self._running, self._said = Running(), time.monotonic()
         if self._stream.isatty():
             self._bar = tqdm(
                 total=self._total, unit="img", unit_scale=True, file=self._stream, dynamic_ncols=True, smoothing=0.1
             )
 
+    def expect(self, total: int) -> None:
+        """So many images there are in all."""
+        self._total = max(total, 1)
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+
     def start(self, what: str) -> None:
-        """Name the pass that begins."""
+        """Name the job that begins."""
         self._what = what
         if self._bar is not None:
             self._bar.set_description(what)
@@ -36,26 +75,31 @@ class Progress:
         if self._bar is not None:
             self._bar.update(images)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
-            self.say(f"{100 * self._done / self._total:3.0f}%  {self._what}  {self._left()} left")
+            self.say(f"{self.share()}  {self._what}  {self.left()} left")
 
     def say(self, line: str) -> None:
-        """Print a line without breaking the bar."""
+        """Print a line without breaking the bar; in a file, behind the time of day."""
+        self._said = time.monotonic()
         if self._bar is not None:
             self._bar.write(line, file=self._stream)
         else:
-            print(line, file=self._stream, flush=True)
+            print(f"{datetime.now():%H:%M:%S} {line}", file=self._stream, flush=True)
 
     def close(self) -> None:
         """Leave the bar as it is and end its line."""
+        self._running.stop()
         if self._bar is not None:
             self._bar.close()
 
-    def _left(self) -> str:
+    def share(self) -> str:
+        """How much is done: `` 42%``."""
+        return f"{min(100 * self._done / self._total, 100):3.0f}%"
+
+    def left(self) -> str:
+        """How long the rest will take at the pace so far, pauses left out."""
         if self._done < 0.02 * self._total:
             return "unknown time"
-        spent = time.monotonic() - self._began
-        return duration(spent * max(self._total - self._done, 0) / self._done)
+        return duration(self._running.seconds() * max(self._total - self._done, 0) / self._done)
 
 
 def duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from clipbench.data.load import Datasets
 from clipbench.data.user import UserData
 from clipbench.engine.stop import Stop
 from clipbench.models.weights.sources import Sources
+from clipbench.results.record import Epoch
 
 
 def _ignore(*_: object) -> None:
@@ -32,6 +33,8 @@ class Context:
         datasets: Both of them, each data set listed once.
         advance: Takes the number of images that have passed through the model since the last call.
         say: Takes a line for the user.
+        line: Takes a new line of every run's history.
+        losses: Takes, within an epoch, a step and the runs' losses at it.
         stop: Whether somebody has asked to stop.
     """
 
@@ -44,6 +47,8 @@ class Context:
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
     datasets: Datasets | None = None
+    line: Callable[[Sequence[Epoch]], None] = _ignore
+    losses: Callable[[int, Sequence[float]], None] = _ignore
     stop: Stop = field(default_factory=Stop)
 
     @cached_property

@@ -27,6 +27,9 @@ from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
 from clipbench.results.record import Epoch
 
+_SECONDS_BETWEEN_LOSSES = 60.0
+"""How often a loss is brought from the device within an epoch: reading it makes a GPU wait."""
+
 
 @dataclass
 class State:
@@ -45,12 +48,25 @@ class State:
     chosen: list[int] = field(default_factory=list)
 
 
+def _ignore(*_: object) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells its caller: images done, and the end of each epoch (the moment for a checkpoint)."""
+    """What the loop tells its caller.
+
+    Attributes:
+        advance: Images done.
+        epoch_end: The end of an epoch, the moment for a checkpoint.
+        line: A new line of every run's history.
+        losses: Within an epoch, every minute: the step, and the runs' losses at it.
+    """
 
     advance: Callable[[int], None]
     epoch_end: Callable[[State], None]
+    line: Callable[[Sequence[Epoch]], None] = _ignore
+    losses: Callable[[int, Sequence[float]], None] = _ignore
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,7 @@ class Loop:
         self._selection = protocol.need("selection") if trains else "last"
         self._fits = type(task.method).finish is not Method.finish
         self._best_test: list[tuple[float, dict[str, Tensor]]] = []
-        self._losses = list[Tensor]()
+        self._losses, self._told = list[Tensor](), time.monotonic()
         self._first_loss, self._last_stage = 0, True
 
     def run(self, state: State, hooks: Hooks, *, last: bool = True) -> State:
@@ -179,6 +195,9 @@ class Loop:
             self._optimiser.step(losses, self._rate(step))
             self._losses.append(losses.detach().view(-1, len(self._seeds)).sum(dim=0))
             hooks.advance(index.numel())
+            if time.monotonic() - self._told > _SECONDS_BETWEEN_LOSSES:
+                self._told = time.monotonic()
+                hooks.losses(step + 1, self._losses[-1].tolist())
 
     def _add_line(self, state: State, began: float, hooks: Hooks) -> None:
         """One history line per run: the loss since the last line, and what the protocol tests or validates."""
@@ -201,6 +220,8 @@ class Loop:
                 for loss, score, val in zip(means, scores, validated, strict=True)
             ]
         )
+        hooks.line(state.history[-1])
+        self._told = time.monotonic()
 
     def _test_due(self, step: int) -> bool:
         """Whether the test images are looked at now; not before the end, where only the best epoch's test counts."""

@@ -15,8 +15,8 @@ from clipbench.engine.checkpoint import Checkpoint, code_digest
 from clipbench.engine.context import Context
 from clipbench.engine.device import Meter, environment
 from clipbench.engine.loop import Hooks, Loop, State
-from clipbench.engine.stop import StoppedError
 from clipbench.engine.outcome import Outcome, Shared, outcome
+from clipbench.engine.stop import StoppedError
 from clipbench.engine.tasks import make_task
 from clipbench.engine.tasks.classification import Classification
 from clipbench.engine.tasks.task import Parts, Task
@@ -80,7 +80,8 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
             checkpoint.maybe_save(loop, state)
 
         with context.stop.waiting():
-            state = loop.run(state, Hooks(context.advance, epoch_end), last=stage + 1 == method.stages)
+            hooks = Hooks(context.advance, epoch_end, context.line, context.losses)
+            state = loop.run(state, hooks, last=stage + 1 == method.stages)
     assert state is not None, "a method has at least one stage"  # noqa: S101
     return state
 

@@ -31,11 +31,13 @@ class Options:
         replicas: Seeds in one pass at most; None for all that can share one.
         force: Whether runs that are there are made again.
         wait: Whether to stay until the runs that other processes work on are done.
+        log: Where curves go while runs train: ``csv``, and ``tensorboard`` or ``wandb`` beside it.
     """
 
     replicas: int | None = None
     force: bool = False
     wait: bool = False
+    log: str = "csv"
 
 
 class Reporter(Interface):

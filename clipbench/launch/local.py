@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,10 +17,11 @@ from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
 from clipbench.engine.outcome import Diverged, Outcome
 from clipbench.engine.run_job import run_job
+from clipbench.engine.stop import listening
 from clipbench.engine.validation import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
 from clipbench.files import write_text
-from clipbench.engine.stop import listening
+from clipbench.launch.curves import Curves
 from clipbench.launch.launcher import Options, Report, Reporter, Summary
 from clipbench.methods import is_own, method
 from clipbench.methods.fault import own_fault
@@ -29,8 +30,11 @@ from clipbench.plan.present import Present
 from clipbench.registry import Protocol
 from clipbench.results.job import Job
 from clipbench.results.locks import Claim
+from clipbench.results.record import Epoch
 from clipbench.results.store import Store
 
+_SECONDS_BETWEEN_LINES = 60.0
+"""How often a job says how its training goes."""
 _SECONDS_BETWEEN_LOOKS = 5.0
 """How often a command that waits looks for the records of other processes."""
 
@@ -58,7 +62,7 @@ class Local:
                 todo.append(replace(job, seeds=left))
         reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
         watched = replace(context, say=reporter.say, datasets=context.listed)
-        worker = _Worker(store, present, watched, reporter, summary, force=options.force)
+        worker = _Worker(store, present, watched, reporter, summary, options)
         try:
             with listening(context.stop):
                 for job in todo:
@@ -99,7 +103,8 @@ class _Worker:
     context: Context
     reporter: Reporter
     summary: Summary
-    force: bool
+    options: Options
+    _said: float = field(default_factory=time.monotonic)
 
     def work(self, job: Job) -> None:
         """One job under a claim; a job that does not fit into the GPU's memory is halved."""
@@ -111,7 +116,7 @@ class _Worker:
             if claim is None:
                 self.summary.elsewhere += ids
                 return
-            if not self.force and all(self.present.has(run) for run in job.runs):
+            if not self.options.force and all(self.present.has(run) for run in job.runs):
                 self.summary.there += ids
                 return
             fits = self._attempt(job, claim)
@@ -135,9 +140,10 @@ class _Worker:
                 f"{job.name}: there are records of other data than those that are here now ({differs}); run again, and "
                 f"the old records are kept in {self.store.root} under the name .replaced-*"
             )
-        began = time.monotonic()
+        began, curves, made = time.monotonic(), Curves(job, self.store.root, self.options.log), False
         try:
-            outcome = run_job(job, replace(self.context, advance=self._watched(claim)))
+            outcome = run_job(job, self._watched(job, claim, curves))
+            made = True
         except torch.OutOfMemoryError:
             return False
         except UserError as error:
@@ -148,6 +154,8 @@ class _Worker:
         except (Exception, SystemExit) as error:
             self._fail(job, self._fault(job, error), "FAILED")
             return True
+        finally:
+            curves.close(finished=made)
         self._publish(job, outcome)
         scores = [next(iter(d.record.metrics.values())) for d in outcome.drafts]
         self.reporter.say(f"{job.name}: {_scores(scores)}  {duration(time.monotonic() - began)}")
@@ -170,7 +178,7 @@ class _Worker:
     def _publish(self, job: Job, outcome: Outcome) -> None:
         """Put the records in place; of a run whose loss was no number, keep what was seen."""
         outdated = any(draft.record.id in self.present.outdated for draft in outcome.drafts)
-        self.store.publish(outcome.drafts, replacing=self.force or outdated)
+        self.store.publish(outcome.drafts, replacing=self.options.force or outdated)
         outcome.checkpoint.remove()
         self.summary.made += [d.record.id for d in outcome.drafts]
         for lost in outcome.diverged:
@@ -190,18 +198,36 @@ class _Worker:
         for seeds in (job.seeds[:half], job.seeds[half:]):
             self.work(replace(job, seeds=seeds))
 
-    def _watched(self, claim: Claim) -> Callable[[int], None]:
-        """Progress of a job also keeps its claim alive."""
+    def _watched(self, job: Job, claim: Claim, curves: Curves) -> Context:
+        """The context of one job: its progress keeps the claim alive, its curves go to disk."""
+        began = time.monotonic()
 
         def advance(images: int) -> None:
             self.reporter.advance(images)
             claim.renew()
 
-        return advance
+        def line(epochs: Sequence[Epoch]) -> None:
+            curves.line(epochs)
+            if time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+                self._said = time.monotonic()
+                self.reporter.say(f"{job.name}: {_line(epochs)}, {duration(time.monotonic() - began)} so far")
+
+        return replace(self.context, advance=advance, line=line, losses=curves.losses)
 
 
 def _weights(job: Job) -> str:
     return f"{job.protocol.backbone} {job.protocol.weights}"
+
+
+def _line(epochs: Sequence[Epoch]) -> str:
+    """``epoch 3, step 120: loss 0.412, accuracy 71.30, rate 0.0002``, means over the runs."""
+    said = [f"epoch {epochs[0].epoch}, step {epochs[0].step}:"]
+    for name, label in (("train_loss", "loss"), ("accuracy", "accuracy"), ("val_score", "validation")):
+        values = [value for e in epochs if (value := getattr(e, name)) is not None]
+        if values:
+            said.append(f"{label} {sum(values) / len(values):.4g},")
+    seconds = sum(e.train_seconds for e in epochs) / len(epochs)
+    return " ".join(said) + f" rate {epochs[0].lr:.3g}, {seconds:.1f} s"
 
 
 def _scores(scores: Sequence[float]) -> str:
