@@ -46,7 +46,7 @@ def test_a_job_survives_a_file(tmp_path: Path) -> None:
 def test_a_file_that_holds_no_jobs(content: str, tmp_path: Path) -> None:
     path = tmp_path / "jobs.json"
     path.write_text(content)
-    with pytest.raises(UserError, match="no jobs? of clipbench"):
+    with pytest.raises(UserError, match=r"no jobs? of clipbench"):
         Work.read(path)
 
 
