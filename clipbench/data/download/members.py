@@ -100,7 +100,7 @@ def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 def _of_zip(archive: Path) -> Iterator[Member]:
     with _opened_zip(archive) as zipped:
         for info in zipped.infolist():
-            name = _clean(info.filename, archive, folder=info.is_dir())
+            name = _clean(info.filename, archive, folder=info.filename.endswith("/"))
             mode = info.external_attr >> 16
             if info.flag_bits & 1:
                 raise _refused(archive, info.filename, "is encrypted")
