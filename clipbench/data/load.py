@@ -134,6 +134,8 @@ def _smoke_entry(official: Entry) -> Entry:
 
 
 def _prompt_names(images: ImageSet, protocol: Protocol) -> tuple[str, ...]:
+    if protocol.class_names == "with-underscores":
+        return tuple(images.classes)
     if protocol.class_names != "digits-in-words":
         return tuple(images.prompt_names)
     words: Mapping[str, str] = {str(digit): word for digit, word in enumerate(_DIGITS)}

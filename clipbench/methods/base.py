@@ -19,7 +19,7 @@ class Support:
     """Images that a method may look at, seed by seed.
 
     Attributes:
-        labels: Class of each image, ``[R, n]``, on the CPU.
+        labels: Class of each image among those that have a prompt, ``[R, n]``, on the CPU.
         features: Image features ``[R, n, D]`` as the method computes them now, un-normalised, without a gradient.
     """
 

@@ -33,14 +33,30 @@ class TipAdapter(Method):
     alpha: Tensor
     beta: Tensor
     seed_axis: ClassVar[bool] = True
+    # The cache is made of random views, whether anything is trained or not.
+    uses: ClassVar[tuple[str, ...]] = ("train_transform",)
     fields: ClassVar[tuple[Field, ...]] = (
         Field("cache_templates", str, "templates of the classifier beside the cache: 'one', a list's name, or texts"),
         Field("cache_passes", int, "random views of each support image that its key is the mean of", low=1),
         Field("cache_alpha", float, "weight of the cache beside the prompts (before the search)", low=0.0),
         Field("cache_beta", float, "how sharply the cache falls off with distance (before the search)", low=0.0),
         Field("cache_search", str, "images that alpha and beta are searched on", words=("val", "test", "none")),
-        Field("cache_search_ends", tuple, "upper ends of the search: of beta, of alpha", low=0.1, length=2),
-        Field("cache_search_steps", tuple, "values of beta and of alpha that are tried", low=1.0, length=2),
+        Field(
+            "cache_search_ends",
+            tuple,
+            "upper ends of the search: of beta, of alpha",
+            low=0.1,
+            length=2,
+            where={"cache_search": ("val", "test")},
+        ),
+        Field(
+            "cache_search_steps",
+            tuple,
+            "values of beta and of alpha that are tried",
+            low=1.0,
+            length=2,
+            where={"cache_search": ("val", "test")},
+        ),
     )
 
     def setup(self, setting: Setting) -> None:

@@ -55,6 +55,12 @@ class Protocol:
         where={"split_rule": ("stratified-fraction", "coop", "clip-lora")},
     )
     shots: int | None = _of("training images per class; 0 is zero-shot", low=0, where=_FEW_SHOT)
+    val_part: str | None = _of(
+        "validation images: min(shots, 4) per class, or the whole part",
+        *("few-shot", "all"),
+        where=_FEW_SHOT,
+        optional=True,
+    )
     test_domain: str | None = _of("target domain, or 'each' for the mean over all of them", where=_DOMAINS)
     train_part: str | None = _of("part of the source domains that trains", "all", "train", where=_DOMAINS, trains=True)
     test_part: str | None = _of("part of the target domain that is tested", "all", "test", where=_DOMAINS)
@@ -106,7 +112,9 @@ class Protocol:
         where=_PROMPTS,
     )
     class_names: str | None = _of(
-        "class names in the prompt: the catalogue's; digits spelt out", "catalogue", "digits-in-words", where=_PROMPTS
+        "class names in the prompt: the catalogue's; as the data set's files write them; digits spelt out",
+        *("catalogue", "with-underscores", "digits-in-words"),
+        where=_PROMPTS,
     )
     prompt_type: str | None = _of(
         "medvlsm prompt p0 to p9, or 'mean' over all of a data set's",

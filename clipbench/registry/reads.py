@@ -46,7 +46,7 @@ def _unread(name: str, values: Mapping[str, Any], *, trained: bool, field: Field
     field = field or SHARED.get(name)
     if field is None:
         return None
-    if field.trains and not trained:
+    if field.trains and not trained and not (declared and name in declared.uses):
         return "nothing is trained"
     if field.of_method and declared is not None and name not in declared.uses:
         return f"the method {values['method']} does not read it"

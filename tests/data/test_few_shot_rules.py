@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,11 @@ def test_coops_stored_samples_are_drawn_again(dataset: str, shared: Path) -> Non
             for (path_, *rest), (file, *same) in zip(due, got, strict=True):
                 assert path_.endswith(f"/{file}")
                 assert rest == same
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_whole_val_part_leaves_the_shots_as_they_are(rule: str) -> None:
+    images = image_set({"train": [0] * 9 + [1] * 9, "val": [0] * 7 + [1] * 5, "test": [0, 1]})
+    few, whole = (split(images, replace(protocol(rule, 2), val_part=part), 3) for part in ("few-shot", "all"))
+    assert few.train == whole.train
+    assert (len(few.val), list(whole.val)) == (4, list(range(18, 30)))

@@ -26,7 +26,7 @@ def _coop(images: ImageSet, protocol: Protocol, seed: int) -> Split:
     shots, draw = protocol.need("shots"), random.Random(seed)  # noqa: S311 - a reproducible split, not a secret
     train = [i for members in classes_in(images, "train") for i in _without_repeats(draw, members, shots)]
     val = [i for members in classes_in(images, "val") for i in _without_repeats(draw, members, min(shots, VAL_SHOTS))]
-    return _checked(images, train, val, shots)
+    return _checked(images, protocol, train, val)
 
 
 def _clip_lora(images: ImageSet, protocol: Protocol, seed: int) -> Split:
@@ -42,7 +42,7 @@ def _clip_lora(images: ImageSet, protocol: Protocol, seed: int) -> Split:
     else:
         both = [_with_repeats(draw, members, shots + val_shots) for members in classes_in(images, "train")]
         train, val = [i for drawn in both for i in drawn[:shots]], [i for drawn in both for i in drawn[shots:]]
-    return _checked(images, train, val, shots)
+    return _checked(images, protocol, train, val)
 
 
 def classes_in(images: ImageSet, part: str) -> Iterable[list[int]]:
@@ -53,8 +53,10 @@ def classes_in(images: ImageSet, part: str) -> Iterable[list[int]]:
     return members.values()
 
 
-def _checked(images: ImageSet, train: list[int], val: list[int], shots: int) -> Split:
-    test = _part(images, "test")
+def _checked(images: ImageSet, protocol: Protocol, train: list[int], val: list[int]) -> Split:
+    shots, test = protocol.need("shots"), _part(images, "test")
+    if protocol.val_part == "all":
+        val = _part(images, "val")
     if not test:
         raise UserError(f"{images.root}: the test part has no image.")
     if shots and not train:

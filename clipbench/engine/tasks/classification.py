@@ -55,7 +55,7 @@ class Classification(Task):
         super().__init__()
         method = method_of(protocol.need("method"))
         self.model = model = _model(protocol, context)
-        self.pretrained = pretrained(model)
+        self.pretrained = pretrained(model).to(context.device)
         head = protocol.need("task") == "linear-head"
         self.head = LinearHead(seeds, len(images.classes), model.width, protocol) if head else None
         self._protocol, self._parts, self._seeds, self._device = protocol, parts, tuple(seeds), context.device
@@ -228,12 +228,13 @@ class Classification(Task):
         self.to(self._device).eval()
         index: Tensor = getattr(self._parts, part)
         runs, count = index.shape
+        labels = self._prompts.columns(self._parts.labels[index]).repeat(1, repeats)
         if view == "test" and not self._moves():
             used = torch.unique(index)
             bank = FeatureBank().add(self._plain(part), used, self._encoder(), 1)
             features = bank.batch(index.flatten())
             features = features.view(runs, count, *features.shape[1:])
-            return Support(self._parts.labels[index].repeat(1, repeats), torch.cat([features] * repeats, dim=1))
+            return Support(labels, torch.cat([features] * repeats, dim=1))
         slices = batches(count, max(self.rows // runs, 1), drop_last=False)
         plans = [EpochPlan(_SUPPORT_EPOCH + k, index, slices) for k in range(repeats)]
         views: Iterable[Tensor]
@@ -244,7 +245,7 @@ class Classification(Task):
         encode = self._encoder().encode
         pieces = [encode(images) for images in views]
         pieces = [piece.view(runs, -1, *piece.shape[1:]) for piece in pieces]
-        return Support(self._parts.labels[index].repeat(1, repeats), torch.cat(pieces, dim=1))
+        return Support(labels, torch.cat(pieces, dim=1))
 
     def _unlabelled(self, part: str, view: str) -> _Unlabelled:
         index: Tensor = getattr(self._parts, part)
