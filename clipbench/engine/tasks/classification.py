@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -86,9 +87,16 @@ class Classification(Task):
 
     def train_batches(self, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised images ``[R*B, 3, S, S]``, or their features ``[R*B, D]``, batch after batch."""
-        if self._bank is not None and not self._images.crops:
-            return self._bank.train_batches(self._protocol, seeds, epochs)
-        return self._images.train_batches(self._parts.train, seeds, epochs)
+        plans = iter(epochs)
+        first = next(plans, None)
+        if first is None:
+            return iter(())
+        plans, used = chain([first], plans), first.order
+        # A stage may train on the images of a seed that is none of the pass's: features of those were not kept.
+        repeats = not self._images.crops and bool(torch.isin(used, self._parts.train).all())
+        if self._bank is not None and repeats:
+            return self._bank.train_batches(self._protocol, seeds, plans)
+        return self._images.train_batches(used, seeds, plans)
 
     def inputs(self, index: Tensor, part: str, epoch: int) -> Tensor:  # noqa: ARG002
         """Normalised images ``[R*B, 3, S, S]``, or their features, in the test view."""
