@@ -36,17 +36,19 @@ class ProGrad(CoOp):
 
     def words(self) -> str:
         """Placeholders, then the words in front of the name in the teacher's prompt."""
-        words, count = self.teacher_words(), int(self.setting.protocol.need("context_tokens"))
+        words = self.teacher_words()
+        return " ".join([PLACEHOLDER] * (int(self.setting.protocol.need("context_tokens")) - len(words)) + words)
+
+    def teacher_words(self) -> list[str]:
+        """The words in front of the name in the teacher's prompt. Raises ``UserError`` where they are too many."""
+        words = str(self.setting.protocol.need("teacher_template")).partition("{}")[0].split()
+        count = int(self.setting.protocol.need("context_tokens"))
         if len(words) > count:
             raise UserError(
                 f"the {len(words)} words in front of the name in teacher_template do not fit into context_tokens = "
                 f"{count}; set context_tokens={len(words)} or more."
             )
-        return " ".join([PLACEHOLDER] * (count - len(words)) + words)
-
-    def teacher_words(self) -> list[str]:
-        """The words in front of the name in the teacher's prompt."""
-        return str(self.setting.protocol.need("teacher_template")).partition("{}")[0].split()
+        return words
 
     def first_context(self) -> Tensor:
         """Context ``[R, M, Dt]`` before training: zeros, and behind them one token embedding per word."""

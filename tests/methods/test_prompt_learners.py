@@ -38,18 +38,6 @@ def run(name: str, seeds: tuple[int, ...], folder: Path, **more: object) -> Outc
     return run_planned(list(plan.runs), place(folder, **more))
 
 
-@pytest.mark.parametrize("row", [*ROWS, PLAIN])
-def test_seeds_in_one_pass_are_passes_of_their_own(row: str, tmp_path: Path) -> None:
-    """Losses of every step to 1e-5, predictions equal. PLOT++'s first stage trains on seed 1, which is neither."""
-    together = run(row, (2, 3), tmp_path).drafts
-    for seed, draft in zip((2, 3), together, strict=True):
-        (alone,) = run(row, (seed,), tmp_path).drafts
-        np.testing.assert_allclose(step_losses(draft), step_losses(alone), rtol=1e-5)
-        np.testing.assert_array_equal(predictions(draft), predictions(alone))
-        assert draft.record.model == alone.record.model
-    assert not np.allclose(*(step_losses(draft)[-1] for draft in together), rtol=1e-4)
-
-
 class PowerError(Exception):
     """The power went."""
 
@@ -65,15 +53,26 @@ def _after(calls: int) -> Callable[[int], None]:
     return advance
 
 
-@pytest.mark.parametrize(("row", "steps"), [*((row, 5 if row == "cocoop" else 2) for row in ROWS), ("plotpp", 5)])
-def test_a_resumed_run_is_an_uninterrupted_one(row: str, steps: int, tmp_path: Path) -> None:
-    """To the bit, in either of PLOT++'s stages."""
-    whole = run(row, (2, 3), tmp_path).drafts
+STEPS = {"cocoop": 5, PLAIN: 5}
+"""Steps after which a run is interrupted; PLOT++ is in its second stage after three."""
+
+
+@pytest.mark.parametrize("row", [*ROWS, PLAIN])
+def test_seeds_together_or_alone_interrupted_or_not(row: str, tmp_path: Path) -> None:
+    """Alone: losses of every step to 1e-5, predictions equal. Resumed: to the bit.
+
+    PLOT++'s first stage trains on seed 1, which is neither.
+    """
+    together = run(row, (2, 3), tmp_path).drafts
+    (alone,) = run(row, (3,), tmp_path).drafts
+    np.testing.assert_allclose(step_losses(together[1]), step_losses(alone), rtol=1e-5)
+    np.testing.assert_array_equal(predictions(together[1]), predictions(alone))
+    assert together[1].record.model == alone.record.model
+    assert not np.allclose(*(step_losses(draft)[-1] for draft in together), rtol=1e-4)
     with pytest.raises(PowerError):
-        run(row, (2, 3), tmp_path, checkpoint_seconds=0.0, advance=_after(steps))
+        run(row, (2, 3), tmp_path, checkpoint_seconds=0.0, advance=_after(STEPS.get(row, 2)))
     assert list((tmp_path / "checkpoints").glob("*.pt"))
-    seen: list[int] = []
-    for draft, due in zip(run(row, (2, 3), tmp_path, advance=seen.append).drafts, whole, strict=True):
+    for draft, due in zip(run(row, (2, 3), tmp_path).drafts, together, strict=True):
         np.testing.assert_array_equal(step_losses(draft), step_losses(due))
         np.testing.assert_array_equal(predictions(draft), predictions(due))
         assert [line.stage for line in draft.record.history] == [line.stage for line in due.record.history]

@@ -348,7 +348,15 @@ def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:
         ROOT / "examples",
         *("run", "fewshot", "--dataset-dir", images(tmp_path / "my_images"), "--out", tmp_path / "out"),
         *("--method", "own_method:TextResidual", "--method", "own_method:TrainedCache"),
-        *(*options, "--set", "lr=0.05", "--only", "shots=0|4", "--seeds", "1,2"),
+        *(
+            *options,
+            "--set",
+            "lr=0.05",
+            "--only",
+            "shots=0|4,method=zero-shot|lora|dora|linear-probe|own_method*",
+            "--seeds",
+            "1,2",
+        ),
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -397,7 +405,17 @@ def test_a_fault_of_one_method_fails_its_runs_alone(tmp_path: Path) -> None:
     touch(folder, ["loose.jpg", "nothing/readme.txt"])
     done = clipbench(
         tmp_path,
-        *("run", "clip-dora", "--dataset-dir", folder, *TINY, "--only", "shots=0|16", "--out", tmp_path / "out"),
+        *(
+            "run",
+            "clip-dora",
+            "--dataset-dir",
+            folder,
+            *TINY,
+            "--only",
+            "shots=0|16,method=zero-shot|lora|dora|linear-probe|mine_fault*",
+            "--out",
+            tmp_path / "out",
+        ),
         *("--method", "mine_fault:Torn", "--method", "mine_fault:Untrained"),
     )
     assert done.returncode == 1, done.stderr
