@@ -1,6 +1,6 @@
 """The weights file of the tiny model: half precision, and of the token embeddings only the rows that were trained.
 
-The full table of 49,408 rows would be 9 MB for a model whose captions use some 200 tokens. The other rows are rebuilt
+The full table of 49,408 rows would be 9 MB for a model whose captions use some 500 tokens. The other rows are rebuilt
 from a fixed seed with numpy, so that they are the same everywhere.
 """
 
