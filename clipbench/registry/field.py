@@ -93,9 +93,9 @@ class Field:
         return f"{count}{_KINDS[self.kind]}{' ' if bounds else ''}{bounds}{order}"
 
     def _bounds(self) -> list[str]:
-        low = [f"from {self.low:g}"] if self.low is not None else []
+        low = [f"from {_shown(self.low)}"] if self.low is not None else []
         low += [f"above {self.above:g}"] if self.above is not None else []
-        high = [f"to {self._high:g}"] if self._high is not None else []
+        high = [f"to {_shown(self._high)}"] if self._high is not None else []
         high += [f"below {self.below:g}"] if self.below is not None else []
         return [*low, *(["and"] if low and self.below is not None else []), *high]
 
@@ -131,3 +131,7 @@ class Field:
         return (
             low and high and (self.above is None or value > self.above) and (self.below is None or value < self.below)
         )
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if number == round(number) else f"{number:g}"

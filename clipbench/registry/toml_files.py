@@ -111,8 +111,12 @@ def _line(file: Path, keys: Sequence[str]) -> int:
             row, rest = found, list(keys[depth:])
             break
     for key in rest:
-        word = re.compile(rf"(?<![\w.-]){_quoted(key)}(?![\w-])")
-        row = next((i for i in range(row, len(lines)) if word.search(lines[i])), row)
+        name = _quoted(key)
+        patterns = (rf"(^|[{{,])\s*{name}\s*=|\b(id|title)\s*=\s*{name}", rf"(?<![\w.-]){name}(?![\w-])")
+        row = next(
+            (i for pattern in patterns for i in range(row, len(lines)) if re.search(pattern, lines[i])),
+            row,
+        )
     return row + 1
 
 

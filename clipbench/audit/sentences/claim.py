@@ -12,7 +12,7 @@ from clipbench.errors import UserError
 from clipbench.registry import Paper
 from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import Key, PrintedNumber
-from clipbench.registry.toml_files import read_toml, strict
+from clipbench.registry.toml_files import At, read_toml, strict
 
 _REQUIRED = {"id": str, "where": str, "line": int, "says": str, "form": dict}
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {"printed": str, "note": str, "gain": bool}
@@ -52,25 +52,26 @@ def load_claims(paper: Paper) -> list[Claim]:
     path = paper.folder / "claims.toml"
     if not path.is_file():
         return []
-    entries = strict(read_toml(path), str(path), {"claim": list}, {})["claim"]
+    at = At(path)
+    entries = strict(read_toml(path), at, {"claim": list}, {})["claim"]
     numbers = numbers_of(paper)
-    claims = [_claim(paper, numbers, entry, f"{path}, claim {i + 1}") for i, entry in enumerate(entries)]
+    claims = [_claim(paper, numbers, entry, at / "claim" / _name(entry, i)) for i, entry in enumerate(entries, start=1)]
     ids = [claim.id for claim in claims]
     if len(set(ids)) < len(ids):
         raise UserError(f"{path}: a claim id stands twice")
     return claims
 
 
-def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, where: str) -> Claim:
-    strict(entry, where, _REQUIRED, _OPTIONAL)
-    where = f"{where} ({entry['id']})"
+def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, at: At) -> Claim:
+    strict(entry, at, _REQUIRED, _OPTIONAL)
+    where = str(at)
     kind = entry["form"].get("kind")
     if kind not in FORMS:
         raise UserError(f"{where}: form.kind = {kind!r}; allowed are {', '.join(FORMS)}")
     printed = _decimal(entry["printed"], where) if "printed" in entry else None
     fields = {key: value for key, value in entry["form"].items() if key != "kind"}
     form = FORMS[kind]
-    strict(fields, f"{where}, form", form.required, form.optional)
+    strict(fields, at / "form", form.required, form.optional)
     if form.number is not None and form.number != (printed is not None):
         raise UserError(f"{where}: the form {kind} takes {'a' if form.number else 'no'} printed number")
     check = form.compile(fields, Context(paper, numbers, printed, where))
@@ -78,6 +79,10 @@ def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, where
     return Claim(
         paper.id, entry["id"], where_said, entry["line"], entry["says"], kind, check, printed, note, gain, numbers
     )
+
+
+def _name(entry: Any, number: int) -> str:
+    return str(entry["id"]) if isinstance(entry, dict) and isinstance(entry.get("id"), str) else str(number)
 
 
 def _decimal(text: str, where: str) -> Decimal:
