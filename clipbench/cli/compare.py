@@ -19,7 +19,7 @@ from clipbench.compare.rows import compare_rows
 from clipbench.compare.verdict import COMPARED, compare_paper, summary
 from clipbench.errors import UserError
 from clipbench.files import reason
-from clipbench.plan.user import extension
+from clipbench.plan.user import additions
 from clipbench.registry import find
 from clipbench.report.comparison import render
 from clipbench.report.rows import render_rows
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.assumptions:
         return _assumptions(arguments)
     records = _records(arguments.out)
-    added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
+    added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.tables)
     chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
     if not chosen:

@@ -15,7 +15,7 @@ from clipbench.plan.choices import ALL, plan_choices
 from clipbench.plan.outlook import Machine, Outlook
 from clipbench.plan.present import Present
 from clipbench.plan.select import Plan, make_plan
-from clipbench.plan.user import Extension, extension
+from clipbench.plan.user import Additions, additions
 from clipbench.registry import Overrides
 from clipbench.registry.find import which
 from clipbench.registry.protocol import field_of
@@ -30,7 +30,7 @@ class Selection:
     tables: list[str]
     passed_over: list[str]
     said: list[str]
-    added: Extension
+    added: Additions
     datasets: Datasets
     sources: Sources
     store: Store
@@ -45,7 +45,7 @@ def select(arguments: argparse.Namespace) -> Selection:
     """Read the options of ``run`` or ``plan``. Raises ``UserError`` on wrong ones."""
     said = which(arguments.tables)
     overrides, sources = _overrides(arguments)
-    added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
+    added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     tables, passed_over = added.fitting(arguments.tables)
     if ALL in arguments.assume:
         if added.methods or added.own:

@@ -45,7 +45,7 @@ def _print(paper: Paper, experiment: Table, overrides: Overrides, *, protocol: b
     seeds = seeds_of(paper, source, overrides)
     cells = runnable_cells(source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
-    each = f", once for each held-out domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
+    each = f", once for each target domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
     per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
     print(f"\n{len(cells)} cells to run, {per_cell}{each}")
     if experiment.notes:

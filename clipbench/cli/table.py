@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 
 from clipbench.errors import UserError
-from clipbench.plan.user import extension
+from clipbench.plan.user import additions
 from clipbench.report.write import write_tables
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the tables, and print the Markdown of each."""
-    added = extension(arguments.dataset_dir, arguments.method, arguments.split_file)
+    added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, out, profile = added.fitting(arguments.tables)[0], arguments.out, arguments.profile
     written = write_tables(words, out, profile, added.apply, by_domain=arguments.by_domain)
     if not written:

@@ -27,7 +27,7 @@ class UnfitError(UserError):
 
 
 @dataclass(frozen=True)
-class Extension:
+class Additions:
     """What a command line adds to the registry's tables: a folder of class folders, and methods by import path."""
 
     dataset_dir: Path | None = None
@@ -74,7 +74,7 @@ class Extension:
             )
 
 
-def extension(dataset_dir: Path | None, methods: Sequence[str], split_file: Path | None = None) -> Extension:
+def additions(dataset_dir: Path | None, methods: Sequence[str], split_file: Path | None = None) -> Additions:
     """Raises ``UserError`` for a folder without class folders, or a method that cannot be imported or made."""
     if dataset_dir is None and split_file is not None:
         raise UserError(f"--split-file {split_file} says how the images of --dataset-dir DIR are split; name that too.")
@@ -86,7 +86,7 @@ def extension(dataset_dir: Path | None, methods: Sequence[str], split_file: Path
         if label in labels:
             raise UserError(_twice(name, labels[label]))
         labels[label] = name
-    return Extension(dataset_dir, tuple(methods), own)
+    return Additions(dataset_dir, tuple(methods), own)
 
 
 def _loaded(name: str) -> OwnMethod:
@@ -138,9 +138,9 @@ def _row_id(own: OwnMethod) -> str:
 def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: bool) -> Table:
     """The rows that can run, with one column: the data set. What the paper sets per column goes."""
     name, _, digest = dataset.rpartition("@")
-    column = Axis(
-        id=_slug(name) or "own", printed=name, dataset_name=name, set={"dataset": dataset, "exif": "rotate"}, extra=True
-    )
+    # The paper's columns say how much trains. Without a share one image of each class would, where one is asked for.
+    values = {"dataset": dataset, "exif": "rotate", "train_fraction": _TRAINED}
+    column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set=values, extra=True)
     found = {row: resolve(paper, experiment, Cell(row, column)) for row in experiment.rows if not row.derived}
     rows = [
         replace(row, quoted=None, extra=True, average_of=(), difference_of=())
@@ -152,13 +152,8 @@ def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: boo
             f"{experiment.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
             f"table1 (LoRA-CLIP) have some."
         )
-    if any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
-        # The paper's columns say how much trains. Without them one image of each class would.
-        fraction: dict[str, Any] = {"train_fraction": _TRAINED}
-        if has_parts:
-            unset = {"unset": "the data set has parts of its own"}
-            fraction = {"split_rule": "official", "train_fraction": unset, "split_draw": unset}
-        column = replace(column, set={**column.set, **fraction})
+    if has_parts and any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
+        column = replace(column, set={**column.set, "split_rule": "official"})
     title = f"{experiment.title.partition(' on ')[0]} on {name}, a data set of the user's own"
     # The digest keeps apart the tables and records of two folders of one name.
     file = "-".join(part for part in (experiment.name, _slug(name), digest[:8]) if part)

@@ -61,7 +61,7 @@ def _check_table(paper: Paper, table: Table, assumptions: Mapping[str, Mapping[s
         check_entries(axis.set, here / "set", assumptions)
         for recipe in axis.recipe.split("+") if axis.recipe else ():
             if recipe not in paper.recipes:
-                raise UserError(f"{here / 'recipe'}: there is no recipe {recipe!r}{near(recipe, paper.recipes)}")
+                raise UserError(f"{here / 'recipe'}: there is no recipe {recipe!r}.{near(recipe, paper.recipes)}")
         if axis.quoted is not None and axis.quoted not in paper.references:
             raise UserError(f"{here / 'quoted'}: the references of paper.toml have no {axis.quoted!r}")
     if table.panels:

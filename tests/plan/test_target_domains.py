@@ -286,12 +286,12 @@ def test_two_folders_are_matched_domain_by_domain() -> None:
 
 def test_the_commands_show_the_domains(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["--only", "row=clip-dora,dataset=pacs,test_domain=photo|sketch", "--seeds", "3", "--out", str(tmp_path)]
-    assert main(["run", "domains", "--smoke", "--dry-run", *words]) == 0
+    assert main(["run", "domains", "--smoke", "--dry-run", "--jobs", *words]) == 0
     said = capsys.readouterr().out
-    assert "pacs, photo held out" in said
-    assert "2 runs, 0 there already" in said
+    assert "pacs, tested on photo" in said
+    assert "0 done, 2 to run, 0 blocked" in said
     assert main(["show", "domains", "--smoke"]) == 0
-    assert "12 cells to run, 1 seed each (1), once for each held-out domain: 48 runs" in capsys.readouterr().out
+    assert "12 cells to run, 1 seed each (1), once for each target domain: 48 runs" in capsys.readouterr().out
     assert main(["show", "domains", "--json"]) == 0
     cells = {(c["row"], c["column"]): c for c in json.loads(capsys.readouterr().out)["cells"]}
     shown = cells["clip-dora", "pacs"]["runs"]["2"]

@@ -49,7 +49,7 @@ def test_the_ledger_of_one_experiment(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_the_ledger_says_what_cannot_run(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["assumptions", "table2", "--format", "json"]) == 0
+    assert main(["assumptions", "lora-clip/table2", "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)["lora-clip"]
     assert {f"{a['id']}={r['name']}" for a in entries for r in a["choices"] if r["missing"]} == set(MISSING)
 
@@ -74,13 +74,13 @@ def test_every_reading_once_around_the_default(profile: str) -> None:
 
 
 def test_a_reading_that_nothing_runs_is_skipped_by_name() -> None:
-    plan = plan_choices(["table2"], Overrides("smoke"), MAMBA, [1])
+    plan = plan_choices(["lora-clip/table2"], Overrides("smoke"), MAMBA, [1])
     skipped = {g.reason for g in plan.gaps if "is skipped" in g.reason}
     assert skipped == {f"the choice {name} is skipped: {why}" for name, why in MISSING.items()}
 
 
 def test_the_command_plans_it_and_names_what_it_skips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["run", "table2", "--smoke", "--only", ",".join(MAMBA), "--dry-run", "--out", str(tmp_path)]
+    options = ["run", "lora-clip/table2", "--smoke", "--only", ",".join(MAMBA), "--dry-run", "--out", str(tmp_path)]
     assert main([*options, "--assume", "all"]) == 0
     text = capsys.readouterr().out
     assert "mamba-drop-path=pretraining is skipped" in text

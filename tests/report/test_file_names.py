@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.compare.choices import sensitivity
-from clipbench.plan.user import extension
+from clipbench.plan.user import additions
 from clipbench.registry import Cell, Overrides, Paper, Table, resolve
 from clipbench.report.sensitivity import write
 from clipbench.report.write import write_tables
@@ -47,7 +47,7 @@ def test_the_tables_of_two_folders_do_not_overwrite_each_other(names: tuple[str,
         for part in ("cat", "dog"):
             (tmp_path / name / part).mkdir(parents=True)
             (tmp_path / name / part / f"{at}.jpg").touch()
-        added = extension(tmp_path / name, [])
+        added = additions(tmp_path / name, [])
         ours = added.apply(paper, experiment)
         protocol = resolve(paper, ours, Cell(ours.rows[0], ours.columns[0])).protocol
         made = record((ours.id, ours.rows[0].id, ours.columns[0].id), 1, 60.0 + at, protocol=protocol)
