@@ -36,9 +36,9 @@ class Measured:
     collapsed: str = ""
     """Which runs are left out of ``values`` because they collapsed."""
     by_domain: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
-    """The number of every seed by held-out domain; empty where no domain is held out."""
+    """The number of every seed by target domain; empty where no domain is held out."""
     lacking: str = ""
-    """Which seeds lack which held-out domains."""
+    """Which seeds lack which target domains."""
 
     @property
     def profile(self) -> str:
@@ -151,7 +151,7 @@ def _from_architecture(protocol: Protocol, metric: str) -> float | None:
 
 
 def _collapsed(records: Sequence[Record]) -> dict[str, str]:
-    """The runs of a cell that collapsed, by id, with what is said of them; each held-out domain by itself."""
+    """The runs of a cell that collapsed, by id, with what is said of them; each target domain by itself."""
     groups: dict[str | None, list[Record]] = {}
     for record in records:
         groups.setdefault(record.protocol.test_domain, []).append(record)

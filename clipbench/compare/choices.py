@@ -134,7 +134,7 @@ def _groups(records: Sequence[Record]) -> Mapping[str, list[Record]]:
 
 
 def _runs(experiment: Table, protocol: Protocol, groups: Mapping[str, list[Record]]) -> Runs:
-    """The numbers of one cell, seed by seed: the mean over the held-out domains, where there are such."""
+    """The numbers of one cell, seed by seed: the mean over the target domains, where there are such."""
     found = groups.get(cell_of(protocol).digest)
     if not found:
         return _NONE

@@ -1,4 +1,4 @@
-"""Numbers by held-out domain: those of a seed count where every domain that is due is there."""
+"""Numbers by target domain: those of a seed count where every domain that is due is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from clipbench.results.record import Record
 
 
 def by_domain(records: Sequence[Record], read: Callable[[Record], float]) -> dict[str, dict[int, float]]:
-    """The number of every seed, by held-out domain; under the name ``""`` where none is held out."""
+    """The number of every seed, by target domain; under the name ``""`` where none is held out."""
     found: dict[str, dict[int, float]] = {}
     for record in records:
         domain = record.protocol.test_domain

@@ -145,7 +145,7 @@ def _words(record: Record) -> str:
 def _compared(
     where: str, first: Sequence[Record], second: Sequence[Record], names: tuple[str, str], read: Read, margin: float
 ) -> RowDifference:
-    """Seed by seed, over the held-out domains that both have; every image beside itself."""
+    """Seed by seed, over the target domains that both have; every image beside itself."""
     pairs = _pairs(first, second)
     nothing = RowDifference(where, (), math.nan, math.nan, math.nan, math.nan, math.nan, {}, ALONE, "")
     if not pairs:
@@ -177,7 +177,7 @@ def _compared(
 
 
 def _pairs(first: Sequence[Record], second: Sequence[Record]) -> list[tuple[int, tuple[Record, Record]]]:
-    """Runs of one seed and one held-out domain; of a seed that one side has in fewer domains, none."""
+    """Runs of one seed and one target domain; of a seed that one side has in fewer domains, none."""
     sides = [{(r.seed, r.protocol.test_domain): r for r in side} for side in (first, second)]
     domains = {domain for side in sides for _, domain in side}
     whole = [s for s in sorted({s for s, _ in sides[0]}) if all((s, d) in side for d in domains for side in sides)]

@@ -1,4 +1,4 @@
-"""The numbers of each held-out domain, behind the mean that a table shows."""
+"""The numbers of each target domain, behind the mean that a table shows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BESIDE = ("unknown_accuracy", "h_score")
 
 
 def domain_sides(cell: Comparison) -> dict[str, Side]:
-    """Mean and spread of each held-out domain; empty where none is held out."""
+    """Mean and spread of each target domain; empty where none is held out."""
     found = cell.measured.by_domain if cell.measured else {}
     return {name: side_of(list(values.values())) for name, values in found.items() if values}
 
 
 def beside(cell: Comparison) -> dict[str, Mapping[str, Mapping[int, float]]]:
-    """Further metrics of the same runs: by name, held-out domain and seed."""
+    """Further metrics of the same runs: by name, target domain and seed."""
     if cell.measured is None:
         return {}
     counted = cell.measured.by_domain
@@ -57,7 +57,7 @@ def _values(numbers: Mapping[int, float]) -> dict[str, Any]:
 
 
 def markdown(cells: Sequence[Comparison]) -> str:
-    """One table per column of the printed table: methods down, held-out domains across, their mean last."""
+    """One table per column of the printed table: methods down, target domains across, their mean last."""
     return "".join(_section(name, lines) for name, lines in domain_lines(cells).items())
 
 
@@ -78,7 +78,7 @@ def _lines(cells: Sequence[Comparison]) -> list[list[str]]:
 def _section(name: str, rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(line) + " |" for line in rows]
     lines.insert(1, "|" + " --- |" * len(rows[0]))
-    return f"\n## {name} by held-out domain\n\n" + "\n".join(lines) + "\n"
+    return f"\n## {name} by target domain\n\n" + "\n".join(lines) + "\n"
 
 
 def _rows(cell: Comparison, domains: Sequence[str]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from clipbench.compare.verdict import Comparison
 from clipbench.report.by_domain import domain_sides
-from clipbench.report.numbers import decimals_of, measured_text, side_text
+from clipbench.report.numbers import decimals_of, difference_text, measured_text, side_text
 from clipbench.report.provenance import provenance_of
 from clipbench.report.table import cell_values
 
@@ -31,7 +31,7 @@ td:nth-child(n+3):nth-child(-n+5) { font-variant-numeric: tabular-nums; white-sp
 def render(
     results: Sequence[Comparison], counts: Mapping[str, int], kind: str, margin: float, *, by_domain: bool = False
 ) -> str:
-    """The whole comparison in one of the formats; with a line per held-out domain if asked for (JSON has them)."""
+    """The whole comparison in one of the formats; with a line per target domain if asked for (JSON has them)."""
     match kind:
         case "csv":
             return str(
@@ -106,7 +106,7 @@ Line: TypeAlias = tuple[str, str, str, str, str, str, str]
 
 
 def _lines(c: Comparison, by_domain: bool) -> list[Line]:
-    """The cell, and behind it (if asked for) each of its held-out domains."""
+    """The cell, and behind it (if asked for) each of its target domains."""
     domains = domain_sides(c) if by_domain else {}
     place = c.cell.column.id
     own = [(name, side_text(side, decimals_of(c))) for name, side in domains.items()]
@@ -116,14 +116,6 @@ def _lines(c: Comparison, by_domain: bool) -> list[Line]:
 def _line(c: Comparison) -> Line:
     printed = c.published.raw if c.published else "(not in the paper)"
     return c.cell.row.id, c.cell.column.id, printed, measured_text(c), difference_text(c), c.verdict, c.reason
-
-
-def difference_text(c: Comparison) -> str:
-    """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
-    if c.ours is None or c.published is None or c.published.value is None:
-        return ""
-    text = f"{c.ours.mean - float(c.published.value):+.2f}"
-    return f"[{text}]" if c.verdict == "not comparable" else text
 
 
 def _by_experiment(results: Sequence[Comparison]) -> dict[str, list[Comparison]]:

@@ -24,6 +24,14 @@ def measured_text(cell: Comparison) -> str:
     return side_text(cell.ours, decimals_of(cell)) + mark
 
 
+def difference_text(cell: Comparison) -> str:
+    """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
+    if cell.ours is None or cell.published is None or cell.published.value is None:
+        return ""
+    text = f"{cell.ours.mean - float(cell.published.value):+.2f}".replace("-", "−")
+    return f"[{text}]" if cell.verdict == "not comparable" else text
+
+
 def side_text(side: Side, decimals: int) -> str:
     """``51.04 ± 0.29 (2)``."""
     spread = f" ± {side.std:.{decimals}f}" if side.std is not None else ""
@@ -35,13 +43,13 @@ def decimals_of(cell: Comparison) -> int:
     return max(cell.published.decimals or 0, 2) if cell.published else 2
 
 
-def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
+def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bool = False) -> list[str]:
     """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers."""
     measured = [c.measured for c in cells if c.measured]
     said: dict[str, list[str]] = {
         "† not comparable with the paper: ": [reason for m in measured for reason in m.not_comparable],
         "‡ incomplete: ": [c.reason for c in cells if c.verdict == "incomplete"],
-        "Without all held-out domains, and not averaged in: ": [
+        "Without all target domains, and not averaged in: ": [
             f"{c.cell.row.id}/{c.cell.column.id}: {c.measured.lacking}"
             for c in cells
             if c.measured and c.measured.lacking and c.verdict != "incomplete"
@@ -49,10 +57,14 @@ def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
         "Collapsed: ": [m.collapsed for m in measured if m.collapsed],
     }
     notes = [what + sentence(reasons) for what, reasons in said.items() if reasons]
+    if any(c.measured and c.measured.exact and not c.measured.records for c in cells):
+        notes.append("Counts and shares of parameters are computed from the architecture; they need no run.")
+    if shares_runs:
+        notes.append("The smoke profile has one tiny model for every backbone: some cells show the same runs.")
     if any(MARKS["quoted"] in measured_text(c) for c in cells):
         notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
     if any(m.by_domain for m in measured):
-        notes.append("A measured number is the mean over the held-out domains; runs are counted by seed.")
+        notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
     return [*notes, *_cautions(experiment)]
 
 

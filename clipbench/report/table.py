@@ -1,4 +1,4 @@
-"""One printed table with the measured numbers beside the printed ones: Markdown, CSV, LaTeX and JSON."""
+"""One printed table with the measured numbers beside the printed ones; CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from typing import Any
 
 import pandas as pd
 
-from clipbench.compare.verdict import Comparison
+from clipbench.compare.verdict import COMPARED, Comparison
 from clipbench.registry import Axis, Paper
 from clipbench.registry import Table as PrintedTable
 from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import PrintedNumber
 from clipbench.report.by_domain import as_values as domain_values
-from clipbench.report.by_domain import domain_lines, domain_sides
-from clipbench.report.by_domain import markdown as domain_tables
-from clipbench.report.numbers import footnotes, measured_text
+from clipbench.report.by_domain import domain_sides
+from clipbench.report.numbers import decimals_of, difference_text, measured_text
 from clipbench.report.provenance import Provenance, provenance_of
+from clipbench.results.metrics import METRICS
 from clipbench.results.record import Record
+
+JUDGED = (*COMPARED, "incomplete")
+"""Verdicts beside which a table says the difference."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: its row, ``printed``, ``measured`` or ``verdict``, its cells, and which of them are bold."""
+
+    row: Axis
+    kind: str
+    cells: Sequence[str]
+    bold: set[int]
 
 
 @dataclass(frozen=True)
@@ -41,43 +54,78 @@ class Table:
         """Whether any cell holds a measured number."""
         return any(c.measured and c.measured.records for c in self.cells)
 
-    def lines(self) -> Iterator[tuple[Axis, str, list[str]]]:
-        """For each row a line of printed numbers and (where there are any) a line of measured ones."""
+    def lines(self) -> Iterator[Line]:
+        """For each row the printed numbers, then (where there are any) the measured ones, differences and verdicts."""
         by_cell = {(c.cell.row.id, c.cell.column.id): c for c in self.cells}
         raw = {(row, column): p.raw for (name, row, column), p in self.printed.items() if name == self.experiment.name}
+        best = {kind: self._best(kind) for kind in ("printed", "measured")}
+        columns = self.experiment.columns
         for row in self.experiment.rows:
-            cells = [by_cell.get((row.id, column.id)) for column in self.experiment.columns]
+            cells = [by_cell.get((row.id, column.id)) for column in columns]
+            bold = {
+                kind: {at for at, c in enumerate(columns) if (row.id, c.id) in found} for kind, found in best.items()
+            }
             if not row.extra:
-                yield row, "printed", [raw.get((row.id, column.id), "") for column in self.experiment.columns]
+                yield Line(row, "printed", [raw.get((row.id, c.id), "") for c in columns], bold["printed"])
             if any(c and c.measured for c in cells):
-                yield row, "measured", [measured_text(c) if c else "" for c in cells]
+                yield Line(row, "measured", [measured_text(c) if c else "" for c in cells], bold["measured"])
+            if any(c and c.verdict in JUDGED for c in cells):
+                yield Line(row, "verdict", [_judgement(c) if c else "" for c in cells], set())
+
+    @property
+    def shares_runs(self) -> bool:
+        """Whether runs of the smoke profile stand in several cells of one kind: its tiny model is every backbone."""
+        places: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for c in self.cells:
+            for record in c.measured.records if c.measured and not c.cell.derived else ():
+                if record.protocol.profile == "smoke":
+                    metric = self.experiment.metric_of(c.cell)
+                    places.setdefault((record.id, metric), set()).add((c.cell.row.id, c.cell.column.id))
+        return any(len(found) > 1 for found in places.values())
+
+    def _best(self, kind: str) -> set[tuple[str, str]]:
+        """The cells with the best number of their column within their group of rows, as papers print them bold.
+
+        Where the rows are data sets and the columns methods, that of their row. Counts of parameters have no best.
+        """
+        by_row = any(row.dataset_name or "dataset" in row.set for row in self.experiment.rows)
+        rivals: dict[tuple[str, str], list[tuple[float, tuple[str, str]]]] = {}
+        for c in self.cells:
+            row, column = c.cell.row, c.cell.column
+            value = _number(c, kind)
+            metric = METRICS.get(self.experiment.metric_of(c.cell))
+            if value is None or metric is None or metric.exact or row.difference_of or column.difference_of:
+                continue
+            rivals.setdefault((row.id, "") if by_row else (row.group or "", column.id), []).append(
+                (value, (row.id, column.id))
+            )
+        return {
+            place
+            for found in rivals.values()
+            if len(found) > 1
+            for value, place in found
+            if value == max(number for number, _ in found)
+        }
 
 
-def markdown(table: Table, *, by_domain: bool = False) -> str:
-    """A title, where the numbers come from, and two lines per row: printed and measured; then the held-out domains."""
-    e = table.experiment
-    header = ["", "", *(c.printed for c in e.columns)]
-    body: list[list[str]] = []
-    group, paper = None, not all(row.extra for row in e.rows)
-    for row, kind, values in table.lines():
-        if row.group and row.group != group:
-            body.append([f"**{row.group}**", *[""] * (len(header) - 1)])
-        group = row.group
-        name = f"{row.printed} (not in the paper)" if row.extra and paper else row.printed
-        shown = name if kind == "printed" or row.extra else ""
-        body.append([shown, kind, *(f"**{v}**" if v and kind == "measured" else v for v in values)])
-    lines = ["| " + " | ".join(_md(x) for x in line) + " |" for line in [header, *body]]
-    lines.insert(1, "|" + " --- |" * len(header))
-    about = "\n".join(f"> {line}" for line in table.provenance.lines())
-    title = f"# {e.id}: {e.printed} of {table.paper.short}\n\n{e.title}."
-    note = "Measured: mean ± sample standard deviation (number of runs). Printed: as in the paper, misprints included."
-    notes = "".join(f"\n{line}\n" for line in footnotes(table.experiment, table.cells))
-    domains = domain_tables(table.cells) if by_domain else ""
-    return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + f"\n{notes}{domains}"
+def _number(c: Comparison, kind: str) -> float | None:
+    """The number as the table shows it: two that print alike are equally good."""
+    if kind == "printed":
+        return float(c.published.value) if c.published and c.published.value is not None else None
+    return round(c.ours.mean, decimals_of(c)) if c.ours else None
+
+
+def _judgement(c: Comparison) -> str:
+    return f"{difference_text(c)} {c.verdict}" if c.verdict in JUDGED else ""
+
+
+def name_of(column: Axis) -> str:
+    """A column's name with its group's in front: ``ViT-B/16: 4``."""
+    return f"{column.group}: {column.printed}" if column.group else column.printed
 
 
 def csv(table: Table, *, by_domain: bool = False) -> str:
-    """One line per cell, printed and measured, with the verdict; behind it one per held-out domain, if asked for."""
+    """One line per cell, printed and measured, with the verdict; behind it one per target domain, if asked for."""
     rows: list[dict[str, Any]] = []
     for c in table.cells:
         rows.append(_csv_line(c) | ({"domain": ""} if by_domain else {}))
@@ -91,12 +139,17 @@ def _csv_line(c: Comparison) -> dict[str, Any]:
     return {
         "row": c.cell.row.id,
         "column": c.cell.column.id,
+        "row_printed": c.cell.row.printed,
+        "row_group": c.cell.row.group or "",
+        "column_printed": c.cell.column.printed,
+        "column_group": c.cell.column.group or "",
         "unit": c.unit,
         "printed": _float(c.published.value) if c.published else None,
         "printed_std": _float(c.published.std) if c.published else None,
         "printed_raw": c.published.raw if c.published else "",
         "measured": c.ours.mean if c.ours else None,
         "measured_std": c.ours.std if c.ours else None,
+        "difference": c.assessment.difference if c.assessment else None,
         "runs": c.ours.n if c.ours else 0,
         "profile": c.measured.profile if c.measured else "",
         "verdict": c.verdict,
@@ -118,6 +171,7 @@ def to_json(table: Table) -> str:
         "devices": p.devices,
         "dates": p.dates,
         "commits": p.commits,
+        "columns": [{"id": c.id, "printed": c.printed, "group": c.group} for c in table.experiment.columns],
         "cells": [cell_values(c) for c in table.cells],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -164,72 +218,3 @@ def _runs(records: Sequence[Record]) -> dict[str, list[str]]:
     """Ids of the runs behind a cell, by seed: one each, or for an average one of every part."""
     seeds = sorted({r.seed for r in records})
     return {str(seed): [r.id for r in records if r.seed == seed] for seed in seeds}
-
-
-def latex(table: Table, *, by_domain: bool = False) -> str:
-    """A booktabs table, and one per column of held-out domains, if asked for; needs ``\\usepackage{booktabs}``."""
-    e = table.experiment
-    body, group = [], None
-    for row, kind, values in table.lines():
-        if row.group and row.group != group:
-            body.append(f"\\midrule\n\\multicolumn{{{len(values) + 2}}}{{l}}{{{_tex(row.group)}}} \\\\")
-        group = row.group
-        name = _tex(row.printed) if kind == "printed" or row.extra else ""
-        body.append(" & ".join([name, kind, *(_tex(v) for v in values)]) + r" \\")
-    about = "\n".join(f"% {line}" for line in table.provenance.lines())
-    caption = f"{e.title} ({e.printed} of {table.paper.short})."
-    caption = " ".join([caption, *footnotes(table.experiment, table.cells)])
-    head = " & ".join(["", "", *(_tex(c.printed) for c in e.columns)]) + r" \\"
-    more = "".join(
-        _booktabs(f"{name} by held-out domain.", "l", _tex_line(lines[0]), [_tex_line(line) for line in lines[1:]])
-        for name, lines in (domain_lines(table.cells) if by_domain else {}).items()
-    )
-    return (
-        f"% {e.id}, written by clipbench; needs \\usepackage{{booktabs}}\n{about}\n"
-        + _booktabs(caption, "ll", head, body)
-        + more
-    )
-
-
-def _booktabs(caption: str, labels: str, head: str, body: Sequence[str]) -> str:
-    """One table; every column but the ``labels`` is right-aligned."""
-    numbers = "r" * (head.count(" & ") + 1 - len(labels))
-    return (
-        f"\\begin{{table}}\n\\centering\n\\caption{{{_tex(caption)}}}\n"
-        f"\\begin{{tabular}}{{{labels}{numbers}}}\n\\toprule\n{head}\n\\midrule\n"
-        + "\n".join(body)
-        + "\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
-    )
-
-
-def _tex_line(values: Sequence[str]) -> str:
-    return " & ".join(_tex(value) for value in values) + r" \\"
-
-
-def _md(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    "±": r"$\pm$",
-    "α": r"$\alpha$",
-    "−": r"$-$",
-    "×": r"$\times$",
-    "§": r"\S{}",
-}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)

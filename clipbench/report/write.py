@@ -22,6 +22,8 @@ def write_tables(
 ) -> list[Path]:
     """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
     from clipbench.report import table as t
+    from clipbench.report.latex import latex
+    from clipbench.report.markdown import markdown
 
     library = Library(Store(out / "results").scan()[0], profile)
     written = []
@@ -33,9 +35,9 @@ def write_tables(
             continue
         stem = out / "tables" / paper.id / experiment.name
         contents = (
-            t.markdown(table, by_domain=by_domain),
+            markdown(table, by_domain=by_domain),
             t.csv(table, by_domain=by_domain),
-            t.latex(table, by_domain=by_domain),
+            latex(table, by_domain=by_domain),
             t.to_json(table),
         )
         for suffix, content in zip(_FORMATS, contents, strict=True):

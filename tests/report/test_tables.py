@@ -12,14 +12,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper, summary
 from clipbench.files import write_bytes
+from clipbench.plan.user import extension
 from clipbench.registry import Overrides
 from clipbench.registry.printed import load_published
 from clipbench.report import table as t
 from clipbench.report.comparison import render
+from clipbench.report.latex import latex, tex
+from clipbench.report.markdown import markdown
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import SMOKE, provenance_of
 from clipbench.report.write import write_tables
@@ -50,14 +54,14 @@ def unescaped(line: str, character: str) -> int:
 @pytest.mark.parametrize("name", TABLES)
 def test_every_line_of_the_latex_has_as_many_cells_as_the_table_has_columns(name: str) -> None:
     made = built(FULL, name)
-    code = t.latex(made)
+    code = latex(made)
     (columns,) = re.findall(r"\\begin\{tabular\}\{([a-z]+)\}", code)
     assert len(columns) == len(made.experiment.columns) + 2
     body = code[code.index("\\toprule") : code.index("\\bottomrule")]
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
     for line in lines:
-        spans = re.match(r"\\multicolumn\{(\d+)\}", line)
-        cells = int(spans.group(1)) if spans else unescaped(line, "&") + 1
+        spans = [int(count) for count in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+        cells = unescaped(line, "&") + 1 - len(spans) + sum(spans)
         assert cells == len(columns), line
     assert len(lines) > len([row for row in made.experiment.rows if not row.extra])
     assert code.count("{") - code.count(r"\{") == code.count("}") - code.count(r"\}")
@@ -65,7 +69,7 @@ def test_every_line_of_the_latex_has_as_many_cells_as_the_table_has_columns(name
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_latex_holds_nothing_that_latex_would_stumble_over(name: str) -> None:
-    code = "\n".join(line for line in t.latex(built(FULL, name)).splitlines() if not line.startswith("%"))
+    code = "\n".join(line for line in latex(built(FULL, name)).splitlines() if not line.startswith("%"))
     assert not unescaped(code, "%")
     assert not unescaped(code, "#")
     assert not unescaped(code, "_")
@@ -75,32 +79,97 @@ def test_the_latex_holds_nothing_that_latex_would_stumble_over(name: str) -> Non
 
 
 def test_latex_escapes_what_a_user_may_write() -> None:
-    assert t._tex(r"50% & $5 #1 a_b {x} ~ ^ \end") == (
+    assert tex(r"50% & $5 #1 a_b {x} ~ ^ \end") == (
         r"50\% \& \$5 \#1 a\_b \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}end"
     )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("name", TABLES)
-def test_the_latex_compiles(name: str, tmp_path: Path) -> None:
-    content = t.latex(built(FULL, name))
-    page = "\\documentclass{article}\\usepackage[utf8]{inputenc}\\usepackage{booktabs}"
+@pytest.mark.parametrize("layout", ["twocolumn", "onecolumn"])
+def test_the_latex_of_all_tables_compiles_and_nothing_runs_over(layout: str, tmp_path: Path) -> None:
+    content = "\\clearpage\n".join(latex(built(FULL, name)) for name in TABLES)
+    page = f"\\documentclass[{layout}]{{article}}\\usepackage[utf8]{{inputenc}}\\usepackage{{booktabs,graphicx}}"
     (tmp_path / "a.tex").write_text(f"{page}\n\\begin{{document}}\n{content}\\end{{document}}\n", encoding="utf-8")
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert not re.findall(r"Overfull.*", done.stdout)
+    assert "multiply defined" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["clip-dora/table2", "lora-clip/table1"])
+def test_groups_of_columns_stand_in_every_format(name: str) -> None:
+    made = built(FULL, name)
+    groups = list(dict.fromkeys(c.group for c in made.experiment.columns if c.group))
+    code = latex(made)
+    for group in groups:
+        count = sum(c.group == group for c in made.experiment.columns)
+        assert f"\\multicolumn{{{count}}}{{c}}{{{tex(group)}}}" in code
+        assert f"{group}: " in markdown(made).split("| --- |")[0]
+        assert group in {row["column_group"] for row in csv.DictReader(t.csv(made).splitlines())}
+    assert bool(groups) == ("\\cmidrule" in code)
+    assert bool(groups) == (name == "clip-dora/table2")
+
+
+def test_a_label_and_true_minus_signs() -> None:
+    code = latex(built(FULL, "clip-dora/table4"))
+    assert "\\label{tab:clip-dora-table4}" in code
+    assert "$-$" in code
+    assert not re.search(r"(?<![\w$.{\-])-\d", code.partition("\\toprule")[2])
+
+
+def test_the_best_of_a_column_is_bold_printed_and_measured_apart() -> None:
+    made = built([*FULL, *records(("lora-clip/table1", "lora-r4", "ucm-80"), (99.2, 99.3, 99.1, 99.2, 99.2))])
+    text = markdown(made)
+    column = [c.id for c in made.experiment.columns].index("ucm-80")
+    printed, measured = [], []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(" | ")]
+        if len(cells) > 2 and cells[1] in ("printed", "measured"):
+            (printed if cells[1] == "printed" else measured).append(cells[2 + column].rstrip(" |"))
+    (best,) = [cell for cell in measured if cell.startswith("**")]
+    assert "99.37 ± 0.02 (5)" in best
+    numbers = {float(re.sub(r"[^0-9.].*", "", cell.strip("*"))): cell for cell in printed if re.match(r"\**\d", cell)}
+    bold = [value for value, cell in numbers.items() if cell.startswith("**")]
+    assert max(numbers) in bold
+    assert len(bold) == len({row.group for row in made.experiment.rows if not row.extra})  # each group has its best
+    assert "\\textbf{99.37 $\\pm$ 0.02 (5)}" in latex(made)
+
+
+def test_the_verdict_and_the_difference_stand_below_a_measured_row() -> None:
+    assert re.search(r"\|  \| verdict \|.*[+−]0\.00 reproduced", markdown(built(FULL)))
+
+
+def test_what_a_record_says_leaves_neither_the_comment_of_latex_nor_the_text_of_markdown() -> None:
+    made = built(records(CELL, NEAR, device="cpu: x \\input{/etc/passwd} <script>alert(1)</script>"))
+    assert [line for line in latex(made).splitlines() if "passwd" in line and not line.startswith("%")] == []
+    assert "<script" not in markdown(made)
+
+
+def test_a_table_of_the_users_own_data_is_headed_as_such(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(4):
+            path = tmp_path / "pets" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number * 20, 90, 200)).save(path)
+    paper, experiment = table("clip-dora/table1")
+    own = extension(tmp_path / "pets", []).apply(paper, experiment)
+    text = markdown(t.Table(paper, own, {}, []))
+    assert text.startswith("# ")
+    assert "pets, a data set of the user's own" in text.splitlines()[0]
+    assert "as in the paper" not in text
 
 
 # The same numbers in every format
 
 
 def test_markdown_has_one_width_and_both_numbers_of_a_cell() -> None:
-    text = t.markdown(built(FULL))
+    text = markdown(built(FULL))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert {unescaped(line, r"\|") for line in lines} == {6 + 2 + 1}
     mine = lines.index(next(line for line in lines if line.startswith("| r=8")))
     assert "99.37 ± 0.18" in lines[mine]
-    assert "**99.37 ± 0.02 (5)**" in lines[mine + 1]
+    assert "99.37 ± 0.02 (5)" in lines[mine + 1]
     assert any("(not in the paper)" in line and "90.50 ± 0.71 (2)" in line for line in lines)
 
 
@@ -158,9 +227,9 @@ def test_an_average_links_to_the_runs_of_all_its_parts() -> None:
 
 def test_smoke_numbers_are_marked_in_every_format() -> None:
     made = built(records(CELL, (40.0, 41.0), overrides=PRETEND))
-    assert SMOKE in t.markdown(made)
-    assert f"% {SMOKE}" in t.latex(made)
-    assert "smoke profile" in t.latex(made).split("\\caption")[1].splitlines()[0]
+    assert SMOKE in markdown(made)
+    assert f"% {SMOKE}" in latex(made)
+    assert "smoke profile" in latex(made).split("\\caption")[1].splitlines()[0]
     (row,) = [r for r in csv.DictReader(t.csv(made).splitlines()) if r["measured"]]
     assert (row["profile"], row["verdict"]) == ("smoke", "not comparable")
     content = json.loads(t.to_json(made))
@@ -174,7 +243,7 @@ def test_smoke_numbers_are_marked_in_every_format() -> None:
 
 def test_full_numbers_carry_no_smoke_mark() -> None:
     made = built(FULL)
-    for text in (t.markdown(made), t.latex(made), t.csv(made), t.to_json(made)):
+    for text in (markdown(made), latex(made), t.csv(made), t.to_json(made)):
         assert "smoke" not in text.lower()
 
 
