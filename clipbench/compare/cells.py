@@ -175,7 +175,16 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
     reasons += [f"incomplete data: {r.data.shortfall}" for r in records if not r.data.complete]
     reasons += [r.data.rebuilt for r in records if r.data.rebuilt]
     reasons += [sentence for r in records for sentence in r.data.unpublished]
+    reasons += ["its seeds were measured on different data"] if _of_different_data(records) else []
     return tuple(dict.fromkeys(reasons))
+
+
+def _of_different_data(records: Sequence[Record]) -> bool:
+    """Whether runs that share class names, or a list of images, had others of them or other bytes."""
+    names = {(r.protocol.test_domain, r.data.class_names_sha256, r.data.split_file_sha256) for r in records}
+    images = {(r.data.split_sha256, r.data.images_sha256) for r in records}
+    domains, lists = {name for name, *_ in names}, {name for name, _ in images}
+    return len(names) > len(domains) or len(images) > len(lists)
 
 
 def _random_decoder(protocol: Protocol) -> list[str]:

@@ -32,8 +32,17 @@ def compare_folders(ours: Sequence[Record], theirs: Sequence[Record], margin: fl
     for digest in dict.fromkeys([*here, *there]):
         records = here.get(digest) or there[digest]
         mine, other = ({r.seed: headline(r) for r in side.get(digest, [])} for side in (here, there))
-        matches.append(Match(records[0], mine, other, *_agreement(mine, other, records, margin)))
+        differs = _differing_data(here.get(digest, ()), there.get(digest, ()))
+        verdict = ("not comparable", differs) if differs else _agreement(mine, other, records, margin)
+        matches.append(Match(records[0], mine, other, *verdict))
     return matches
+
+
+def _differing_data(here: Sequence[Record], there: Sequence[Record]) -> str:
+    """Which seeds were measured on other data in the one folder than in the other; empty where none was."""
+    contents = [{r.seed: r.data.content_sha256 for r in side if r.data.content_sha256} for side in (here, there)]
+    seeds = [str(seed) for seed in contents[0] if contents[1].get(seed, contents[0][seed]) != contents[0][seed]]
+    return f"measured on other images, lists or class names (seed {', '.join(seeds)})" if seeds else ""
 
 
 def _agreement(
