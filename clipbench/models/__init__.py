@@ -17,19 +17,28 @@ TINY_VIT = "clipbench-random-vit"
 TINY_MAMBA = "clipbench-random-mambavision"
 """A MambaVision of six blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
 
+TINY_RESNET = "clipbench-random-resnet"
+"""A ResNet of four narrow blocks, 64 px, for smoke runs. Its weights are random: an accuracy with it means nothing."""
+
 _FAMILIES = {
     TINY: "tiny",
     TINY_VIT: "timm",
     TINY_MAMBA: "mambavision",
     **dict.fromkeys(ARCHITECTURES, "clipseg"),
 }
-_PREFIXES = {"vit_": "timm", "mambavision_": "mambavision", "clipseg-": "clipseg"}
-"""Beginnings of timm's, MambaVision's and CLIPSeg's names; every other name is open_clip's."""
+_PREFIXES = {
+    "vit_": "timm",
+    "mambavision_": "mambavision",
+    "clipseg-": "clipseg",
+    "resnet": "resnet",
+    TINY_RESNET: "resnet",
+}
+"""Beginnings of the names of timm's ViTs, MambaVisions, CLIPSegs and ResNets; every other name is open_clip's."""
 _TINY_SIZE, _USUAL_SIZE = 64, 224
 
 
 def family(backbone: str) -> str:
-    """Which module serves that backbone: ``tiny``, ``open_clip``, ``timm``, ``mambavision``, ``clipseg``."""
+    """Which module serves that backbone: ``tiny``, ``open_clip``, ``timm``, ``resnet``..."""
     if backbone in _FAMILIES:
         return _FAMILIES[backbone]
     return next((name for prefix, name in _PREFIXES.items() if backbone.startswith(prefix)), "open_clip")
@@ -39,11 +48,14 @@ def image_size(backbone: str, config: Path | None = None) -> int:
     """Side of the images that a model takes, without loading PyTorch.
 
     A CLIP's is read from its config, a timm ViT's stands at the end of its name (``vit_base_patch16_384``); a
-    MambaVision takes 224; a CLIPSeg takes any multiple of its patches, and this is what it is used with.
+    MambaVision takes 224; a CLIPSeg takes any multiple of its patches, and a ResNet any size: this is what they are
+    used with.
     Raises ``UserError`` for an unknown name, with near ones, or a file that is no open_clip config.
     """
     if family(backbone) == "clipseg":
         return architecture(backbone).image_size
+    if family(backbone) == "resnet":
+        return _TINY_SIZE if backbone.startswith(TINY_RESNET) else _USUAL_SIZE
     if family(backbone) in ("timm", "mambavision"):
         named = re.search(r"_(\d+)$", backbone)
         return _TINY_SIZE if backbone in _FAMILIES else int(named[1]) if named else _USUAL_SIZE

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from clipbench.errors import UserError
 from clipbench.models.clip import load_model
-from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, named_normalisation, weights_digest
+from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, check_side, named_normalisation, weights_digest
 from clipbench.models.model_config import check_text, model_config, side
 from clipbench.models.prompts import PromptGroup, Prompts
 from clipbench.models.shared import copy_of
@@ -149,6 +149,10 @@ class ImageText:
             parts.append(features.view(replicas, len(ends) // replicas, -1))
         order = torch.cat([group.classes for group in prompts.groups])
         return torch.cat(parts, dim=1)[:, sent(torch.argsort(order), self.text.device)]
+
+    def check_size(self, side: int) -> None:
+        """Raise ``UserError`` for images of a size that it does not take."""
+        check_side(self.name, self.image_size, side)
 
     def image_parameters(self) -> list[nn.Parameter]:
         """Every parameter that an image's feature depends on."""

@@ -35,6 +35,7 @@ class ImageTower:
         weights_sha256: Digest of all parameters and buffers.
         own_pooling: What the pooling ``backbone`` stands for: the network's own, where its protocol asks for that.
         pooling: The protocol's, one of ``POOLINGS``.
+        any_size: Whether it takes images of other sizes as well.
     """
 
     module: nn.Module
@@ -50,6 +51,7 @@ class ImageTower:
     weights_sha256: str
     own_pooling: str | None = None
     pooling: str = "backbone"
+    any_size: bool = False
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features ``[N, D]`` of images ``[N, 3, S, S]``, pooled as the protocol says."""
@@ -72,6 +74,11 @@ class ImageTower:
     def pooled_by(self, pooling: str) -> ImageTower:
         """The same tower with that pooling. Raises ``UserError`` for one that it does not have."""
         return replace(self, pooling=self._checked(pooling))
+
+    def check_size(self, side: int) -> None:
+        """Raise ``UserError`` for images of a size that it does not take."""
+        if not self.any_size:
+            check_side(self.name, self.image_size, side)
 
     def image_parameters(self) -> list[nn.Parameter]:
         """Every parameter of the network."""
@@ -99,6 +106,15 @@ def named_normalisation(
         "half": ((0.5,) * 3, (0.5,) * 3),
     }
     return named[word]
+
+
+def check_side(name: str, takes: int, side: int) -> None:
+    """Raise ``UserError`` where ``side`` is not the size that the model called ``name`` takes."""
+    if side != takes:
+        raise UserError(
+            f"{name} takes {takes} px images, the protocol says {side}; a --backbone of another size brings its own, "
+            f"other sizes are not implemented."
+        )
 
 
 def weights_digest(module: nn.Module) -> str:

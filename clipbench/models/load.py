@@ -18,6 +18,7 @@ _MODULES: Mapping[str, str] = {
     "open_clip": "clipbench.models.clip",
     "timm": "clipbench.models.timm_vit",
     "mambavision": "clipbench.models.mambavision",
+    "resnet": "clipbench.models.resnet",
 }
 _NO_FILES = Sources()
 

@@ -269,12 +269,8 @@ def _model(protocol: Protocol, context: Context) -> ImageText | ImageTower:
         model = load_image_tower(backbone, weights, protocol.need("pooling"), context.sources)
     else:
         model = load_image_text(backbone, weights, context.sources)
-    side = protocol.image_size
-    if side is not None and side != model.image_size:
-        raise UserError(
-            f"{model.name} takes {model.image_size} px images, the protocol says {side}; a --backbone of another size "
-            f"brings its own, other sizes are not implemented."
-        )
+    if protocol.image_size is not None:
+        model.check_size(protocol.image_size)
     return model
 
 

@@ -19,7 +19,7 @@ _PATIENCE = 5.0
 
 
 @contextmanager
-def fetching(what: str, remedy: str = "pass --weights FILE") -> Iterator[None]:
+def fetching(what: str, remedy: str = "fetch the file elsewhere and pass --weights FILE") -> Iterator[None]:
     """The body downloads ``what``; a fault of the network or of the hub becomes a ``MissingWeightsError``.
 
     Without network only the caches are looked into, at once. The hub's client logs each of its retries; the paragraph
@@ -35,8 +35,8 @@ def fetching(what: str, remedy: str = "pass --weights FILE") -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         raise MissingWeightsError(
             f"{what} could not be fetched ({first_line(error)}). The caches of Hugging Face and open_clip were looked "
-            f"into, then the hub was asked. Without network, fetch the files elsewhere and {remedy}, or add --smoke to "
-            f"see the command work with a tiny model."
+            f"into, then the hub was asked. Without network, {remedy}, or add --smoke to see the command work with a "
+            f"tiny model."
         ) from error
     finally:
         constants.HF_HUB_OFFLINE = before
