@@ -193,6 +193,7 @@ class Loop:
             index = plan.order[:, part]
             losses = self._task.losses(next(inputs), sent(self._task.truth(index), self._device))
             self._optimiser.step(losses, self._rate(step))
+            self._task.method.after_step()
             self._losses.append(losses.detach().view(-1, len(self._seeds)).sum(dim=0))
             hooks.advance(index.numel())
             if time.monotonic() - self._told > _SECONDS_BETWEEN_LOSSES:

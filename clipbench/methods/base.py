@@ -217,6 +217,9 @@ class Method(nn.Module):
     def start_stage(self, stage: int) -> None:
         """Free, freeze or expand parameters before a stage begins."""
 
+    def after_step(self) -> None:
+        """After each step of the optimiser, with the gradients still there: a schedule that prunes, averages."""
+
     def start_epoch(self, epoch: int, seeds: Sequence[int]) -> None:
         """Restart the random streams inside the model (dropout), one seed per run."""
 

@@ -148,6 +148,8 @@ class AdaLoRA(LoRA):
             if parameter.grad is None:
                 raise AdapterError("AdaLoRA: prune(model) comes after the optimiser's step and before zero_grad().")
             now = (parameter * parameter.grad).abs()
+            # A step that fp16's loss scale skips has a gradient that is not finite: it says nothing.
+            now = torch.where(now.isfinite(), now, getattr(self, f"importance_{name}"))
             importance, deviation = getattr(self, f"importance_{name}"), getattr(self, f"deviation_{name}")
             importance.mul_(options.beta1).add_(now, alpha=1 - options.beta1)
             deviation.mul_(options.beta2).add_((now - importance).abs(), alpha=1 - options.beta2)
