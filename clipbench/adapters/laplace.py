@@ -88,6 +88,7 @@ class Laplace:
         )
         self._spectra: dict[tuple[str, str], _Spectrum] = {}
 
+    @torch.enable_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Laplace:
         """Collect G, H and the log likelihood.
 
@@ -138,6 +139,7 @@ class Laplace:
         self.precision = log_precision.detach().exp()
         return self.precision
 
+    @torch.enable_grad()
     def predict(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean `[R, B, C]` and covariance `[R, B, C, C]` of the logits of `inputs [R*B, ...]`; C backward passes."""
         logits, seen = self._run(inputs)
@@ -159,7 +161,7 @@ class Laplace:
         return logits.detach(), covariance.to(logits.dtype)
 
     def _run(self, inputs: Tensor) -> tuple[Tensor, list[_Seen]]:
-        with torch.enable_grad(), _observed(self._hosts) as seen:
+        with _observed(self._hosts) as seen:
             logits = self._forward(inputs)
         if not seen:
             raise AdapterError("Laplace: the forward pass went through none of the adapters.")

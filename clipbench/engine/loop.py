@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipbench.adapters.kinds import Branch
 from clipbench.engine.batches.views import EpochPlan, batches, epoch_order
 from clipbench.engine.optimiser import Optimiser
 from clipbench.engine.schedule import learning_rate
@@ -162,10 +163,12 @@ class Loop:
         return {name: p for name, p in self._task.named_parameters() if p.requires_grad}
 
     def _buffers(self) -> dict[str, Tensor]:
-        """What changes beside the parameters: the method's persistent buffers, and statistics of batch norms."""
+        """What changes beside the parameters: the method's buffers, adapters' schedules, batch statistics."""
         parameters = {name for name, _ in self._task.named_parameters()}
         moving = {k: v for k, v in self._task.method.state_dict(prefix="method.").items() if k not in parameters}
         for name, module in self._task.named_modules():
+            if isinstance(module, Branch):
+                moving |= {f"{name}.{key}": module.get_buffer(key) for key in module.scheduled}
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
                 moving |= {f"{name}.{key}": value for key, value in module.named_buffers(recurse=False)}
         return moving

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
+
+from torch import nn
 
 from clipbench.adapters import AdapterConfig, adapt, set_dropout_seeds
 from clipbench.methods.base import Method, Setting, pretrained
 from clipbench.models.clipseg.training import train_beside
 
-_LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout", "also_trained")
+LOW_RANK = ("rank", "alpha", "scaling", "targets", "towers", "adapter_init", "adapter_dropout", "also_trained")
+"""Shared protocol fields of a low-rank product."""
+_SHARED = {
+    "rank": "rank", "alpha": "alpha", "scaling": "scaling", "targets": "targets", "towers": "towers",
+    "adapter_init": "init", "adapter_dropout": "dropout",
+}  # fmt: skip
+"""Protocol fields, and what `AdapterConfig` calls them."""
 _DORA = ("dora_dropout", "norm_axis", "detach_norm", "decay_magnitude")
 
 
@@ -17,8 +25,9 @@ class LoRA(Method):
     """``W0 + s B A`` on the targeted projections."""
 
     seed_axis: ClassVar[bool] = True
-    uses: ClassVar[tuple[str, ...]] = _LOW_RANK
-    kind: ClassVar[Literal["lora", "dora"]] = "lora"
+    uses: ClassVar[tuple[str, ...]] = LOW_RANK
+    kind: ClassVar[str] = "lora"
+    """Its name in `clipbench.adapters.KINDS`."""
 
     def setup(self, setting: Setting) -> None:
         """Freeze the model, put one adapter per seed into every targeted projection, free what is trained beside."""
@@ -33,21 +42,20 @@ class LoRA(Method):
         need, runs = setting.protocol.need, len(setting.seeds)
         return AdapterConfig(
             kind=self.kind,
-            rank=need("rank"),
-            alpha=need("alpha"),
-            scaling=need("scaling"),
-            targets=need("targets"),
-            towers=need("towers"),
-            dropout=need("adapter_dropout"),
-            init=need("adapter_init"),
             replicas=runs,
             init_seeds=tuple(setting.stream("adapter", run).initial_seed() for run in range(runs)),
+            **{_SHARED[name]: need(name) for name in self.uses if name in _SHARED},
             **self.options(),
         )
 
     def options(self) -> dict[str, Any]:
         """What this kind of adapter has beyond a low-rank product."""
         return {}
+
+    @property
+    def adapted(self) -> nn.Module:
+        """The module that the adapters are in."""
+        return pretrained(self.setting.model)
 
     def start_epoch(self, epoch: int, seeds: Sequence[int]) -> None:  # noqa: ARG002
         """Restart each seed's dropout stream."""
@@ -57,8 +65,8 @@ class LoRA(Method):
 class DoRA(LoRA):
     """``m (W0 + s B A) / |W0 + s B A|``, one magnitude per output row or, as a choice, per input column."""
 
-    uses: ClassVar[tuple[str, ...]] = (*_LOW_RANK, *_DORA)
-    kind: ClassVar[Literal["lora", "dora"]] = "dora"
+    uses: ClassVar[tuple[str, ...]] = (*LOW_RANK, *_DORA)
+    kind: ClassVar[str] = "dora"
 
     def options(self) -> dict[str, Any]:
         """The norm that the magnitude multiplies, and where dropout acts."""

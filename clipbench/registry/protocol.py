@@ -165,7 +165,11 @@ class Protocol:
     towers: str | None = _of(
         "adapted towers; all: the segmentation decoder too", "vision", "text", "both", "all", of_method=True
     )
-    adapter_init: str | None = _of("how A starts; B is zero", "kaiming-uniform-sqrt5", "normal-over-r", of_method=True)
+    adapter_init: str | None = _of(
+        "how A and B start: one drawn and B zero, both drawn with B A = 0, or W's principal directions (PiSSA)",
+        *("kaiming-uniform-sqrt5", "normal-over-r", "orthogonal", "pissa"),
+        of_method=True,
+    )
     adapter_dropout: float | None = _of("dropout on the adapter branch's input", low=0.0, below=1.0, of_method=True)
     dora_dropout: str | None = _of(
         "DoRA: dropout on x in (m/norm - 1) W x and in B A x, or in B A x alone", "official", "branch", of_method=True

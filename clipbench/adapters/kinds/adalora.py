@@ -92,6 +92,7 @@ class AdaLoRA(LoRA):
     training_state: ClassVar[tuple[str, ...]] = (
         "step", *(f"{word}_{name}" for word in ("importance", "deviation") for name in _TRAINED),
     )  # fmt: skip
+    scheduled: ClassVar[tuple[str, ...]] = ("kept", *training_state)
     E: nn.Parameter
     kept: Tensor
     step: Tensor

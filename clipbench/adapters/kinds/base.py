@@ -58,6 +58,8 @@ class Branch(nn.Module):
     """The adapted matrix is W plus the product of the factors."""
     quantised: ClassVar[bool] = False
     """The frozen matrix is kept in 4 bits."""
+    scheduled: ClassVar[tuple[str, ...]] = ()
+    """Buffers that a schedule moves while training: what a checkpoint holds beside the parameters."""
     training_state: ClassVar[tuple[str, ...]] = ()
     """Persistent buffers that only further training needs: in a state dict, but not in a saved adapter."""
 
