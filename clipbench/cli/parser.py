@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="run tables; what is there already is not run again", **run))
     work = "carry out jobs that run --write-jobs has written, beside other processes that do the same"
     _command("work", commands.add_parser("work", help=work))
+    _command("status", commands.add_parser("status", help="how far the jobs are that were submitted to Slurm"))
     _command("merge", commands.add_parser("merge", help="put the results of several places together"))
     _compare(commands.add_parser("compare", help="measured beside printed, with a verdict for every cell"))
     _audit(commands.add_parser("audit", help="the papers' own arithmetic, without running anything", **_with_columns()))
@@ -103,6 +104,10 @@ def _run(p: argparse.ArgumentParser) -> None:
         "--replicas", type=types.positive, metavar="N", help="seeds trained in one pass at most (default: all that fit)"
     )
     machine.add_argument("--devices", metavar="LIST", help="a process on each: cuda:0,cuda:1; all; or cpu:2")
+    machine.add_argument("--launcher", choices=("local", "slurm"), default="local", help="who carries the jobs out")
+    machine.add_argument(
+        "--slurm", type=types.words, default=[], metavar="KEY=VALUE,...", help="partition=gpu,time=240,gpus=1 (minutes)"
+    )
     machine.add_argument("--wait", action="store_true", help="stay until the runs of other processes are done")
     machine.add_argument(
         "--log", choices=("csv", "tensorboard", "wandb"), default="csv", help="curves while runs train"

@@ -109,7 +109,11 @@ def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, 
     context = Context(datasets.data_root, device, checkpoints, sources, datasets.user_data, datasets=datasets)
     options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
     launcher: Launcher = Local()
-    if arguments.devices:
+    if arguments.launcher == "slurm":
+        from clipbench.launch.slurm import Slurm, slurm_options
+
+        launcher = Slurm(slurm_options(arguments.slurm))
+    elif arguments.devices:
         from clipbench.launch.devices import Devices, parse_devices
 
         launcher = Devices(parse_devices(arguments.devices))
