@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import UserError
+
+if TYPE_CHECKING:
+    from clipbench.data.catalogue import Entry
+
+
+_ASK_ABOVE = 10**9
+"""Bytes that are downloaded without a question."""
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -21,7 +28,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     one.add_argument("tables", nargs="*", metavar="TABLE", help="what these need (default: everything)")
     _common(one)
     one = actions.add_parser("get", help="download, check and unpack; what is there stays untouched")
-    one.add_argument("names", nargs="+", metavar="NAME", help="data sets, such as ucm dtd; `data list` shows them")
+    one.add_argument("names", nargs="+", metavar="NAME", help="data sets, such as ucm dtd, or tables: what they lack")
+    one.add_argument("--yes", action="store_true", help="do not ask before more than 1 GB is downloaded")
     one.add_argument("--from", dest="given", type=Path, metavar="PATH", help="an archive, or a folder of them, on disk")
     _common(one)
     one = actions.add_parser("verify", help="counts, unreadable images, copies across the split, class names, splits")
@@ -69,7 +77,12 @@ def _get(arguments: argparse.Namespace) -> int:
     from clipbench.data.download.get import get
     from clipbench.data.images import default_data_root
 
-    entries = [entry(name) for name in dict.fromkeys(arguments.names)]
+    names, tables = _wanted(arguments)
+    entries = [entry(name) for name in names]
+    if not entries:
+        _say("all data sets of these tables are here.")
+    if not (arguments.given or arguments.yes or _agreed(entries, tables=tables)):
+        return 2
     failed, incomplete, results = False, False, {}
     for one in entries:
         try:
@@ -85,6 +98,50 @@ def _get(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(_as_json(results))
     return 2 if failed else 1 if incomplete else 0
+
+
+def _wanted(arguments: argparse.Namespace) -> tuple[list[str], bool]:
+    """The data sets that are named, those that named tables need and lack, and whether a table is named."""
+    from clipbench.data.catalogue import entry, known
+    from clipbench.data.images import default_data_root
+    from clipbench.plan.needs import Here, needs_of
+
+    here, wanted, tables = Here(arguments.data or default_data_root()), [], False
+    for name in arguments.names:
+        try:
+            entry(name)
+            wanted.append(name)
+        except UserError as no_dataset:
+            try:
+                needs = needs_of([name])
+            except UserError as no_table:
+                raise UserError(f"{no_table} And {no_dataset}") from None
+            tables = True
+            wanted += [lacking for one in needs for lacking in here.still_needed(one)[0] if lacking in known()]
+    return list(dict.fromkeys(wanted)), tables
+
+
+def _agreed(entries: Sequence[Entry], *, tables: bool) -> bool:
+    """Say what will be downloaded, and ask where that is more than 1 GB or nobody says how much."""
+    from clipbench.data.download.faults import size
+    from clipbench.data.download.sizes import download_size
+
+    fetchable = [one for one in entries if one.acquisition is not None and one.acquisition.fetchable]
+    # Of data sets that are named themselves only what the catalogue states counts.
+    sizes = {one.id: download_size(one, ask_servers=tables) for one in fetchable}
+    known_bytes = sum(number for number in sizes.values() if number is not None)
+    unknown = [name for name, number in sizes.items() if number is None and tables]
+    for name, number in sizes.items() if tables else ():
+        _say(f"{name}: {'size unknown' if number is None else size(number)}")
+    if known_bytes <= _ASK_ABOVE and not unknown:
+        return True
+    more = f" and {len(unknown)} data sets of unknown size" if unknown else ""
+    _say(f"{size(known_bytes)}{more} will be downloaded.")
+    if not sys.stdin.isatty():
+        _say("Nothing is downloaded: add --yes to go on, or name fewer data sets.")
+        return False
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -201,7 +201,7 @@ def test_list_imports_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_cite_prints_each_entry_once_and_papers_first(capsys: Captured) -> None:
-    code, out, _ = call(capsys, "cite", "table1", "table2")
+    code, out, _ = call(capsys, "cite", "lora-clip/table1", "lora-clip/table2")
     assert code == 0
     entries = [line for line in out.splitlines() if line.startswith("@")]
     assert len(entries) == len(set(entries))
@@ -221,3 +221,31 @@ def test_smoke_writes_every_embedded_subset(capsys: Captured, tmp_path: Path, mo
     for name in few:
         (line,) = [line for line in out.splitlines() if line.startswith(f"{name}: ")]
         assert list(Path(line.partition(": ")[2]).rglob("*.*"))
+
+
+# What tables lack
+
+
+def test_get_takes_tables_says_sizes_and_asks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clipbench.data.download import get as module
+    from clipbench.data.download import sizes
+
+    fetched: list[str] = []
+
+    def get(one: Any, *_: object) -> Any:
+        fetched.append(one.id)
+        raise UserError("not today")
+
+    monkeypatch.setattr(module, "get", get)
+    monkeypatch.setattr(sizes, "_by_server", lambda url: 600_000_000 if "zip" in url else None)
+    code, _, said = call(capsys, "get", "lora-clip/table1", "--data", tmp_path)
+    assert (code, fetched) == (2, [])
+    assert "ucm: 600 MB" in said
+    assert "add --yes" in said
+    code, _, said = call(capsys, "get", "lora-clip/table1", "--yes", "--data", tmp_path)
+    assert code == 2
+    assert {"ucm", "aid", "optimal31"} <= set(fetched)
+    code, _, said = call(capsys, "get", "nonsense", "--data", tmp_path)
+    assert (code, "it knows aid, busi" in said) == (2, True)
