@@ -38,11 +38,11 @@ class Additions:
         """The table with what is added; figures stay as they are."""
         if experiment.panels or not experiment.rows:
             return experiment
-        for dataset in self.own:
-            experiment = _on_dataset(paper, experiment, dataset, has_parts=self.own[dataset].has_parts)
         # Each goes right behind the paper's row: the last one added would come first.
         for name in reversed(self.methods):
             experiment = _with_method(paper, experiment, own_method(name))
+        for dataset in self.own:
+            experiment = _on_dataset(paper, experiment, dataset, has_parts=self.own[dataset].has_parts)
         return experiment
 
     def fitting(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -161,7 +161,7 @@ def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: boo
 
 
 def _with_method(paper: Paper, experiment: Table, own: OwnMethod) -> Table:
-    """A row behind the last trained row of every group, set up as that row but for the method itself."""
+    """A row behind the last trained row of every group that the paper prints, set up as that row but for the method."""
     models = {row.group: row for row in experiment.rows if _trained(paper, experiment, row)}
     if not models:
         raise UnfitError(f"{experiment.id} has no row that trains today, whose setting {own.label} could take over.")
@@ -175,7 +175,7 @@ def _with_method(paper: Paper, experiment: Table, own: OwnMethod) -> Table:
 
 def _trained(paper: Paper, experiment: Table, row: Axis) -> bool:
     columns = [column for column in experiment.columns if not column.derived]
-    if row.derived or row.quoted or not columns:
+    if row.derived or row.quoted or row.extra or not columns:
         return False
     resolved = resolve(paper, experiment, Cell(row, columns[0]))
     protocol = resolved.protocol
