@@ -83,7 +83,7 @@ def _rows(arguments: argparse.Namespace) -> int:
 def _assumptions(arguments: argparse.Namespace) -> int:
     """What each choice of each assumption moves; a table, and a plot beside the figures."""
     from clipbench.compare.choices import sensitivity
-    from clipbench.report.sensitivity import render as render_readings
+    from clipbench.report.sensitivity import render as render_choices
     from clipbench.report.sensitivity import write
 
     if arguments.format not in ("text", "md", "json"):
@@ -95,7 +95,7 @@ def _assumptions(arguments: argparse.Namespace) -> int:
         raise UserError(
             "no choice beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
         )
-    print(render_readings(found, arguments.format))
+    print(render_choices(found, arguments.format))
     written = [path for s in found for path in write(s, arguments.out)]
     print("\n".join(f"written: {path}" for path in written), file=sys.stderr if arguments.format == "json" else None)
     return 0

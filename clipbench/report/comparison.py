@@ -69,12 +69,34 @@ def _blocks(
 ) -> str:
     (style, mark), blocks = how, []
     for name, cells in _by_experiment(results).items():
-        about = "\n".join(provenance_of(r for c in cells if c.measured for r in c.measured.records).lines())
+        about = "\n".join(_about(cells))
+        folded = [c for c in cells if c.verdict == "quoted" and not c.measured]
+        cells = sorted((c for c in cells if c not in folded), key=lambda c: not c.measured)  # noqa: PLW2901
         widths = [None, None, None, None, None, None, 60] if style == "simple" else None
         lines = [line for c in cells for line in _lines(c, by_domain)]
         body = tabulate(lines, _HEADERS, style, disable_numparse=True, maxcolwidths=widths)
-        blocks.append(f"{mark}{name}\n{about}\n\n{body}\n")
+        blocks.append("\n".join([f"{mark}{name}", about, "", *([body, ""] if cells else []), *_folded(folded)]))
     return "\n".join([*blocks, summary_line(*ending)])
+
+
+def _about(cells: Sequence[Comparison]) -> list[str]:
+    """Where the measured numbers come from: runs, or the architecture alone."""
+    lines = provenance_of(r for c in cells if c.measured for r in c.measured.records).lines()
+    computed = sum(1 for c in cells if c.measured and not c.measured.records)
+    return (
+        [*lines, f"{computed} of the numbers are computed from the architecture; they need no run."]
+        if computed
+        else lines
+    )
+
+
+def _folded(cells: Sequence[Comparison]) -> list[str]:
+    """One line for the numbers that the paper quotes and that nothing was measured beside."""
+    if not cells:
+        return []
+    rows = list(dict.fromkeys(c.cell.row.printed for c in cells))
+    shown = ", ".join(rows[:6]) + (f" and {len(rows) - 6} more" if len(rows) > 6 else "")
+    return [f"{len(cells)} numbers are quoted from other papers, with nothing measured beside them ({shown}).", ""]
 
 
 def _html(results: Sequence[Comparison], counts: Mapping[str, int], margin: float, by_domain: bool) -> str:

@@ -196,6 +196,6 @@ FORMS: Mapping[str, Form] = {
     "reported": Form(settled.reported, {"fields": dict}),
     "unquoted-rows": Form(settled.unquoted_rows, {"experiment": str, "count": int}),
     "misprint": Form(settled.misprint, {"read_as": str}, {"in_numbers": bool}),
-    "reading": Form(settled.reading, {"holds": bool, "because": str}),
+    "judgement": Form(settled.judgement, {"holds": bool, "because": str}),
 }
 __all__ = ["FORMS", "Compiled", "Context", "Form", "Order", "Quantity", "Settled"]

@@ -162,6 +162,6 @@ def misprint(f: Mapping[str, Any], _: Context) -> Settled:
     return Settled(MISPRINT, f"read as {f['read_as']}", f.get("in_numbers", False))
 
 
-def reading(f: Mapping[str, Any], _: Context) -> Settled:
-    """Judged by reading, not by computing."""
-    return _said(f["holds"], f"{f['because']} (judged by reading)")
+def judgement(f: Mapping[str, Any], _: Context) -> Settled:
+    """Judged by somebody who read the paper, not by computing."""
+    return _said(f["holds"], f"{f['because']} (judged, not computed)")
