@@ -15,8 +15,8 @@ _WIDTH = 110
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the ledger of the experiments that the words name."""
-    ledgers = [(paper, _used(paper, experiments)) for paper, experiments in _by_paper(arguments.tables)]
+    """Print the ledger of the tables that the words name."""
+    ledgers = [(paper, _used(paper, tables)) for paper, tables in _by_paper(arguments.tables)]
     if arguments.format == "json":
         values = {paper.id: [_values(a, where) for a, where in used] for paper, used in ledgers}
         print(json.dumps(values, indent=1, ensure_ascii=False))
@@ -27,22 +27,22 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 Used = Sequence[tuple[Assumption, Sequence[str]]]
-"""Assumptions with the experiments that rest on them."""
+"""Assumptions with the tables that rest on them."""
 
 
 def _by_paper(patterns: Sequence[str]) -> list[tuple[Paper, list[Table]]]:
     papers: dict[str, tuple[Paper, list[Table]]] = {}
-    for paper, experiment in find(patterns):
-        papers.setdefault(paper.id, (paper, []))[1].append(experiment)
+    for paper, table in find(patterns):
+        papers.setdefault(paper.id, (paper, []))[1].append(table)
     return list(papers.values())
 
 
-def _used(paper: Paper, experiments: Sequence[Table]) -> Used:
+def _used(paper: Paper, tables: Sequence[Table]) -> Used:
     where: dict[str, list[str]] = {}
-    for experiment in experiments:
-        source = paper.tables[experiment.source] if experiment.source else experiment
+    for table in tables:
+        source = paper.tables[table.source] if table.source else table
         for name in assumptions_in_use(paper, source):
-            where.setdefault(name, []).append(experiment.name)
+            where.setdefault(name, []).append(table.name)
     return [(a, where[a.id]) for a in paper.assumptions.values() if a.id in where]
 
 
@@ -88,4 +88,4 @@ def _values(a: Assumption, where: Sequence[str]) -> Mapping[str, Any]:
         for r in a.choices.values()
     ]
     why = " ".join(a.why.split())
-    return {"id": a.id, "question": a.question, "why": why, "experiments": list(where), "choices": choices}
+    return {"id": a.id, "question": a.question, "why": why, "tables": list(where), "choices": choices}

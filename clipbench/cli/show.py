@@ -21,35 +21,35 @@ from clipbench.registry.resolve import assumptions_in_use, seeds_of
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print one experiment; several that match are printed one after the other."""
+    """Print one table; several that match are printed one after the other."""
     overrides = Overrides(profile="smoke" if arguments.smoke else "full")
-    shown = [_describe(paper, experiment, overrides) for paper, experiment in find(arguments.tables)]
+    shown = [_describe(paper, table, overrides) for paper, table in find(arguments.tables)]
     if arguments.json:
         print(json.dumps(shown if len(shown) > 1 else shown[0], indent=1, ensure_ascii=False))
         return 0
-    for paper, experiment in find(arguments.tables):
-        _print(paper, experiment, overrides, protocol=arguments.protocol)
+    for paper, table in find(arguments.tables):
+        _print(paper, table, overrides, protocol=arguments.protocol)
     return 0
 
 
-def _print(paper: Paper, experiment: Table, overrides: Overrides, *, protocol: bool) -> None:
-    print(f"{experiment.id}: {experiment.printed} of {paper.short}, {experiment.title}")
+def _print(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -> None:
+    print(f"{table.id}: {table.printed} of {paper.short}, {table.title}")
     print(f"{paper.title} ({paper.reference})\n")
-    if experiment.panels:
-        panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in experiment.panels]
+    if table.panels:
+        panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in table.panels]
         print(tabulate(panels, headers=("panel", "columns", "rows")))
-        print(f"\ndrawn from the runs of {source_of(paper, experiment).id}")
+        print(f"\ndrawn from the runs of {source_of(paper, table).id}")
     else:
-        print(_numbers(experiment, load_published(paper)))
-    source = source_of(paper, experiment)
+        print(_numbers(table, load_published(paper)))
+    source = source_of(paper, table)
     seeds = seeds_of(paper, source, overrides)
     cells = runnable_cells(source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
     each = f", once for each target domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
     per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
     print(f"\n{len(cells)} cells to run, {per_cell}{each}")
-    if experiment.notes:
-        print(f"\n{' '.join(experiment.notes.split())}")
+    if table.notes:
+        print(f"\n{' '.join(table.notes.split())}")
     _print_gaps(paper, source)
     if protocol:
         _print_protocol(paper, source, overrides)
@@ -57,33 +57,33 @@ def _print(paper: Paper, experiment: Table, overrides: Overrides, *, protocol: b
         print("\n--protocol shows every field of the protocol and where it comes from")
 
 
-def _numbers(experiment: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
+def _numbers(table: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
     """The printed numbers, raw, in the paper's rows and columns."""
     rows = []
     group = None
-    for row in experiment.rows:
+    for row in table.rows:
         if row.group != group and row.group:
             rows.append([f"[{row.group}]"])
         group = row.group
-        entries = [printed.get((experiment.name, row.id, column.id)) for column in experiment.columns]
+        entries = [printed.get((table.name, row.id, column.id)) for column in table.columns]
         rows.append([row.id, row.printed, *(e.raw if e else "" for e in entries)])
-    return tabulate(rows, headers=["row", "printed as", *(c.id for c in experiment.columns)], disable_numparse=True)
+    return tabulate(rows, headers=["row", "printed as", *(c.id for c in table.columns)], disable_numparse=True)
 
 
-def _print_gaps(paper: Paper, experiment: Table) -> None:
+def _print_gaps(paper: Paper, table: Table) -> None:
     """Rows that are quoted, and rows that cannot run yet, each with the reason."""
-    for row in experiment.rows:
-        cells = [Cell(row, column) for column in experiment.columns if not column.derived and not column.quoted]
+    for row in table.rows:
+        cells = [Cell(row, column) for column in table.columns if not column.derived and not column.quoted]
         if row.quoted:
-            ours = "; we can run it too" if cells and repeatable(experiment, cells[0]) else ""
+            ours = "; we can run it too" if cells and repeatable(table, cells[0]) else ""
             print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}{ours}")
-        elif not row.derived and cells and (reason := missing_reason(paper, experiment, cells[0])):
+        elif not row.derived and cells and (reason := missing_reason(paper, table, cells[0])):
             print(f"  {row.id}: not runnable yet, {reason}")
 
 
-def _print_protocol(paper: Paper, experiment: Table, overrides: Overrides) -> None:
+def _print_protocol(paper: Paper, table: Table, overrides: Overrides) -> None:
     """Fields that all cells share once, then what each row, each column and each single cell adds."""
-    resolved = {cell: resolve(paper, experiment, cell, overrides) for cell in runnable_cells(experiment)}
+    resolved = {cell: resolve(paper, table, cell, overrides) for cell in runnable_cells(table)}
     if not resolved:
         return
     names = list(dict.fromkeys(name for r in resolved.values() for name in r.protocol.as_dict()))
@@ -102,7 +102,7 @@ def _print_protocol(paper: Paper, experiment: Table, overrides: Overrides) -> No
     for name in rest:
         values = ", ".join(f"{c.row.id}/{c.column.id}: {_value(r, name)}" for c, r in resolved.items())
         print(f"\n{name} differs from cell to cell: {values}")
-    _print_assumptions(paper, experiment)
+    _print_assumptions(paper, table)
 
 
 def _value(resolved: Resolved, name: str) -> str:
@@ -133,9 +133,9 @@ def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[s
         print(textwrap.fill(shown, 140, initial_indent=f"  {name}: ", subsequent_indent="      "))
 
 
-def _print_assumptions(paper: Paper, experiment: Table) -> None:
+def _print_assumptions(paper: Paper, table: Table) -> None:
     print("\nassumptions (--assume id=choice)\n")
-    for name in sorted(assumptions_in_use(paper, experiment)):
+    for name in sorted(assumptions_in_use(paper, table)):
         a = paper.assumptions[name]
         print(f"  {name}: {a.question}")
         for choice, r in a.choices.items():
@@ -144,9 +144,9 @@ def _print_assumptions(paper: Paper, experiment: Table) -> None:
         print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
 
 
-def _describe(paper: Paper, experiment: Table, overrides: Overrides) -> dict[str, Any]:
-    """Everything of one experiment as plain values."""
-    source = source_of(paper, experiment)
+def _describe(paper: Paper, table: Table, overrides: Overrides) -> dict[str, Any]:
+    """Everything of one table as plain values."""
+    source = source_of(paper, table)
     printed = load_published(paper)
     cells, own = [], runnable_cells(source)
     for cell in source.cells():
@@ -164,28 +164,28 @@ def _describe(paper: Paper, experiment: Table, overrides: Overrides) -> dict[str
             described |= _plan(paper, source, cell, overrides)
         cells.append(described)
     return {
-        "experiment": experiment.id,
+        "table": table.id,
         "paper": paper.title,
-        "printed_as": experiment.printed,
-        "title": experiment.title,
-        "aliases": list(experiment.aliases),
+        "printed_as": table.printed,
+        "title": table.title,
+        "aliases": list(table.aliases),
         "source": source.id,
-        "panels": [{"title": p.title, "rows": list(p.rows), "columns": list(p.columns)} for p in experiment.panels],
+        "panels": [{"title": p.title, "rows": list(p.rows), "columns": list(p.columns)} for p in table.panels],
         "cells": cells,
     }
 
 
-def _plan(paper: Paper, experiment: Table, cell: Cell, overrides: Overrides) -> dict[str, Any]:
+def _plan(paper: Paper, table: Table, cell: Cell, overrides: Overrides) -> dict[str, Any]:
     try:
-        resolved = resolve(paper, experiment, cell, overrides)
+        resolved = resolve(paper, table, cell, overrides)
     except UserError as error:
         return {"not_runnable": str(error)}
     fields = {
         name: {"value": value, "basis": resolved.basis[name].kind, "source": resolved.basis[name].source}
         for name, value in resolved.protocol.as_dict().items()
     }
-    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, experiment, overrides)}
-    return {"protocol": fields, "runs": runs, "not_runnable": missing_reason(paper, experiment, cell)}
+    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, table, overrides)}
+    return {"protocol": fields, "runs": runs, "not_runnable": missing_reason(paper, table, cell)}
 
 
 def _ids(protocol: Protocol, seed: int) -> str | dict[str, str]:

@@ -69,6 +69,12 @@ def _loss(protocol: Protocol) -> str | None:
     return f"the loss {protocol.loss} is none of the task {protocol.task}"
 
 
+def _rates(protocol: Protocol) -> str | None:
+    if protocol.lr is None or protocol.lr_min is None or protocol.lr_min <= protocol.lr:
+        return None
+    return f"lr_min = {protocol.lr_min:g} is above lr = {protocol.lr:g}; set both"
+
+
 def _views(protocol: Protocol) -> str | None:
     if protocol.train_transform == "random-resized-crop" and protocol.vflip:
         return "random crops are flipped horizontally only: vflip must be 0"
@@ -111,5 +117,5 @@ def _generated() -> frozenset[str]:
 
 
 _RULES: tuple[Callable[[Protocol], str | None], ...] = (
-    *(_method, _values, _fields, _dataset, _loss, _views, _prompts, _domains),
+    *(_method, _values, _fields, _dataset, _loss, _rates, _views, _prompts, _domains),
 )

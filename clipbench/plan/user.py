@@ -34,19 +34,19 @@ class Additions:
     methods: Sequence[str] = ()
     own: Mapping[str, UserData] = field(default_factory=dict)
 
-    def apply(self, paper: Paper, experiment: Table) -> Table:
+    def apply(self, paper: Paper, table: Table) -> Table:
         """The table with what is added; figures stay as they are."""
-        if experiment.panels or not experiment.rows:
-            return experiment
+        if table.panels or not table.rows:
+            return table
         # Each goes right behind the paper's row: the last one added would come first.
         for name in reversed(self.methods):
-            experiment = _with_method(paper, experiment, own_method(name))
+            table = _with_method(paper, table, own_method(name))
         for dataset in self.own:
-            experiment = _on_dataset(paper, experiment, dataset, has_parts=self.own[dataset].has_parts)
-        return experiment
+            table = _on_dataset(paper, table, dataset, has_parts=self.own[dataset].has_parts)
+        return table
 
     def fitting(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Of the experiments that the words name, those that take what is added, and those that do not, by id.
+        """Of the tables that the words name, those that take what is added, and those that do not, by id.
 
         Raises ``UserError`` with the reason where none does.
         """
@@ -54,22 +54,22 @@ class Additions:
             return list(words), []
         fit: list[str] = []
         unfit: dict[str, str] = {}
-        for paper, experiment in find(words):
+        for paper, table in find(words):
             try:
-                self._check_drawn(experiment)
-                self.apply(paper, experiment)
-                fit.append(experiment.id)
+                self._check_drawn(table)
+                self.apply(paper, table)
+                fit.append(table.id)
             except UnfitError as error:
-                unfit[experiment.id] = str(error)
+                unfit[table.id] = str(error)
         if not fit:
             raise UserError(next(iter(unfit.values())))
         return fit, list(unfit)
 
-    def _check_drawn(self, experiment: Table) -> None:
-        if experiment.panels or not experiment.rows:
+    def _check_drawn(self, table: Table) -> None:
+        if table.panels or not table.rows:
             option = "--dataset-dir" if self.own else "--method"
             raise UnfitError(
-                f"{experiment.id} is a figure of the paper's own runs and takes no {option}; name a table, such as "
+                f"{table.id} is a figure of the paper's own runs and takes no {option}; name a table, such as "
                 f"fewshot (CLIP-DoRA, Table 1) or table1 (LoRA-CLIP)."
             )
 
@@ -135,13 +135,13 @@ def _row_id(own: OwnMethod) -> str:
     return _slug(own.label) or _slug(own.name.partition("@")[0])
 
 
-def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: bool) -> Table:
+def _on_dataset(paper: Paper, table: Table, dataset: str, *, has_parts: bool) -> Table:
     """The rows that can run, with one column: the data set. What the paper sets per column goes."""
     name, _, digest = dataset.rpartition("@")
     # The paper's columns say how much trains. Without a share one image of each class would, where one is asked for.
     values = {"dataset": dataset, "exif": "rotate", "train_fraction": _TRAINED}
     column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set=values, extra=True)
-    found = {row: resolve(paper, experiment, Cell(row, column)) for row in experiment.rows if not row.derived}
+    found = {row: resolve(paper, table, Cell(row, column)) for row in table.rows if not row.derived}
     rows = [
         replace(row, quoted=None, extra=True, average_of=(), difference_of=())
         for row, resolved in found.items()
@@ -149,35 +149,35 @@ def _on_dataset(paper: Paper, experiment: Table, dataset: str, *, has_parts: boo
     ]
     if not rows:
         raise UnfitError(
-            f"{experiment.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
+            f"{table.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
             f"table1 (LoRA-CLIP) have some."
         )
     if has_parts and any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
         column = replace(column, set={**column.set, "split_rule": "official"})
-    title = f"{experiment.title.partition(' on ')[0]} on {name}, a data set of the user's own"
+    title = f"{table.title.partition(' on ')[0]} on {name}, a data set of the user's own"
     # The digest keeps apart the tables and records of two folders of one name.
-    file = "-".join(part for part in (experiment.name, _slug(name), digest[:8]) if part)
-    return replace(experiment, name=file, title=title, rows=tuple(rows), columns=(column,))
+    file = "-".join(part for part in (table.name, _slug(name), digest[:8]) if part)
+    return replace(table, name=file, title=title, rows=tuple(rows), columns=(column,))
 
 
-def _with_method(paper: Paper, experiment: Table, own: OwnMethod) -> Table:
-    """A row behind the last trained row of every group that the paper prints, set up as that row but for the method."""
-    models = {row.group: row for row in experiment.rows if _trained(paper, experiment, row)}
+def _with_method(paper: Paper, table: Table, own: OwnMethod) -> Table:
+    """A row behind the last trained row of every group, set up as that row but for the method itself."""
+    models = {row.group: row for row in table.rows if _trained(paper, table, row)}
     if not models:
-        raise UnfitError(f"{experiment.id} has no row that trains today, whose setting {own.label} could take over.")
+        raise UnfitError(f"{table.id} has no row that trains today, whose setting {own.label} could take over.")
     rows = []
-    for row in experiment.rows:
+    for row in table.rows:
         rows.append(row)
         if models.get(row.group) is row:
             rows.append(_own_row(row, own))
-    return replace(experiment, rows=tuple(rows))
+    return replace(table, rows=tuple(rows))
 
 
-def _trained(paper: Paper, experiment: Table, row: Axis) -> bool:
-    columns = [column for column in experiment.columns if not column.derived]
+def _trained(paper: Paper, table: Table, row: Axis) -> bool:
+    columns = [column for column in table.columns if not column.derived]
     if row.derived or row.quoted or row.extra or not columns:
         return False
-    resolved = resolve(paper, experiment, Cell(row, columns[0]))
+    resolved = resolve(paper, table, Cell(row, columns[0]))
     protocol = resolved.protocol
     runs = not resolved.missing and protocol.method in METHODS
     return runs and bool(protocol.steps_per_shot or protocol.epochs) and protocol.method != "linear-probe"

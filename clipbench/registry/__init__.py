@@ -1,4 +1,4 @@
-"""What is reproduced: papers, experiments, protocols and runs, read from ``benchmarks/``."""
+"""What is reproduced: papers, tables, protocols and runs, read from ``benchmarks/``."""
 
 from clipbench.registry.assumptions import Assumption, Choice
 from clipbench.registry.find import find

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from clipbench.errors import UserError
-from clipbench.registry.method_fields import declared_by
+from clipbench.registry.method_fields import declared_by, own_field
 from clipbench.registry.paper import Paper, Recipe
 from clipbench.registry.protocol import SHARED, Protocol
 from clipbench.registry.reads import trains, unread
@@ -77,10 +77,11 @@ def resolve(paper: Paper, table: Table, cell: Cell, overrides: Overrides = _NONE
     for name, value in _left(_replacements(paper, table, cell, overrides), unset).items():
         put(name, value, Basis("profile", overrides.profile))
     trained = trains(values)
-    foreign = _foreign(overrides, values)
+    foreign = _foreign(overrides.fields, values)
     for name, value in _left(overrides.fields, unset | set(foreign)).items():
         put(name, value, Basis("override", "command line"))
-    idle = unread(values, trained=trained)
+    # A user's method stands in a row of another one, whose own fields are none of its.
+    idle = unread(values, trained=trained) | _foreign(values, values)
     protocol = _protocol(_left(values, idle), f"{table.id}, row {cell.row.id}, column {cell.column.id}")
     missing = next((r.missing for r in _recipes(paper, cell) if r.missing), None)
     not_read = dict.fromkeys(unset, "this row does not read it") | foreign | idle
@@ -102,23 +103,21 @@ def as_smoke(paper: Paper, table: Table, row: Axis, column: Axis) -> Resolved:
 
 def _protocol(values: Mapping[str, Any], origin: str) -> Protocol:
     try:
-        protocol = Protocol.of(values, origin)
+        return Protocol.of(values, origin)
     except UserError as error:
         raise UserError(f"{origin}: {error}") from None
-    if protocol.lr is not None and protocol.lr_min is not None and protocol.lr_min > protocol.lr:
-        raise UserError(f"{origin}: lr_min = {protocol.lr_min:g} is above lr = {protocol.lr:g}; set both.")
-    return protocol
 
 
 def _left(values: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in without}
 
 
-def _foreign(overrides: Overrides, values: Mapping[str, Any]) -> dict[str, str]:
-    """Overrides of fields that another method declares for itself, each with the reason why nothing reads it here."""
+def _foreign(names: Iterable[str], values: Mapping[str, Any]) -> dict[str, str]:
+    """Of these fields, those that only another method declares, each with the reason why nothing reads it here."""
     method = values.get("method")
-    declared = declared_by(method)
-    foreign = [n for n in overrides.fields if n not in SHARED and not (declared and declared.field(n))]
+    if (declared := declared_by(method)) is None:
+        return {}
+    foreign = [n for n in names if n not in SHARED and not declared.field(n) and own_field(n)]
     return dict.fromkeys(foreign, f"the method {method} does not read it")
 
 

@@ -92,7 +92,7 @@ def test_a_folder_becomes_the_only_column(tmp_path: Path) -> None:
     (name,) = added.own
     found = added.apply(paper, experiment)
     assert [column.id for column in found.columns] == ["mine"]
-    assert found.columns[0].set == {"dataset": name, "exif": "rotate"}
+    assert found.columns[0].set == {"dataset": name, "exif": "rotate", "train_fraction": 0.5}
     assert name.startswith("mine@")
     runnable = {row.id for row in found.rows}
     assert {"zero-shot", "clip-lora-1shot", "clip-dora-16shot", "linear-probe-4shot"} <= runnable
