@@ -23,26 +23,27 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import open_clip
 import torch
-from clipbench.engine.tasks.image_text import ImageTextTask
 from plain_clip_lora import DROPOUT, RANK, PlainClipLora
+from plain_methods import WORK, PlainMethod
 from tabulate import tabulate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from clipbench.data.images import ImageSet
 from clipbench.engine.device import make_deterministic
 from clipbench.engine.heap import keep_freed_memory
 from clipbench.methods import method
-from clipbench.models.weights.sources import Sources
-from clipbench.registry import Protocol
+from clipbench.methods.base import Setting, Support
+from clipbench.models.image_text import load_image_text
+from clipbench.registry import Cell, Overrides, Protocol, load_papers, resolve
 
 BATCH = 32
 """Images per step."""
 _READY = "ready"
+LORA = "clip-lora"
 TARGETS = {("ViT-B-32", 10): 1.5, ("ViT-B-32", 100): 2.5, ("ViT-B-32", 1000): 5.0}
 TARGETS |= {("ViT-B-16", 10): 1.2, ("ViT-B-16", 100): 1.6, ("ViT-B-16", 1000): 3.5}
 
@@ -59,28 +60,30 @@ class Side:
     """One model and its optimiser; ``step`` is one training step on images of ``replicas`` seeds."""
 
     def __init__(self, options: argparse.Namespace, classes: int, replicas: int) -> None:
-        self.device, self.replicas = torch.device(options.device), replicas
+        self.device, self.replicas, self.method = torch.device(options.device), replicas, options.method
         self.classes = min(classes, options.whole) if options.work == "plain" else classes
         self.rest = classes / self.classes - 1.0
         self.dtype = None if options.dtype == "float32" else getattr(torch, options.dtype)
-        self.model, self.loss = self.build(f"{options.shape}-quickgelu")
+        self.model, self.losses = self.build(f"{options.shape}-quickgelu")
         self.model.to(self.device).train()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, lr=2e-4, weight_decay=0.01)
 
     def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
-        """The model, and its loss from logits and labels."""
+        """The model, and its losses from images and labels ``[R, B]``."""
         raise NotImplementedError
 
-    def step(self, batch: int = BATCH) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
         """Seconds of one step."""
+        batch = min(BATCH, protocol_of(self.method, "ViT-B-32").need("batch_size"))
         images = torch.randn(self.replicas * batch, 3, 224, 224, device=self.device)
         labels = torch.randint(self.classes, (self.replicas, batch), device=self.device)
         began = self.now()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            logits = self.model(images)
+            losses = self.losses(images, labels)
         self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.loss(logits.float(), labels))
+        for number, loss in enumerate(losses):
+            torch.autograd.backward(loss, retain_graph=number + 1 < len(losses))
         self.optimiser.step()
         return {"seconds": self.now() - began}
 
@@ -99,22 +102,40 @@ class Side:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def protocol_of(row: str, shape: str) -> Protocol:
+    """The protocol of a row of CLIP-DoRA's Table 1 at four shots on ImageNet, with random weights, in float32."""
+    (paper,) = [p for p in load_papers() if p.id == "clip-dora"]
+    table = paper.tables["table1"]
+    cell = Cell(table.row(f"{row}-4shot"), table.column("imagenet"))
+    fields = {"backbone": shape, "weights": "random", "precision": "fp32"}
+    return resolve(paper, table, cell, Overrides(fields=fields)).protocol
+
+
 class Ours(Side):
-    """clipbench's task with its LoRA."""
+    """clipbench's method as the task sets it up; support images are random features."""
 
     def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
         """See the class."""
-        recipe: dict[str, Any] = {"rank": RANK, "alpha": 1.0, "scaling": "alpha/sqrt(r)", "targets": "qkv"}
-        recipe |= {"adapter_dropout": DROPOUT, "towers": "both", "method": "lora", "template": "a photo of a {}."}
-        protocol = Protocol(backbone=shape, weights="random", logit_scale=100.0, **recipe)
-        classes = names(self.classes)
-        images = ImageSet("speed", Path(), [], [], classes, complete=True, prompt_names=classes)
+        protocol, classes = protocol_of(self.method, shape), names(self.classes)
+        model = load_image_text(shape, "random")
+        template = "a photo of a {}." if protocol.template == "dataset" else protocol.need("template")
         seeds = tuple(range(self.replicas))
-        task = ImageTextTask(protocol, images, seeds, Sources())
-        task.method = method("lora")
-        task.method.attach(task.model, protocol, seeds)
-        task.method.start_epoch(task.model, seeds)
-        return task, lambda logits, labels: task.method.loss(logits, labels).sum()
+
+        def support(part: str, view: str, repeats: int) -> Support:  # noqa: ARG001
+            count = 4 * self.classes
+            labels = torch.arange(count).remainder(self.classes).repeat(repeats).expand(self.replicas, -1)
+            return Support(labels, torch.randn(self.replicas, repeats * count, model.width))
+
+        made = method(protocol.need("method"))
+        made.setup(Setting(model, classes, template, protocol, seeds, self.device, None, 100, 10, _support=support))
+        made.new_stage(made.stages - 1)
+        made.start_epoch(0, seeds)
+        both = nn.ModuleList([model.module, made])
+        return both, lambda images, labels: self._summed(made.losses(made.image_features(images), labels))
+
+    def _summed(self, losses: Tensor) -> Tensor:
+        """``[K]`` of ``[K, R]`` or ``[R]``."""
+        return losses.view(-1, self.replicas).sum(dim=1)
 
 
 class Plain(Side):
@@ -123,12 +144,16 @@ class Plain(Side):
     def build(self, shape: str) -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
         """See the class."""
         clip = open_clip.create_model(shape, pretrained=None)
-        return PlainClipLora(clip, names(self.classes)), lambda logits, labels: cross_entropy(logits, labels[0])
+        if self.method != LORA:
+            made = PlainMethod(clip, names(self.classes), WORK[self.method])
+            return made, lambda images, labels: made.losses(images, labels[0])
+        plain = PlainClipLora(clip, names(self.classes))
+        return plain, lambda images, labels: cross_entropy(plain(images).float(), labels[0])[None]
 
-    def step(self, batch: int = BATCH) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
         """One step, and the prompts beyond `--whole` in as many rounds of the text tower, timed once."""
-        found = super().step(batch)
-        if not self.rest or batch < BATCH:
+        found = super().step()
+        if not self.rest or self.method != LORA:
             return found
         began = self.now()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
@@ -157,8 +182,10 @@ def work(options: argparse.Namespace) -> None:
 class Worker:
     """A side's process, seen from outside."""
 
-    def __init__(self, options: argparse.Namespace, side: str, shape: str, classes: int, replicas: int = 1) -> None:
-        words = ["--work", side, "--shapes", shape, "--classes", classes, "--replicas", replicas]
+    def __init__(
+        self, options: argparse.Namespace, side: str, shape: str, classes: int, replicas: int = 1, method: str = LORA
+    ) -> None:
+        words = ["--work", side, "--shapes", shape, "--classes", classes, "--replicas", replicas, "--method", method]
         words += [
             "--threads",
             options.threads,
@@ -233,6 +260,18 @@ def replicas(options: argparse.Namespace, shape: str, classes: int, count: int) 
     return [*line, f"{1 / ratio:.2f}", f"{together.peak:.2f}", f"{alone.peak:.2f}"]
 
 
+def of_methods(options: argparse.Namespace) -> list[list[str]]:
+    """A line for each published method: a training step of ours against its plain form."""
+    rows, shape, classes = [], options.shapes[0], options.method_classes
+    for name in WORK if classes else ():
+        ours, plain = (Worker(options, side, shape, classes, method=name) for side in ("ours", "plain"))
+        ratio = pair(ours, plain, options.rounds)
+        seconds = [f"{statistics.median(w.seconds):.2f}" for w in (ours, plain)]
+        rows.append([name, *seconds, f"{ratio:.2f} x", f"{ours.peak:.2f}", f"{plain.peak:.2f}"])
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def processor(device: str) -> str:
     """What it was measured on."""
     if device == "cuda":
@@ -273,14 +312,23 @@ def report(options: argparse.Namespace, arguments: list[str]) -> str:
         f"two memories can be compared up to {most} classes only: the plain form's grows by each further prompt. On a "
         f"CPU both sides keep what they free (clipbench.engine.heap): faster, and a few percent more memory."
     )
+    rows = of_methods(options)
+    head = ["row of Table 1", "clipbench, s", "plain, s", "plain / clipbench", "peak GiB", "plain: peak GiB"]
+    every = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    said = (
+        f"{options.shapes[0]}, {options.method_classes} classes of ImageNet, the method's batch but at most {BATCH} "
+        f"images, plain form as in plain_methods.py. Tip-Adapter-F and TaskRes train on features of fresh crops: a "
+        f"step is one pass of the frozen image tower on either side; seeds that train together share the text features."
+    )
+    methods = f"\n## A step of each published method\n\n{said}\n\n{every}\n" if rows else ""
     several = f"\n## Several seeds in one pass\n\n{passes}\n" if seeds else ""
-    return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}"
+    return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}{methods}"
 
 
 def main(arguments: list[str]) -> None:
     """Measure, print, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--classes", type=int, nargs="*", default=[10, 100, 1000])
     parser.add_argument("--shapes", nargs="+", default=["ViT-B-32", "ViT-B-16"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole", type=int, default=100, help="prompts that the plain form's memory is to hold")
@@ -290,6 +338,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"], help="autocast to it")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--work", choices=["ours", "plain"], help=argparse.SUPPRESS)
+    parser.add_argument("--method-classes", type=int, default=100, help="classes of each method's row; 0 leaves it out")
+    parser.add_argument("--method", default=LORA, help=argparse.SUPPRESS)
     parser.add_argument("--replicas", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.work:
