@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import shortage, split
-from clipbench.data.user import UserData, left_out, user_images
+from clipbench.data.user import UserData, left_out
 from clipbench.plan.select import Plan
 from clipbench.registry import Protocol
 
@@ -24,7 +24,7 @@ def about_own(plan: Plan, own: Mapping[str, UserData]) -> list[str]:
 
 
 def _about(data: UserData, protocols: Sequence[Protocol]) -> list[str]:
-    images, folder = user_images(data), data.folder
+    images, folder = data.images, data.folder
     parts = [f"{folder.name}: {images.rebuilt}"] if data.has_parts else []
     lines = [f"{folder.name}: {len(images.classes)} classes; {sizes}" for sizes in _sizes(images, protocols)]
     if passed_over := left_out(data):

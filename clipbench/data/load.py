@@ -11,7 +11,7 @@ from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import Decoding, ImageSet
 from clipbench.data.official import find_images
 from clipbench.data.splits import rule, split
-from clipbench.data.user import UserData, user_images, with_parts
+from clipbench.data.user import UserData, with_parts
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
 
@@ -80,7 +80,7 @@ class Datasets:
 
     def _list(self, name: str, protocol: Protocol) -> ImageSet:
         if (data := self.user_data.get(name)) is not None:
-            return replace(user_images(data), dataset=name)
+            return replace(data.images, dataset=name)
         official = entry(name)
         return _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, self.data_root)
 

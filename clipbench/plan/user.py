@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipbench.data.user import UserData, user_images
+from clipbench.data.user import UserData
 from clipbench.errors import UserError
 from clipbench.methods import METHODS, OwnMethod, importable, method, own_method
 from clipbench.methods.fault import own_fault
@@ -117,7 +117,7 @@ def _twice(name: str, first: str) -> str:
 
 def _named(data: UserData) -> dict[str, UserData]:
     """``my_images@1a2b3c4d5e6f``: the folder's name and a digest of names, parts and sizes of the images."""
-    images = user_images(data)
+    images = data.images
     parts = images.parts if data.has_parts else [""] * len(images)
     files = zip(images.files, parts, strict=True)
     lines = sorted(f"{part} {file} {(images.root / file).stat().st_size}".strip() for file, part in files)

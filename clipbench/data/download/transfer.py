@@ -104,7 +104,7 @@ def _receive(answer: HTTPResponse, url: str, partial: Path, watch: Watch) -> Non
     total = start + int(length) if length.isdecimal() else None
     if total is not None:
         check_room(total - start, partial.parent, "the rest of the download" if start else "the download")
-    first = answer.read(CHUNK)
+    first = answer.read1(CHUNK)
     if start == 0:
         if looks_like_a_page(first):
             raise RefusedError("the server answers with a web page in place of the file")

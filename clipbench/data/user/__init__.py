@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from clipbench.data.images import ImageSet, first_few
@@ -25,10 +26,15 @@ class UserData:
     folder: Path
     split_file: Path | None = None
 
-    @property
+    @cached_property
     def has_parts(self) -> bool:
         """Whether it says itself what trains and what tests."""
         return self.split_file is not None or bool(part_folders(self.folder))
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """Its images, listed once; see :func:`user_images`."""
+        return user_images(self)
 
 
 def user_images(data: UserData) -> ImageSet:
