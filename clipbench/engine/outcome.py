@@ -125,7 +125,7 @@ def _draft(
             content_sha256=content.sha256,
             copies_in_test=content.copies,
         ),
-        model=ModelUsed(model.name, model.weights, model.weights_sha256, trainable, total),
+        model=ModelUsed(model.name, model.weights, model.weights_sha256, trainable, total, getattr(model, "note", "")),
         environment=shared.environment,
         cost=shared.cost,
         finished=datetime.now(UTC).isoformat(timespec="milliseconds"),

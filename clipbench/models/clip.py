@@ -30,7 +30,8 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
     the digest of ``sources.weights``. Raises ``UserError`` for unknown names, failed downloads, files that do not fit.
     """
     config = model_config(backbone, sources.config)
-    visual = load_model(backbone, weights, sources, seed=seed).visual
+    model = load_model(backbone, weights, sources, seed=seed)
+    visual, note = model.visual, getattr(model, "note", "")
     _check_tower(backbone, visual)
     visual.proj = None
     return ImageTower(
@@ -45,6 +46,7 @@ def load_backbone(backbone: str, weights: str, sources: Sources = _NO_FILES, *, 
         name=backbone,
         weights=weights,
         weights_sha256=weights_digest(visual),
+        note=note,
     )
 
 
@@ -87,7 +89,7 @@ def _open_clip(backbone: str, weights: str, sources: Sources, seed: int) -> Any:
         torch.manual_seed(seed)
         model = build(config, name)
     if sources.weights is not None:
-        fill(model, sources.weights, name, config)
+        model.note = fill(model, sources.weights, name, config)
     model.visual.image_mean, model.visual.image_std = mean_and_std(name, weights, sources.weights)
     return model
 

@@ -52,6 +52,7 @@ class ImageText:
         name: The backbone's name in the protocol.
         weights: The weights' name in the protocol.
         weights_sha256: Digest of all parameters and buffers.
+        note: What a record should say of the weights, such as an activation that nothing states; often empty.
     """
 
     module: nn.Module
@@ -65,6 +66,7 @@ class ImageText:
     name: str
     weights: str
     weights_sha256: str
+    note: str = ""
 
     @property
     def image_width(self) -> int:
@@ -222,6 +224,7 @@ def _loaded(backbone: str, weights: str, sources: Sources) -> ImageText:
         name=backbone,
         weights=weights,
         weights_sha256=weights_digest(model),
+        note=getattr(model, "note", ""),
     )
     if sources.weights is not None:
         with torch.no_grad():

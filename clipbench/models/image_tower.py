@@ -35,6 +35,7 @@ class ImageTower:
         weights_sha256: Digest of all parameters and buffers.
         own_pooling: What the pooling ``backbone`` stands for: the network's own, where its protocol asks for that.
         pooling: The protocol's, one of ``POOLINGS``.
+        note: What a record should say of the weights; often empty.
         any_size: Whether it takes images of other sizes as well.
     """
 
@@ -52,6 +53,7 @@ class ImageTower:
     own_pooling: str | None = None
     pooling: str = "backbone"
     any_size: bool = False
+    note: str = ""
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features ``[N, D]`` of images ``[N, 3, S, S]``, pooled as the protocol says."""

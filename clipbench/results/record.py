@@ -65,13 +65,23 @@ class DataUsed:
 
 @dataclass(frozen=True)
 class ModelUsed:
-    """What was adapted: SHA-256 of the frozen weights; trainable and all parameters, head and adapters included."""
+    """What was adapted.
+
+    Attributes:
+        backbone: Name of the network.
+        weights: Name of its weights.
+        weights_sha256: Of the frozen weights.
+        trainable_parameters: Head and adapters included.
+        total_parameters: Likewise.
+        note: What is not certain about the weights; empty where all is.
+    """
 
     backbone: str
     weights: str
     weights_sha256: str
     trainable_parameters: int
     total_parameters: int
+    note: str = ""
 
 
 @dataclass(frozen=True)

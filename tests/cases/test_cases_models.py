@@ -169,9 +169,11 @@ def test_weights_without_a_stated_activation_are_warned_of(
         open_clip.add_model_config(written(tmp_path / f"{name}.json", {**CONFIG, "quick_gelu": name != "cases"}))
     path = saved(tmp_path / "w.safetensors", {**state, "logit_scale": torch.tensor(math.log(scale))})
     with caplog.at_level(logging.WARNING, "clipbench"):
-        load_model("cases", f"sha256:{scale}", Sources(weights=path))
+        made = load_image_text("cases", f"sha256:{scale}", Sources(weights=path))
     assert "does not say which activation its weights were trained with" in caplog.text
     assert "use --backbone cases-quickgelu" in caplog.text
+    assert made.note in caplog.text
+    assert made.note
 
 
 # b15: another resolution or text length.

@@ -1,4 +1,4 @@
-"""What is trained in CLIPSeg: counted on rd64 itself (meta device), against the closed form and PROTOCOLS 4.4."""
+"""What is trained in CLIPSeg: counted on rd64 itself (meta device), against the closed form and the official counts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from clipbench.audit.architecture import trainable_and_total
 from clipbench.errors import UserError
 from clipbench.methods import method
+from clipbench.methods.base import Setting
 from clipbench.models.clipseg.configs import ARCHITECTURES
 from clipbench.models.clipseg.load import build
 from clipbench.models.clipseg.network import Segmenter
@@ -28,7 +29,7 @@ DORA: dict[str, Any] = {
 
 
 def attach(model: Any, protocol: Protocol, seeds: list[int]) -> None:
-    method(protocol.method or "").attach(model, protocol, seeds)
+    method(protocol.need("method")).setup(Setting(model, (), "", protocol, seeds, torch.device("cpu")))
 
 
 def _rd64() -> Any:

@@ -22,16 +22,17 @@ _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed")
 _TEXT_POSITIONS = ("positional_embedding", "text.positional_embedding")
 
 
-def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> None:
+def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> str:
     """Load a safetensors file, a torch file read with ``weights_only``, or one of OpenAI's own archives.
 
     Keys may be open_clip's, with or without ``text.`` in front of the text tower's, or transformers' (``CLIPModel``,
-    ``SiglipModel``), below the prefixes of wrappers. Raises ``MissingWeightsError`` for a file that does not fit.
+    ``SiglipModel``), below the prefixes of wrappers. Returns what a record should say of the file, if anything. Raises
+    ``MissingWeightsError`` for a file that does not fit.
     """
     check_file(path)
     try:
         tensors = _tensors(path, model)
-        check_activation(path, name, tensors, quick_gelu=bool(config.get("quick_gelu")), other=_other(name))
+        warning = check_activation(path, name, tensors, quick_gelu=bool(config.get("quick_gelu")), other=_other(name))
         check_numbers(tensors, path)
         body = _as_expected(model, tensors)
         _check_positions(body, model, name, path)
@@ -45,6 +46,7 @@ def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> None:
             f"Check that it is whole and that --backbone names its architecture."
         ) from error
     model.float()
+    return warning
 
 
 def _tensors(path: Path, model: Any) -> dict[str, Tensor]:

@@ -60,19 +60,23 @@ def openai_name(path: Path) -> str | None:
 
 def check_activation(
     path: Path, name: str, tensors: Mapping[str, Tensor], *, quick_gelu: bool, other: str | None
-) -> None:
+) -> str:
     """Refuse a file whose activation is known and is not that of the architecture ``name``; warn where it may be.
+
+    Returns the warning, for the record; empty where there is none.
 
     ``other`` is the configuration that differs in its activation only, if there is one. Raises ``MissingWeightsError``.
     """
     stated = _stated(path, tensors)
     if stated is None:
-        if other and not quick_gelu:
-            logging.getLogger("clipbench").warning(
-                f"{path} does not say which activation its weights were trained with. If they come from OpenAI's, as "
-                f"fine-tuned ones often do, {name} is wrong for them: use --backbone {other}."
-            )
-        return
+        if not other or quick_gelu:
+            return ""
+        warning = (
+            f"{path.name} does not say which activation its weights were trained with. If they come from OpenAI's, as "
+            f"fine-tuned ones often do, {name} is wrong for them: use --backbone {other}."
+        )
+        logging.getLogger("clipbench").warning(warning)
+        return warning
     needs, why = stated
     if needs != quick_gelu:
         trained, has = ("QuickGELU", "plain GELU") if needs else ("plain GELU", "QuickGELU")
@@ -81,6 +85,7 @@ def check_activation(
             f"the weights file {path} was trained with {trained} ({why}), but {name} has {has}: its features would be "
             f"wrong. {advice}"
         )
+    return ""
 
 
 def _stated(path: Path, tensors: Mapping[str, Tensor]) -> tuple[bool, str] | None:
