@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -120,7 +121,7 @@ def environment(device: torch.device) -> Environment:
 
 @cache
 def commit() -> str:
-    """Commit of the checkout that the code runs from, ``+`` where it has uncommitted changes; else ``unknown``."""
+    """Commit of the checkout that the code runs from, ``+`` where it has uncommitted changes; else the wheel's own."""
     folder = Path(__file__).resolve().parent
 
     def git(*words: str) -> str:
@@ -129,11 +130,20 @@ def commit() -> str:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) != folder.parent.parent:
-            return "unknown"
+            return _built_from()
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/clipbench", ":/benchmarks")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
+        return _built_from()
+
+
+def _built_from() -> str:
+    """The commit that the build has written down; ``unknown`` where it was made from none."""
+    try:
+        made: str = import_module("clipbench.engine._commit").COMMIT
+    except ImportError:
         return "unknown"
+    return made.removeprefix("g")[:12]
 
 
 def _processor() -> str:
