@@ -71,7 +71,7 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bo
 def _cautions(experiment: Table) -> list[str]:
     """What the registry says of printed numbers, with the rows and columns that it speaks of."""
     return [
-        f"Printed numbers ({', '.join([*rows, *columns]) or 'all'}): {sentence([caution.says])}"
+        f"Printed numbers ({', '.join(dict.fromkeys([*rows, *columns])) or 'all'}): {sentence([caution.says])}"
         for caution in experiment.cautions
         for rows in [[experiment.row(name).printed for name in caution.rows]]
         for columns in [[experiment.column(name).printed for name in caution.columns]]
