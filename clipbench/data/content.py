@@ -44,11 +44,20 @@ class Content:
         return _sha256(self.list_sha256, self.images_sha256, self.class_names_sha256, self.split_file_sha256)
 
 
-def content_of(images: ImageSet, cut: Split) -> Content:
-    """Digests of the images in a split. Raises ``UserError`` for a file that has gone or cannot be read."""
+def content_of(images: ImageSet, cut: Split, digests: dict[str, str] | None = None) -> Content:
+    """Digests of the images in a split.
+
+    Args:
+        digests: those of files of this data set that were looked at before, which are not looked at again; it takes in
+            those of this split. A command that asks about many runs of one data set passes the same for all.
+
+    Raises:
+        UserError: a file has gone or cannot be read.
+    """
     used = [*cut.train, *cut.val, *cut.test]
-    names = [name for i in used for name in _files(images, i)]
-    digests = dict(zip(names, file_digests(images.root, names), strict=True))
+    digests = {} if digests is None else digests
+    new = list(dict.fromkeys(name for i in used for name in _files(images, i) if name not in digests))
+    digests.update(zip(new, file_digests(images.root, new) if new else [], strict=True))
     lines = [" ".join(digests[name] for name in _files(images, i)) for i in used]
     seen = {digests[images.files[i]] for i in (*cut.train, *cut.val)}
     copies = sum(digests[images.files[i]] in seen for i in cut.test)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from clipbench.data.content import Content, content_of, differences
 from clipbench.data.load import Datasets
 from clipbench.data.splits import split
@@ -16,6 +18,7 @@ class Present:
     def __init__(self, store: Store, datasets: Datasets) -> None:
         self._store, self._datasets = store, datasets
         self._contents: dict[str, Content | None] = {}
+        self._digests: dict[Path, dict[str, str]] = {}
         self.outdated: dict[str, str] = {}
         """Of runs with a record that belongs to other data, how those differ."""
 
@@ -43,6 +46,7 @@ class Present:
     def _content(self, run: Run) -> Content | None:
         try:
             images = self._datasets.images(run.protocol)
-            return content_of(images, split(images, run.protocol, run.seed))
+            digests = self._digests.setdefault(images.root, {})
+            return content_of(images, split(images, run.protocol, run.seed), digests)
         except UserError:
             return None
