@@ -143,7 +143,7 @@ def _built_from() -> str:
         made: str = import_module("clipbench.engine._commit").COMMIT
     except ImportError:
         return "unknown"
-    return made.removeprefix("g")[:12]
+    return made
 
 
 def _processor() -> str:
