@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clipbench.audit.finding import CANNOT, Finding
+from clipbench.audit.user.axis import Axis
 from clipbench.audit.user.cell import Value, has_decimal_commas, is_nothing, plain, read_value, whole
 from clipbench.audit.user.files import Line, RawTable
 from clipbench.audit.user.words import (
@@ -20,7 +21,6 @@ from clipbench.audit.user.words import (
     normal,
     role,
     runs_in,
-    std_of,
 )
 from clipbench.errors import UserError
 from clipbench.registry.decimal import Decimal
@@ -53,8 +53,8 @@ def printed_numbers(raw: RawTable, name: str, path: str) -> tuple[dict[Key, Prin
     """
     grid = _grid(raw, path)
     values, unread = _values(grid, name)
-    columns = _Axis([(label, at) for at, label in enumerate(grid.columns) if at in {c for _, c in values}])
-    rows = _Axis([(label, at) for at, (label, _) in enumerate(grid.lines) if at in {r for r, _ in values}])
+    columns = Axis([(label, at) for at, label in enumerate(grid.columns) if at in {c for _, c in values}])
+    rows = Axis([(label, at) for at, (label, _) in enumerate(grid.lines) if at in {r for r, _ in values}])
     fractions = {at for at in columns.kinds if _are_fractions(grid, values, at)}
     found: dict[Key, PrintedNumber] = {}
     for (row, column), value in values.items():
@@ -222,36 +222,7 @@ def _values(grid: Grid, name: str) -> tuple[dict[tuple[int, int], Value], list[F
     return found, unread
 
 
-class _Axis:
-    """What the columns, or the rows, are by their names."""
-
-    def __init__(self, labels: Sequence[tuple[str, int]]) -> None:
-        self.labels = {at: label for label, at in labels}
-        # A row's name may have its group in front: the last part says what it is.
-        self.kinds = {at: _first_known(label, label.rpartition(", ")[2]) for label, at in labels}
-        names = {normal(label): at for label, at in labels}
-        self.std_of = {names[own]: at for label, at in labels if (own := std_of(label)) in names}
-        self.kinds |= dict.fromkeys(self.std_of.values(), STD)
-        for at, kind in self.kinds.items():
-            if kind == STD and at not in self.std_of.values():
-                self.std_of.setdefault(at - 1, at)
-        if list(self.kinds.values()).count(SCORE) < 2:  # "Mean" beside one other column is a result, not their mean
-            self.kinds = {at: SCORE if kind == AVERAGE else kind for at, kind in self.kinds.items()}
-
-    def averaged(self, at: int) -> list[int]:
-        """The entries that an average is of: those since the average before it, or all behind it where it is first."""
-        before = [other for other, kind in self.kinds.items() if kind == AVERAGE and other < at]
-        after = [other for other, kind in self.kinds.items() if kind == AVERAGE and other > at]
-        start = max(before, default=-1)
-        parts = [other for other, kind in self.kinds.items() if kind == SCORE and start < other < at]
-        if not parts and not before:
-            parts = [
-                other for other, kind in self.kinds.items() if kind == SCORE and at < other < min(after, default=10**9)
-            ]
-        return parts
-
-
-def _parts(key: Key, place: tuple[int, int], rows: _Axis, columns: _Axis, grid: Grid) -> tuple[Key, ...]:
+def _parts(key: Key, place: tuple[int, int], rows: Axis, columns: Axis, grid: Grid) -> tuple[Key, ...]:
     """Keys of the numbers that an average, known by its name, is the mean of."""
     row, column = place
     if columns.kinds[column] == AVERAGE:
@@ -261,10 +232,6 @@ def _parts(key: Key, place: tuple[int, int], rows: _Axis, columns: _Axis, grid: 
         labels = [grid.lines[at][0] for at in rows.averaged(row)]
         return tuple((key[0], label, key[2]) for label in labels) if len(labels) > 1 else ()
     return ()
-
-
-def _first_known(*labels: str) -> str:
-    return next((kind for label in labels if (kind := role(label)) != SCORE), SCORE)
 
 
 def _stated(grid: Grid, row: int, kind: str) -> int | None:
@@ -280,7 +247,7 @@ def _stated(grid: Grid, row: int, kind: str) -> int | None:
 
 
 def _test_size(
-    grid: Grid, value: Value, place: tuple[int, int], axes: tuple[_Axis, _Axis], name: str
+    grid: Grid, value: Value, place: tuple[int, int], axes: tuple[Axis, Axis], name: str
 ) -> tuple[int | None, str]:
     """Test images, or why there is no telling them."""
     (row, column), (rows, columns) = place, axes
