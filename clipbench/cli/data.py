@@ -163,7 +163,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(_as_json({name: asdict(found) | {"right": found.right} for name, found in results.items()}))
     if arguments.names and missing:
-        raise UserError(" ".join(results[name].presence.told for name in missing))
+        raise UserError(" ".join(results[name].presence.message for name in missing))
     if missing and not arguments.json:
         print(f"not in {root}: {', '.join(missing)}")
     others = strangers(root, [found.presence for found in results.values()])

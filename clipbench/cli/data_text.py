@@ -70,7 +70,7 @@ def got_text(one: Entry, got: Got) -> str:
     """What there is now, and what could not be had."""
     there = got.presence
     count = f"{there.images:,} of {there.official:,} images"
-    lines = [f"{one.name}: {count} in {there.where}, {there.state}. {there.told}".strip()]
+    lines = [f"{one.name}: {count} in {there.where}, {there.state}. {there.message}".strip()]
     lines += [f"without: {reason}" for reason in got.without]
     lines += ["There was nothing to do."] if not (got.placed or got.without) else []
     lines.append(f"`clipbench data verify {one.id}` looks at every image.")

@@ -11,7 +11,7 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts.coop_split import PARTS, read_split
 from clipbench.data.layouts.listing import text_of
-from clipbench.data.layouts.places import places
+from clipbench.data.layouts.locations import locations
 
 _INSIDE = (".", "anns", "splits", "images")
 """Where lists lie inside a data set's folder."""
@@ -39,7 +39,10 @@ def list_files(entry: Entry, data_root: Path, images: ImageSet) -> list[Path]:
     read = {path.name: path for path in images.list_files}
     if entry.acquisition is None or not entry.acquisition.split_files:
         return list(images.list_files)
-    folders = [*places(entry, data_root, _INSIDE), *(data_root / name for name in entry.reading.get("annotations", ()))]
+    folders = [
+        *locations(entry, data_root, _INSIDE),
+        *(data_root / name for name in entry.layout_options.get("annotations", ())),
+    ]
     folders += [data_root / name for name in _INSIDE]  # a reader has found the data set, so the root may be it
     copies = (
         read.get(name) or next((f / name for f in folders if (f / name).is_file()), None)

@@ -87,7 +87,7 @@ def _counts(entry: Entry, found: ImageSet) -> Iterator[Count]:
 
 def _whole(presence: Presence) -> Iterator[Finding]:
     if presence.state != "complete":
-        yield Finding(True, presence.told)
+        yield Finding(True, presence.message)
     if presence.rebuilt:
         yield Finding(False, f"The split file is absent: {presence.rebuilt}")
 

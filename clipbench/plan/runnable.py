@@ -86,7 +86,7 @@ def _views(protocol: Protocol) -> str | None:
 def _prompts(protocol: Protocol) -> str | None:
     if protocol.task != "segmentation" or protocol.dataset not in known_datasets():
         return None
-    prompts = entry(protocol.need("dataset")).reading.get("prompts")
+    prompts = entry(protocol.need("dataset")).layout_options.get("prompts")
     if prompts and protocol.prompt_type not in prompts:
         return f"{protocol.dataset} has no prompt {protocol.prompt_type}, only {prompts[0]} to {prompts[-1]}"
     return None

@@ -62,7 +62,7 @@ def test_an_entry_is_whole(dataset: str) -> None:
     assert e.folders
     assert e.template.count("{}") == 1
     assert len(e.classes) in (0, e.class_count)
-    assert e.reading.get("rebuild", "class-folders") in RULES
+    assert e.layout_options.get("rebuild", "class-folders") in RULES
 
 
 @pytest.mark.parametrize("dataset", OFFICIAL)
@@ -85,7 +85,7 @@ def test_counts_of_classes_and_parts_add_up(dataset: str) -> None:
 
 def test_eurosat_and_caltech_names_are_those_of_their_rebuilding() -> None:
     for dataset in ("caltech101", "eurosat"):
-        assert set(entry(dataset).reading["names"].values()) <= set(entry(dataset).classes)
+        assert set(entry(dataset).layout_options["names"].values()) <= set(entry(dataset).classes)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_few_shot_counts_are_the_reference_ones(shared: Path) -> None:
         assert e.class_count == int(row["classes"])
         assert e.parts == {part: int(row[part]) for part in ("train", "val", "test") if row[part]}
         if row["split_file"].startswith("split_zhou"):
-            assert e.reading["split_file"] == row["split_file"]
+            assert e.layout_options["split_file"] == row["split_file"]
         assert row["cliplora_dir"].split("/")[0] in [folder.split("/")[0] for folder in e.folders]
         assert row["coop_dir"].split("/")[0] in [folder.split("/")[0] for folder in e.folders]
 
@@ -195,6 +195,6 @@ def test_class_counts_are_those_of_coops_split_files(shared: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no split files: {folder} does not exist")
     for dataset in (d for d in known() if entry(d).class_parts):
-        lists = json.loads((folder / entry(dataset).reading["split_file"]).read_text())
+        lists = json.loads((folder / entry(dataset).layout_options["split_file"]).read_text())
         for part, items in lists.items():
             assert Counter(name for _, _, name in items) == {n: c[part] for n, c in entry(dataset).class_parts.items()}

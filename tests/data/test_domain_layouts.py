@@ -66,7 +66,7 @@ def test_pacs_without_lists_has_no_parts(tmp_path: Path) -> None:
 
 
 def test_the_broken_sketch_is_passed_over_with_and_without_lists(tmp_path: Path) -> None:
-    broken = entry("pacs").reading["skip"][0]
+    broken = entry("pacs").layout_options["skip"][0]
     for base, lists in (("one", "splits"), ("two", None)):
         pacs(tmp_path / base / "pacs", "images", lists)
         touch(tmp_path / base / "pacs/images", [broken])
@@ -204,7 +204,7 @@ def test_the_official_pacs_lists_give_the_official_counts(tmp_path: Path, shared
         ("sketch", "train"): 3530,
         ("sketch", "val"): 398,
     }
-    without = find_images(replace(entry("pacs"), reading=entry("pacs").reading | {"lists": []}), tmp_path)
+    without = find_images(replace(entry("pacs"), layout_options=entry("pacs").layout_options | {"lists": []}), tmp_path)
     assert sorted(without.files) == sorted(found.files)
 
 

@@ -169,7 +169,7 @@ FROZEN = [7, 9, 10, 8, 6, 5, 9, 3, 7, 6]
 
 
 def test_eurosats_folders_get_coops_names(tmp_path: Path) -> None:
-    names = entry("eurosat").reading["names"]
+    names = entry("eurosat").layout_options["names"]
     touch(tmp_path / "eurosat/2750", [f"{name}/{name}_{i}.jpg" for name in names for i in range(10)])
     found = find_images(replace(entry("eurosat"), parts={}, classes=dict.fromkeys(names.values(), 10)), tmp_path)
     assert found.classes == tuple(entry("eurosat").classes)
@@ -390,13 +390,13 @@ def test_imagenets_unsorted_validation_images_are_explained(tmp_path: Path) -> N
 @pytest.mark.parametrize("dataset", ["caltech101", "flowers102", "oxford_pets", "stanford_cars"])
 def test_coops_own_split_files_give_the_official_set(dataset: str, tmp_path: Path, shared: Path) -> None:
     official = entry(dataset)
-    path = shared / "data/splits/coop" / official.reading["split_file"]
+    path = shared / "data/splits/coop" / official.layout_options["split_file"]
     if not path.is_file():
         pytest.skip(f"no split file: {path} does not exist")
     from clipbench.data.layouts.coop_split import read_split
 
     base = tmp_path / official.folders[0]
-    touch(base / official.reading["images"][0], files_of(read_split(path)))
+    touch(base / official.layout_options["images"][0], files_of(read_split(path)))
     (base / path.name).write_bytes(path.read_bytes())
     found = find_images(official, tmp_path)
     assert found.complete

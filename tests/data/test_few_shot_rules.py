@@ -165,10 +165,10 @@ DIGESTS = {
 @pytest.mark.parametrize(("rule", "shots", "seed"), DIGESTS)
 def test_frozen_samples(rule: str, shots: int, seed: int, tmp_path: Path) -> None:
     """Records name samples by digest: these may never change."""
-    names = entry("eurosat").reading["names"]
+    names = entry("eurosat").layout_options["names"]
     lists = split_lists(names, train=20, val=6, test=5)
     touch(tmp_path / "eurosat/2750", files_of(lists))
-    write_split(tmp_path / "eurosat" / entry("eurosat").reading["split_file"], lists)
+    write_split(tmp_path / "eurosat" / entry("eurosat").layout_options["split_file"], lists)
     images = find_images(entry("eurosat"), tmp_path, partial=True)
     assert split(images, protocol(rule, shots), seed).digest == DIGESTS[rule, shots, seed]
 
@@ -189,7 +189,7 @@ def stored(shared: Path, dataset: str) -> list[Path]:
 @pytest.mark.parametrize("dataset", STORED)
 def test_coops_stored_samples_are_drawn_again(dataset: str, shared: Path) -> None:
     samples = stored(shared, dataset)
-    lists = read_split(shared / "data/splits/coop" / entry(dataset).reading["split_file"])
+    lists = read_split(shared / "data/splits/coop" / entry(dataset).layout_options["split_file"])
     rows = [(file, label, part) for part, items in lists.items() for file, label, _ in items]
     files, labels, parts = (tuple(row[k] for row in rows) for k in range(3))
     images = ImageSet(dataset, Path("/made"), files, labels, tuple(entry(dataset).classes), True, parts=parts)

@@ -149,7 +149,7 @@ def test_the_real_images_are_found_as_a_part(dataset: str, parts: tuple[int, int
 @pytest.mark.parametrize("dataset", ["kvasir", "clinicdb", "isic2016", "busi"])
 def test_the_whole_annotation_files_give_the_official_set(dataset: str, tmp_path: Path, shared: Path) -> None:
     official = entry(dataset)
-    folder = shared / "data" / official.reading["annotations"][-2 if dataset == "busi" else 0]
+    folder = shared / "data" / official.layout_options["annotations"][-2 if dataset == "busi" else 0]
     if not folder.is_dir():
         pytest.skip(f"no annotation files in {folder}")
     for part in PARTS:

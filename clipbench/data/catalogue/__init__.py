@@ -35,7 +35,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "parts": dict,
     "domains": dict,
     "tested_parts": list,
-    "reading": dict,
+    "layout_options": dict,
     "acquisition": dict,
 }
 
@@ -47,8 +47,8 @@ class Entry:
     The names are spelled as on disk or, where a split file brings names, as that file spells them; the number is 0
     where it is not officially known, and the mapping is empty where the names come with the data (ImageNet).
 
-    ``folders`` are the places below the data root where the data set is looked for, the genuine one first; ``layout``
-    names the reader in ``clipbench.data.layouts`` and ``reading`` holds what that reader wants to know. ``parts`` are
+    ``folders`` are the folders below the data root where the data set is looked for, the genuine one first; ``layout``
+    names the reader in ``clipbench.data.layouts`` and ``layout_options`` what that reader wants to know. ``parts`` are
     official counts of train, val and test, ``domains`` those of each domain, ``class_parts`` those of each class and
     part; each is empty where it does not apply or is not known. ``tested_parts`` are the parts of a held-out domain
     that its official test list covers, empty for the whole. ``gone`` says why the data can no longer be had, where that
@@ -75,7 +75,7 @@ class Entry:
     class_parts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     domains: Mapping[str, int] = field(default_factory=dict)
     tested_parts: Sequence[str] = ("test",)
-    reading: Mapping[str, Any] = field(default_factory=dict)
+    layout_options: Mapping[str, Any] = field(default_factory=dict)
     acquisition: Acquisition | None = None
 
     @property

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.catalogue.acquisition import Acquisition, Source
-from clipbench.data.download.place import under_own_folder
+from clipbench.data.download.move import under_one_folder
 from clipbench.data.download.stage import put
 from clipbench.data.images import first_few
 from clipbench.data.layouts import reader
-from clipbench.data.layouts.places import MissingError
+from clipbench.data.layouts.locations import MissingError
 from clipbench.errors import UserError
 
 
@@ -23,7 +23,7 @@ def check(entry: Entry, plan: Acquisition, unpacked: Path, data_root: Path, brou
     if all(source.archive == "none" for source, _ in brought):
         return
     top = sorted(path.name for path in unpacked.iterdir())
-    under_own_folder(entry, unpacked, plan.folder)
+    under_one_folder(entry, unpacked, plan.folder)
     for file in plan.files:
         path = Path(file.into, file.name)
         if file.archive == "none" and (data_root / path).is_file() and not (unpacked / path).exists():

@@ -16,7 +16,7 @@ from clipbench.data.download.check import check
 from clipbench.data.download.disk import check_room, make_folder
 from clipbench.data.download.download import Patience
 from clipbench.data.download.faults import not_written
-from clipbench.data.download.place import place
+from clipbench.data.download.move import move_into
 from clipbench.data.download.presence import Presence, look
 from clipbench.data.download.stage import fetch, stage
 from clipbench.errors import UserError
@@ -102,7 +102,7 @@ def _bring(
             say(f"unpacking {path.name}" if source.archive != "none" else f"placing {path.name}")
             stage(source, path, unpacked, plan, downloads)
         check(entry, plan, unpacked, data_root, brought)
-        placed = tuple(place(unpacked, data_root)) if brought else ()
+        placed = tuple(move_into(unpacked, data_root)) if brought else ()
     finally:  # refused or interrupted, it may be gigabytes, and the next call unpacks anew
         for half_made in (unpacked, staging / "aside"):
             shutil.rmtree(half_made, ignore_errors=True)
@@ -149,6 +149,6 @@ def _by_hand(entry: Entry) -> str:
 
 def _in_the_way(entry: Entry, found: Presence) -> str:
     return (
-        f"{found.where} holds a part of {entry.name}: {found.told} It is left as it is, and nothing is put beside it, "
-        f"lest two sources mix. Move it away, or name another folder with --data DIR, and run the command again."
+        f"{found.where} holds a part of {entry.name}: {found.message} It is left as it is, and nothing is put beside "
+        f"it, lest two sources mix. Move it away, or name another folder with --data DIR, and run the command again."
     )

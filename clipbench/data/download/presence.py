@@ -10,7 +10,7 @@ from clipbench.data import catalogue
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts import reader
 from clipbench.data.layouts.listing import folders_in, image_names
-from clipbench.data.layouts.places import owned
+from clipbench.data.layouts.locations import owned
 from clipbench.data.official import find_images
 from clipbench.errors import UserError
 
@@ -20,14 +20,14 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class Presence:
-    """``state`` is missing, incomplete or complete; ``told`` is the sentence of the reader about what is lacking."""
+    """``state`` is missing, incomplete or complete; ``message`` is the sentence of the reader about what is lacking."""
 
     dataset: str
     state: str
     where: Path | None
     images: int
     official: int
-    told: str = ""
+    message: str = ""
     rebuilt: str = ""
 
 
@@ -45,12 +45,12 @@ def look(entry: Entry, data_root: Path) -> Presence:
     return Presence(entry.id, state, found.root, len(found), entry.images, found.shortfall, found.rebuilt)
 
 
-def _not_admitted(entry: Entry, data_root: Path, told: str) -> Presence:
+def _not_admitted(entry: Entry, data_root: Path, message: str) -> Presence:
     try:
         found = reader(entry.layout)(entry, data_root)
     except UserError:
-        return Presence(entry.id, "missing", None, 0, entry.images, told)
-    return Presence(entry.id, "incomplete", found.root, len(found.files), entry.images, told, found.rebuilt)
+        return Presence(entry.id, "missing", None, 0, entry.images, message)
+    return Presence(entry.id, "incomplete", found.root, len(found.files), entry.images, message, found.rebuilt)
 
 
 def strangers(data_root: Path, here: Iterable[Presence]) -> list[str]:

@@ -11,7 +11,7 @@ from clipbench.data.catalogue.acquisition import UNKNOWN, Acquisition, Source
 from clipbench.data.download.disk import make_folder
 from clipbench.data.download.download import Patience, digest, download
 from clipbench.data.download.faults import not_written
-from clipbench.data.download.place import place
+from clipbench.data.download.move import move_into
 from clipbench.data.download.transfer import looks_like_a_page
 from clipbench.data.download.unpack import DamagedArchiveError, unpack
 from clipbench.errors import UserError
@@ -116,7 +116,7 @@ def _unpack(source: Source, path: Path, unpacked: Path, plan: Acquisition) -> No
         unpack(path, source.archive, aside, plan.unpacked_bytes)
         if not (aside / source.take).is_dir():
             raise UserError(f"{path} holds no folder {source.take}; it is not the archive that the catalogue means.")
-        list(place(aside / source.take, into))
+        list(move_into(aside / source.take, into))
         shutil.rmtree(aside, ignore_errors=True)
     for name in source.inner:
         unpack(into / name, "zip" if name.endswith(".zip") else "tar", (into / name).parent, plan.unpacked_bytes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts.listing import folders_in, image_names, images_in, key
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 
 
 def read(entry: Entry, data_root: Path) -> ImageSet:
@@ -23,7 +23,7 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
 
 def locate(entry: Entry, data_root: Path) -> Path:
     """The folder that holds the class folders. Raises ``UserError`` that says where it looked and how to get them."""
-    for folder in places(entry, data_root):
+    for folder in locations(entry, data_root):
         # Half of the classes make it this data set (some names are common to several); what is missing is said later.
         if 2 * len(_class_folders(folder, entry)) >= len(entry.classes):
             return folder

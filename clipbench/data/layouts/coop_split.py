@@ -13,7 +13,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts.listing import Listing, first_file, text_of
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.data.layouts.rebuild import SENTENCE, Lists, rebuilt_lists
 from clipbench.errors import UserError
 
@@ -27,18 +27,19 @@ _PROBES = 200
 def read(entry: Entry, data_root: Path) -> ImageSet:
     """The images in the order of the split file, or of a split rebuilt by CoOp's rule where the file is absent.
 
-    ``entry.reading`` names the ``split_file`` and the folders that may hold the ``images``. Raises ``UserError`` where
-    there are no images, or neither a split file nor what the rule needs to rebuild it.
+    The layout's options name the ``split_file`` and the folders that may hold the ``images``.
+
+    Raises ``UserError`` where there are no images, or neither a split file nor what the rule needs to rebuild it.
     """
-    inside = entry.reading["images"]
+    inside = entry.layout_options["images"]
     # The split file's name is the data set's own: it may lie in the root, whatever that is called.
-    path = first_file([*places(entry, data_root, (".", *inside)), data_root], [entry.reading["split_file"]])
+    path = first_file([*locations(entry, data_root, (".", *inside)), data_root], [entry.layout_options["split_file"]])
     if path is not None:
         lists, rebuilt, name = read_split(path), "", path.name
         root = _images_root(entry, data_root, path, lists)
     else:
         root, lists = rebuilt_lists(entry, data_root)
-        rebuilt, name = SENTENCE.format(rule=entry.reading["rule"]), "the rebuilt split"
+        rebuilt, name = SENTENCE.format(rule=entry.layout_options["rule"]), "the rebuilt split"
     images = images_of(entry.id, root, lists, name, rebuilt)
     images.list_files = () if path is None else (path,)
     return images
@@ -115,7 +116,7 @@ def _classes(lists: Lists, where: str) -> tuple[str, ...]:
 
 def _images_root(entry: Entry, data_root: Path, path: Path, lists: Lists) -> Path:
     """The folder below which most of a sample of the listed images lie."""
-    inside = entry.reading["images"]
+    inside = entry.layout_options["images"]
     files = [file for items in lists.values() for file, _, _ in items]
     if not files:
         raise UserError(f"{path} lists no image at all. Download it again.")
@@ -125,7 +126,7 @@ def _images_root(entry: Entry, data_root: Path, path: Path, lists: Lists) -> Pat
         listing = Listing(folder)
         return sum(listing.find(file) is not None for file in probes)
 
-    best = max(places(entry, data_root, inside), key=hits, default=None)
+    best = max(locations(entry, data_root, inside), key=hits, default=None)
     if best is None or not hits(best):  # in a root of another name most of the listed images tell that it is this set
         best = next((f for f in (data_root / sub for sub in inside) if 2 * hits(f) > len(probes)), None)
     if best is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import Listing, lines_of
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.errors import UserError
 
 _PARTS = ("train", "test")
@@ -24,7 +24,7 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
     """
     needed = [f"{_FOLDER}/{domain}_{part}.txt" for domain in entry.domains for part in _PARTS]
     root = next(
-        (f for f in (*places(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
+        (f for f in (*locations(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
     )
     if root is None:
         raise missing(entry, data_root, f"lists {_FOLDER}/<domain>_{{train,test}}.txt ({', '.join(entry.domains)})")

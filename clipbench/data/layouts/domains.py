@@ -8,7 +8,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 
 
 def domain_folders(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> dict[str, Path]:
@@ -16,7 +16,7 @@ def domain_folders(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)
 
     Raises ``UserError`` where no place has folders of two domains at least; that others lack is said later, by count.
     """
-    here = [_domains_in(place, entry) for place in places(entry, data_root, inside)]
+    here = [_domains_in(place, entry) for place in locations(entry, data_root, inside)]
     best = max(here, key=len, default={})
     if len(best) < 2:
         roots = (_domains_in(data_root / sub, entry) for sub in inside if (data_root / sub).is_dir())
@@ -48,5 +48,5 @@ def add_class_folders(found: ImageSet, entry: Entry, domain: str, folder: Path, 
         actual = by_key.get(key(name))
         for image in images_in(folder / actual) if actual else []:
             file = (folder / actual / image).relative_to(found.root).as_posix() if actual else ""
-            if file not in entry.reading.get("skip", ()):
+            if file not in entry.layout_options.get("skip", ()):
                 found.add(file, label, part=part, domain=domain)

@@ -11,7 +11,7 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.coop_split import images_of
 from clipbench.data.layouts.listing import lines_of
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.errors import UserError
 
 _LISTS = {part: f"images_variant_{part}.txt" for part in ("train", "val", "test")}
@@ -21,7 +21,7 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
     """The images in the order of the lists. Raises ``UserError`` where one is missing or names an unknown variant."""
     needed = ["variants.txt", *_LISTS.values()]
     folder = next(
-        (f for f in (*places(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
+        (f for f in (*locations(entry, data_root), data_root) if all((f / name).is_file() for name in needed)), None
     )
     if folder is None:
         raise missing(entry, data_root, f"lists ({', '.join(needed)})")

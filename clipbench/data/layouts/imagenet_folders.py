@@ -12,7 +12,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import first_file, image_names, lines_of
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.errors import UserError
 
 _NAMES = "classnames.txt"
@@ -28,7 +28,7 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
     zero-shot run does without). Raises ``UserError`` where the folders or the class names are missing.
     """
     # Many data sets have a folder val; with the class names beside it, it is ImageNet's whatever the root is called.
-    folders = [*places(entry, data_root), *([data_root] if (data_root / _NAMES).is_file() else [])]
+    folders = [*locations(entry, data_root), *([data_root] if (data_root / _NAMES).is_file() else [])]
     root = next((f for f in folders if (f / "val").is_dir()), None)
     if root is None:
         raise missing(entry, data_root, "folder val/ with one folder of images per class")

@@ -11,7 +11,7 @@ from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.domains import add_class_folders, domain_folders
 from clipbench.data.layouts.listing import Listing, lines_of
-from clipbench.data.layouts.places import places
+from clipbench.data.layouts.locations import locations
 from clipbench.errors import UserError
 
 _LISTS = {"train": "train", "val": "crossval"}
@@ -20,10 +20,10 @@ _LISTS = {"train": "train", "val": "crossval"}
 def read(entry: Entry, data_root: Path) -> ImageSet:
     """Domain by domain in the order of the lists; by class and file name, without parts, where the lists are absent.
 
-    ``entry.reading`` names folders that may hold the domains (``images``) or the lists (``lists``), and broken images
+    The layout's options name folders that may hold the domains (``images``) or the lists (``lists``), and broken images
     that are passed over (``skip``). Raises ``UserError`` where a domain's folder is missing.
     """
-    folders = domain_folders(entry, data_root, entry.reading["images"])
+    folders = domain_folders(entry, data_root, entry.layout_options["images"])
     root = next(iter(folders.values())).parent
     found = ImageSet(
         entry.id, root, classes=tuple(entry.classes), lists="the lists <domain>_{train,crossval}_kfold.txt"
@@ -47,7 +47,7 @@ def _add_listed(found: ImageSet, entry: Entry, domain: str, folder: Path, lists:
             if not line:
                 continue
             file, label = _item(line, f"{path}, line {number}", names)
-            if file in entry.reading.get("skip", ()):
+            if file in entry.layout_options.get("skip", ()):
                 continue
             actual = listing.find(f"{folder.name}/{file.partition('/')[2]}")
             if actual is None:
@@ -67,7 +67,7 @@ def _item(line: str, where: str, names: list[str]) -> tuple[str, int]:
 
 def _lists_folder(entry: Entry, data_root: Path, root: Path) -> Path | None:
     """Where the lists of all domains are; None where there are none."""
-    beside = [root, root.parent, *places(entry, data_root)]
-    folders = [folder / inside for folder in beside for inside in entry.reading["lists"]]
+    beside = [root, root.parent, *locations(entry, data_root)]
+    folders = [folder / inside for folder in beside for inside in entry.layout_options["lists"]]
     needed = [f"{domain}_{kind}_kfold.txt" for domain in entry.domains for kind in _LISTS.values()]
     return next((folder for folder in folders if all((folder / name).is_file() for name in needed)), None)

@@ -15,7 +15,7 @@ from typing import Any
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet
 from clipbench.data.layouts.listing import images_in, text_of
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.errors import UserError
 
 _PARTS = ("train", "val", "test")
@@ -26,12 +26,12 @@ _MASK = re.compile(r"^(?P<stem>.*?)_mask(_\d+)?$", re.IGNORECASE)
 def read(entry: Entry, data_root: Path) -> ImageSet:
     """The images in the order of the annotation files, each with its masks and prompts.
 
-    ``entry.reading`` names folders that may hold the ``annotations``, the ``sources`` (folders of ``images`` and of
+    The layout's options name folders that may hold the ``annotations``, the ``sources`` (folders of ``images`` and of
     ``masks`` that belong together), the ``rename`` from medvlsm's file names to the archive's, and the form of its
-    images' names (``own_images``), where that is like no other data set's: a data root of another name is taken for it
+    images' names (``image_names``), where that is like no other data set's: a data root of another name is taken for it
     only by that. Raises ``UserError`` where annotations or images are missing.
     """
-    reading = entry.reading
+    options = entry.layout_options
     folder = _annotations_folder(entry, data_root)
     annotations = {part: _items(folder / f"{part}.json") for part in _PARTS}
     root, images, masks = _files(entry, data_root)
@@ -39,8 +39,8 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
     found.list_files = [folder / f"{part}.json" for part in _PARTS]
     for part in _PARTS:
         for item in annotations[part]:
-            image = _look_up(images, item["img_name"], reading)
-            joined = _look_up(masks, item["mask_name"], reading)
+            image = _look_up(images, item["img_name"], options)
+            joined = _look_up(masks, item["mask_name"], options)
             if not image or not joined:
                 found.lacks(item["img_name"] if not image else f"mask {item['mask_name']}", part)
                 continue
@@ -52,8 +52,8 @@ def read(entry: Entry, data_root: Path) -> ImageSet:
 
 def _annotations_folder(entry: Entry, data_root: Path) -> Path:
     """The folder that holds the three files. Raises ``UserError`` where there is none."""
-    names = entry.reading["annotations"]
-    folders = [*places(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
+    names = entry.layout_options["annotations"]
+    folders = [*locations(entry, data_root, ("anns", ".")), *(data_root / name for name in names)]
     if folder := _with_annotations(folders):
         return folder
     if (folder := _with_annotations([data_root / "anns", data_root])) and _are_own(entry, folder):
@@ -71,12 +71,12 @@ def _are_own(entry: Entry, folder: Path) -> bool:
         items = [item for part in _PARTS for item in _items(folder / f"{part}.json")]
     except UserError:
         return False
-    return _all_own(entry, [PurePosixPath(item["img_name"]).stem for item in items])
+    return _all_of_this_set(entry, [PurePosixPath(item["img_name"]).stem for item in items])
 
 
-def _all_own(entry: Entry, stems: Collection[str]) -> bool:
+def _all_of_this_set(entry: Entry, stems: Collection[str]) -> bool:
     """Whether all of these images bear names that this data set alone gives."""
-    form = entry.reading.get("own_images", "$^")
+    form = entry.layout_options.get("image_names", "$^")
     return bool(stems) and all(re.fullmatch(form, stem, re.IGNORECASE) for stem in stems)
 
 
@@ -104,14 +104,14 @@ Files = Mapping[str, Sequence[str]]
 
 def _files(entry: Entry, data_root: Path) -> tuple[Path, Files, Files]:
     """The folder below which the images lie, and images and masks in it. Raises ``UserError`` where there are none."""
-    named = places(entry, data_root)
+    named = locations(entry, data_root)
     for place in dict.fromkeys([*named, data_root]):
-        for source in entry.reading["sources"]:
+        for source in entry.layout_options["sources"]:
             images = _by_stem(place, source["images"], source["images"], masks=False)
             masks = _by_stem(place, source["masks"], source["images"], masks=True)
-            if images and masks and (place in named or _all_own(entry, images)):
+            if images and masks and (place in named or _all_of_this_set(entry, images)):
                 return place, images, masks
-    folders = [" and ".join(source["images"][:1] + source["masks"][:1]) for source in entry.reading["sources"]]
+    folders = [" and ".join(source["images"][:1] + source["masks"][:1]) for source in entry.layout_options["sources"]]
     raise missing(entry, data_root, f"images and masks (in {', or '.join(folders)})")
 
 
@@ -127,8 +127,8 @@ def _by_stem(root: Path, folders: Iterable[str], images: Sequence[str], *, masks
     return found
 
 
-def _look_up(files: Files, name: str, reading: Mapping[str, Any]) -> Sequence[str]:
+def _look_up(files: Files, name: str, options: Mapping[str, Any]) -> Sequence[str]:
     """The files of an annotated name: under that name, else under the archive's."""
     stem = PurePosixPath(name).stem.lower()
-    pattern, replacement = reading.get("rename", ("$^", ""))
+    pattern, replacement = options.get("rename", ("$^", ""))
     return files.get(stem) or files.get(re.sub(pattern, replacement, stem), ())

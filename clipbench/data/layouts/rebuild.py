@@ -14,7 +14,7 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.layouts.label_files import Item, NotHereError, cars, flowers, pets, sun, ucf
 from clipbench.data.layouts.listing import folders_in, images_in, key, same_names
-from clipbench.data.layouts.places import missing, places
+from clipbench.data.layouts.locations import locations, missing
 from clipbench.errors import UserError
 
 Lists = Mapping[str, Sequence[Item]]
@@ -29,7 +29,7 @@ _VAL_OF_TRAINVAL = 0.2
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where a split is rebuilt: the data set's folder, and the folder of its images."""
 
     entry: Entry
@@ -42,12 +42,12 @@ def rebuilt_lists(entry: Entry, data_root: Path) -> tuple[Path, Lists]:
 
     Raises ``UserError`` where nothing can be rebuilt, with what it would need.
     """
-    rule, needs = RULES[entry.reading["rebuild"]]
-    named = places(entry, data_root)
+    rule, needs = RULES[entry.layout_options["rebuild"]]
+    named = locations(entry, data_root)
     for folder in dict.fromkeys([*named, data_root]):
-        for inside in entry.reading["images"]:
+        for inside in entry.layout_options["images"]:
             try:
-                lists = rule(Place(entry, folder, folder / inside)) if (folder / inside).is_dir() else {}
+                lists = rule(Site(entry, folder, folder / inside)) if (folder / inside).is_dir() else {}
                 if lists and (folder in named or _is_exactly(entry, lists)):
                     return folder / inside, lists
             except NotHereError:
@@ -59,7 +59,7 @@ def rebuilt_lists(entry: Entry, data_root: Path) -> tuple[Path, Lists]:
                     f"{entry.name} in {folder}: its own label files ({needs}) are not of their usual form: "
                     f"{type(error).__name__} {error}. Download them again."
                 ) from error
-    what = f"split file {entry.reading['split_file']}, nor what the split can be rebuilt from ({needs}),"
+    what = f"split file {entry.layout_options['split_file']}, nor what the split can be rebuilt from ({needs}),"
     raise missing(entry, data_root, what)
 
 
@@ -108,17 +108,17 @@ def _by_class(items: Sequence[Item]) -> list[list[Item]]:
     return list(members.values())
 
 
-def _class_folders(place: Place) -> Lists:
+def _class_folders(site: Site) -> Lists:
     """Folders of images, some passed over and some renamed; labels in the order of the sorted folder names."""
-    reading = place.entry.reading
-    skipped, names = set(reading.get("skip", [])), reading.get("names", {})
-    folders = [name for name in folders_in(place.images) if name not in skipped]
-    if not _is_this_set(place.entry, [names.get(name, name) for name in folders]):
+    options = site.entry.layout_options
+    skipped, names = set(options.get("skip", [])), options.get("names", {})
+    folders = [name for name in folders_in(site.images) if name not in skipped]
+    if not _is_this_set(site.entry, [names.get(name, name) for name in folders]):
         raise NotHereError
     items = [
         (f"{folder}/{image}", label, names.get(folder, folder))
         for label, folder in enumerate(folders)
-        for image in images_in(place.images / folder)
+        for image in images_in(site.images / folder)
     ]
     return by_fractions(items) if items else {}
 
@@ -130,28 +130,28 @@ def _is_this_set(entry: Entry, names: Sequence[str]) -> bool:
     return 2 * len({key(n) for n in names} & {key(n) for n in entry.classes}) >= len(entry.classes)
 
 
-Rule = Callable[[Place], Lists]
+Rule = Callable[[Site], Lists]
 
 RULES: Mapping[str, tuple[Rule, str]] = {
     "class-folders": (_class_folders, "one folder of images per class"),
     "flowers-labels": (
-        lambda place: by_fractions(flowers(place.folder)),
+        lambda site: by_fractions(flowers(site.folder)),
         "imagelabels.mat and cat_to_name.json beside the images",
     ),
     "pets-lists": (
-        lambda place: from_trainval(*pets(place.folder)),
+        lambda site: from_trainval(*pets(site.folder)),
         "annotations/trainval.txt and test.txt",
     ),
     "cars-annotations": (
-        lambda place: from_trainval(*cars(place.folder)),
+        lambda site: from_trainval(*cars(site.folder)),
         "devkit/cars_train_annos.mat, devkit/cars_meta.mat and cars_test_annos_withlabels.mat",
     ),
     "sun-lists": (
-        lambda place: from_trainval(*sun(place.folder)),
+        lambda site: from_trainval(*sun(site.folder)),
         "ClassName.txt, Training_01.txt and Testing_01.txt",
     ),
     "ucf-lists": (
-        lambda place: from_trainval(*ucf(place.folder)),
+        lambda site: from_trainval(*ucf(site.folder)),
         "ucfTrainTestlist/classInd.txt, trainlist01.txt and testlist01.txt",
     ),
 }

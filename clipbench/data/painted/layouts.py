@@ -39,7 +39,7 @@ def _class_folders(subset: Subset) -> Files:
 
 
 def _coop_split(subset: Subset) -> Files:
-    reading = subset.entry.reading
+    reading = subset.entry.layout_options
     folders = {name: folder for folder, name in reading.get("names", {}).items()}
     split: dict[str, list[tuple[str, int, str]]] = {part: [] for part in subset.split}
     for label, name in enumerate(subset.classes):
@@ -117,7 +117,7 @@ def _in_domain(subset: Subset, domain: str) -> Iterator[tuple[str, int, str, int
 
 def _masked(subset: Subset) -> Files:
     annotations: dict[str, list[Mapping[str, Any]]] = {part: [] for part in subset.split}
-    write = _as_unpacked if "rename" in subset.entry.reading else _side_by_side
+    write = _as_unpacked if "rename" in subset.entry.layout_options else _side_by_side
     for kind_name, kind in subset.kinds.items():
         for part, numbers in subset.members(kind_name).items():
             for index in numbers:
@@ -138,7 +138,7 @@ def _side_by_side(subset: Subset, name: str, lesion: Case) -> Files:
 
 def _as_unpacked(subset: Subset, name: str, lesion: Case) -> Files:
     """BUSI's archive: `3_benign` is `benign/benign (3)`, with a mask for each lesion or an empty one beside it."""
-    pattern, replacement = subset.entry.reading["rename"]
+    pattern, replacement = subset.entry.layout_options["rename"]
     stem = re.sub(pattern, replacement, name)
     folder = Path("Dataset_BUSI_with_GT", stem.split(" ")[0])
     yield folder / f"{stem}{_suffix(subset)}", Image.fromarray(lesion.picture)

@@ -12,7 +12,7 @@ from clipbench.data.download.presence import look, strangers
 from clipbench.data.layouts.class_folders import locate
 from clipbench.data.layouts.domains import domain_folders
 from clipbench.data.layouts.listing import key
-from clipbench.data.layouts.places import places
+from clipbench.data.layouts.locations import locations
 from clipbench.data.official import find_images
 from clipbench.data.published import list_files
 from clipbench.errors import UserError
@@ -64,7 +64,7 @@ def test_an_annotated_set_in_a_root_of_any_name_is_known_by_its_images_names(dat
 def test_the_images_of_another_set_in_the_root_are_not_taken_for_an_annotated_one(dataset: str, tmp_path: Path) -> None:
     """The annotations are the set's own, where they belong; the images that lie in the root are not."""
     masked(tmp_path / "whole" / dataset, dataset)
-    annotations = tmp_path / "root" / entry(dataset).reading["annotations"][0]
+    annotations = tmp_path / "root" / entry(dataset).layout_options["annotations"][0]
     for part in ("train", "val", "test"):
         write(annotations / f"{part}.json", (tmp_path / "whole" / dataset / f"anns/{part}.json").read_text())
     touch(tmp_path / "root", ["images/dog.jpg", "masks/dog.jpg"])
@@ -195,7 +195,7 @@ def test_one_folder_of_nesting_and_no_more(tmp_path: Path) -> None:
 
 def test_nothing_nests_in_the_root_itself(tmp_path: Path) -> None:
     scene(tmp_path / "my pictures", "aid")
-    assert places(entry("aid"), tmp_path) == []
+    assert locations(entry("aid"), tmp_path) == []
 
 
 def test_the_exact_spelling_of_a_class_folder_comes_first(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_folder_of_a_similar_name_is_told(name: str, tmp_path: Path) -> None:
 
 def test_the_folder_of_another_data_set_is_not_told_as_similar(tmp_path: Path) -> None:
     touch(tmp_path, ["ucf101/a.txt", "nothing alike/a.txt"])
-    assert "similar" not in look(entry("food101"), tmp_path).told
+    assert "similar" not in look(entry("food101"), tmp_path).message
 
 
 # Strangers

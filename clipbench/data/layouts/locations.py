@@ -15,7 +15,7 @@ _SIMILAR = 0.75
 """Of 1: how alike two names must be for the one to be told where the other was looked for."""
 
 
-def places(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> list[Path]:
+def locations(entry: Entry, data_root: Path, inside: Sequence[str] = (".",)) -> list[Path]:
     """Existing folders that bear one of the data set's names, in the order of ``entry.folders``.
 
     They lie below the data root, or are the data root itself where it bears the name. Archives are often unpacked into
@@ -89,7 +89,7 @@ def _spelled_once(names: Sequence[str]) -> list[str]:
 
 def _likely(entry: Entry, data_root: Path) -> str:
     """A sentence on a folder that may be meant: one of the right name without the content, or one of a similar name."""
-    if own := places(entry, data_root):
+    if own := locations(entry, data_root):
         return f"{own[0]} has the right name, but does not hold that, nor does a folder just inside it. "
     names = {key(name.split("/")[0]) for name in entry.folders} | {key(entry.id)}
     similar = [sub for sub in folders_in(data_root) if _close(key(sub), names)] if data_root.is_dir() else []

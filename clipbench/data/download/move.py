@@ -9,10 +9,10 @@ from pathlib import Path
 from clipbench.data.catalogue import Entry
 from clipbench.data.download.disk import make_folder
 from clipbench.data.download.faults import not_written
-from clipbench.data.layouts.places import owned
+from clipbench.data.layouts.locations import owned
 
 
-def under_own_folder(entry: Entry, staged: Path, folder: str) -> None:
+def under_one_folder(entry: Entry, staged: Path, folder: str) -> None:
     """Move what lies at the top of ``staged`` into the one folder there that bears a name of the data set.
 
     Where there is none, or more than one, it goes into ``folder``. Archives may hold class folders at their top: in the
@@ -26,11 +26,11 @@ def under_own_folder(entry: Entry, staged: Path, folder: str) -> None:
     for path in strangers:
         path.rename(aside / path.name)
     if strangers:
-        list(place(aside, own[0] if len(own) == 1 else staged / folder))
+        list(move_into(aside, own[0] if len(own) == 1 else staged / folder))
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def place(staged: Path, target: Path) -> Iterator[str]:
+def move_into(staged: Path, target: Path) -> Iterator[str]:
     """Move what is in ``staged`` into ``target``; the names of what was moved.
 
     A folder that ``target`` does not have moves in one rename, so that it is whole or absent. Where both have a folder
@@ -41,7 +41,7 @@ def place(staged: Path, target: Path) -> Iterator[str]:
         new = target / path.name
         try:
             if path.is_dir() and new.is_dir():
-                yield from (f"{path.name}/{name}" for name in place(path, new))
+                yield from (f"{path.name}/{name}" for name in move_into(path, new))
             elif not new.exists():
                 path.rename(new)
                 yield path.name
