@@ -41,6 +41,11 @@ class Measured:
     """Which seeds lack which target domains."""
 
     @property
+    def selected_on_test(self) -> bool:
+        """Whether the test images chose the epoch of some run: such a number is optimistic."""
+        return any(record.protocol.selection == "best-test" for record in self.records)
+
+    @property
     def profile(self) -> str:
         """``full`` or ``smoke``."""
         return str(self.records[0].protocol.need("profile")) if self.records else "full"

@@ -91,7 +91,8 @@ def _compare(
         verdict, reason = _absent(paper, experiment, cell)
     else:
         assessment, verdict, reason = judge(published, measured, margin, _due(experiment, published))
-    reason = "; ".join([reason, *experiment.cautions_of(cell)])
+    selected = ["the test images chose the epoch of ours"] if measured and measured.selected_on_test else []
+    reason = "; ".join([reason, *selected, *experiment.cautions_of(cell)])
     unit = experiment.unit_of(cell)
     return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
 

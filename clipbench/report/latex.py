@@ -27,6 +27,7 @@ _SIGNS = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "†": r"$^\dagger$",
+    "¶": r"$^\P$",
     "‡": r"$^\ddagger$",
     "±": r"$\pm$",
     "α": r"$\alpha$",

@@ -12,11 +12,16 @@ MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
 """Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""
 
 
+SELECTED_ON_TEST = "¶"
+"""The sign behind measured numbers whose epoch the test images chose."""
+
+
 def measured_text(cell: Comparison) -> str:
     """``51.04 ± 0.29 (2)†``: mean, sample standard deviation, number of runs, and a sign where it does not compare."""
     if cell.measured is None:
         return ""
     mark = MARKS["not comparable"] if cell.measured.not_comparable else MARKS.get(cell.verdict, "")
+    mark += SELECTED_ON_TEST if cell.measured.selected_on_test else ""
     if cell.ours is None:
         return mark
     if cell.measured.exact:
@@ -63,6 +68,10 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bo
         notes.append("The smoke profile has one tiny model for every backbone: some cells show the same runs.")
     if any(MARKS["quoted"] in measured_text(c) for c in cells):
         notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
+    if any(m.selected_on_test for m in measured):
+        notes.append(
+            f"{SELECTED_ON_TEST} the epoch is the one that is best on the test images: the number is optimistic."
+        )
     if any(m.by_domain for m in measured):
         notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
     return [*notes, *_cautions(experiment)]
