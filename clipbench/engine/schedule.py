@@ -17,7 +17,7 @@ def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:
     ``ConstantWarmupScheduler`` with ``WARMUP_RECOUNT``).
     """
     epoch = step // budget.steps_per_epoch
-    warm = protocol.warmup_epochs or 0
+    warm = 0 if protocol.warmup_epochs is None else protocol.warmup_epochs
     if epoch < warm:
         return float(protocol.need("warmup_lr"))
     start = float(protocol.need("lr"))

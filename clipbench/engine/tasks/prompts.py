@@ -65,7 +65,9 @@ def prompts_of(images: ImageSet, protocol: Protocol, *, rejects: bool = False) -
     (ODG-CLIP pacs.py:329-334), unless the method ``rejects`` by itself. Raises ``UserError`` for a template without a
     place for the name.
     """
-    template = images.template if protocol.template == "dataset" else protocol.template or ""
+    # A linear head's protocol has no template.
+    template = "" if protocol.template is None else protocol.template
+    template = images.template if template == "dataset" else template
     if protocol.task == "image-text" and template.count("{}") != 1:
         raise UserError(f"the template {template!r} needs {{}} once, in the place of the class name.")
     count, odg = len(images.classes), protocol.label_space == "odg"
