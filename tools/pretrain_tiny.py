@@ -47,7 +47,7 @@ WARMUP_STEPS = 40
 FEATURE_SCALE = 3.0
 WRONG_LABELS = 0.1
 UNNAMED = 0.15
-DIGIT_TURNS = 5
+DIGIT_TURNS = 3
 FIRST_SCAN = 100  # the subsets use the scans of digits before it
 MEAN = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
 STD = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
@@ -115,7 +115,7 @@ def concepts() -> list[Concept]:
 
 
 def draw_examples(count: int, seed: int | str) -> list[Example]:
-    """Draw `count` examples; concepts take turns, digits (the hardest) `DIGIT_TURNS` times, and the rest is random."""
+    """Draw `count` examples; concepts take turns, digits `DIGIT_TURNS` times, and the rest is random."""
     rng, known = stream("pretraining examples", seed), concepts()
     turns = [n for n, concept in enumerate(known) for _ in range(DIGIT_TURNS if concept.view == "digit" else 1)]
     offset, examples = int(rng.integers(2**40)), []
@@ -168,7 +168,7 @@ def encode_short(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
 def anchors_of(known: Sequence[Concept], width: int) -> Tensor:
     """A unit vector [C, width] for each concept, so that what looks alike lies together.
 
-    It is a fixed random rotation of the class's colours, count and outline; digits have one of their own each.
+    It is a fixed random rotation of the class's colours, count and outline.
     """
     traits = np.stack([_traits(concept) for concept in known])
     spread = (traits - traits.mean(axis=0)) / traits.std(axis=0)
@@ -177,8 +177,6 @@ def anchors_of(known: Sequence[Concept], width: int) -> Tensor:
 
 
 def _traits(concept: Concept) -> NDArray[np.floating]:
-    if concept.view == "digit":
-        return stream("digit", concept.words).standard_normal(20)
     shown = look(concept.words, "pretraining", concept.kind)
     waves = shown.outline.harmonics
     return np.concatenate([shown.body, shown.core, np.eye(4)[shown.count - 1], waves.real, waves.imag])

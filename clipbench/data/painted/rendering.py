@@ -60,8 +60,17 @@ class Rendering:
 PHOTO = Rendering()
 ART = Rendering(tint=0.25, texture=0.16, colourful=0.75, hue_shift=0.08, wobble=1.2, blur=1.0, noise=0.02)
 CARTOON = Rendering(ground=(0.7, 1), texture=0, shade=0, line=1.6, strays=0, colourful=1.2, blur=0.3, noise=0.01)
-SKETCH = Rendering(
-    ground=(0.93, 1), tint=0, texture=0.01, fill=0.15, colourful=0, line=1.4, shade=0, wobble=0.6, strays=0, noise=0.02
+SKETCH = Rendering(  # in coloured pencil
+    ground=(0.93, 1),
+    tint=0,
+    texture=0.01,
+    fill=0.55,
+    colourful=0.9,
+    line=1.4,
+    shade=0,
+    wobble=0.6,
+    strays=0,
+    noise=0.02,
 )
 
 RENDERINGS: Mapping[str, Rendering] = {
@@ -79,10 +88,10 @@ RENDERINGS: Mapping[str, Rendering] = {
         ground=(0.3, 0.6), tint=0.2, texture=0.12, radius=(0.2, 0.3), tilt=3.0, copies=2, blur=0.5, noise=0.05
     ),
     "texture": Rendering(radius=(0.3, 0.4), tilt=0.4, copies=4, strays=0, texture=0.05),
-    "mnist": Rendering(ground=(0, 0), tint=0, texture=0, colourful=0, shade=0, strays=0, blur=0, noise=0),
-    "mnist_m": Rendering(ground=(0.2, 0.7), tint=0.3, texture=0.15, hue_shift=0.5, shade=0, strays=0, noise=0.03),
-    "svhn": Rendering(ground=(0.2, 0.7), colourful=0.5, hue_shift=0.5, texture=0.1, strays=0, blur=1.2, noise=0.05),
-    "syn": Rendering(ground=(0, 1), tint=0.4, texture=0, hue_shift=0.5, line=1.0, strays=0, blur=0.3, noise=0.05),
+    "mnist": Rendering(ground=(0, 0), tint=0, texture=0, colourful=0.6, shade=0, strays=0, blur=0, noise=0),
+    "mnist_m": Rendering(ground=(0.2, 0.7), tint=0.3, texture=0.15, hue_shift=0.12, shade=0, strays=0, noise=0.03),
+    "svhn": Rendering(ground=(0.2, 0.7), colourful=0.8, hue_shift=0.1, texture=0.1, strays=0, blur=1.2, noise=0.05),
+    "syn": Rendering(ground=(0, 1), tint=0.4, texture=0, hue_shift=0.1, line=1.0, strays=0, blur=0.3, noise=0.05),
     "endoscopy": Rendering(
         ground=(0.45, 0.6),
         tone=(0.25, -0.08, -0.12),

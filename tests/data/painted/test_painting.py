@@ -97,13 +97,11 @@ def test_classes_of_one_kind_have_similar_outlines():
     assert spread("flower") < 0.5 * spread("")
 
 
-def test_sketches_are_grey_and_cartoons_are_not():
-    def colourful(domain: str) -> float:
-        images = np.stack([SUBSETS["pacs"].paint("dog", index, domain) for index in range(4)])
-        return float(np.ptp(images.astype(float), axis=3).mean())
+def test_sketches_are_paler_than_other_pictures():
+    def brightness(domain: str) -> float:
+        return float(np.mean([SUBSETS["pacs"].paint(name, 0, domain) for name in SUBSETS["pacs"].classes]))
 
-    assert colourful("sketch") < 5
-    assert min(colourful(domain) for domain in ("photo", "cartoon", "art_painting")) > 25
+    assert brightness("sketch") > 1.1 * max(brightness(domain) for domain in ("photo", "cartoon", "art_painting"))
 
 
 def test_every_digit_has_scans_enough_for_all_domains_and_pretraining():
