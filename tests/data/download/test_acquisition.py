@@ -81,7 +81,7 @@ def test_the_addresses_and_checksums_are_torchvisions() -> None:
     [
         ({"standing": "lost"}, "standing = 'lost': allowed are available, mirror, by-request, gone"),
         ({"standing_date": "yesterday"}, "is no date"),
-        ({"rechecked": "no"}, "rechecked = 'no' has the wrong type; expected bool"),
+        ({"rechecked": "no"}, "rechecked = 'no' has the wrong type; expected true or false"),
         ({"unpacked_bytes": "much"}, "neither a number of bytes nor 'unknown'"),
         ({"unpacked_bytes": 0}, "neither a number of bytes nor 'unknown'"),
         ({"colour": "red"}, "unknown key 'colour'"),

@@ -100,7 +100,7 @@ def test_images_that_come_after_their_lists_are_known_by_them(server: Server, tm
         folders=["SEG"],
         classes={"polyp": 1},
         class_count=1,
-        reading={"annotations": [], "sources": [{"images": ["images"], "masks": ["masks"]}]},
+        layout_options={"annotations": [], "sources": [{"images": ["images"], "masks": ["masks"]}]},
     )
     assert got(one, tmp_path).presence.state == "complete"
     assert {name: content for name, content in tree(tmp_path).items() if name in lists} == lists

@@ -168,7 +168,7 @@ def with_split(root: Path, known_duplicates: int = 0) -> Entry:
         parts={part: 3 * count for part, count in PARTS.items()},
         class_count=3,
         classes=dict.fromkeys(names, 9),
-        reading={"split_file": "split.json", "images": ["images"]},
+        layout_options={"split_file": "split.json", "images": ["images"]},
     )
 
 
