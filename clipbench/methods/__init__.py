@@ -114,6 +114,8 @@ def _class_of(name: str) -> Any:
     kind = getattr(_module(module_name, name), attribute, None)
     from clipbench.methods.base import Method
 
+    if kind is Method:
+        raise UserError(f"--method {name}: that is the class of all methods; derive one of your own from it.")
     if not (isinstance(kind, type) and issubclass(kind, Method)):
         raise UserError(
             f"--method {name}: {module_name} has no class {attribute} that derives from clipbench's Method."

@@ -34,7 +34,8 @@ def lacking(protocol: Protocol) -> str | None:
     values = protocol.as_dict()
     declared = declared_by(protocol.method)
     known = {**SHARED, **{field.name: field for field in (declared.fields if declared else ())}}
-    trained = trains(values)
+    # An optimiser has something to train: then epochs or steps are due too.
+    trained = "optimiser" in values
     for name, field in known.items():
         if name not in values and not field.optional and not _unread(name, values, trained=trained, field=field):
             return name

@@ -77,6 +77,8 @@ def test_a_number_that_cannot_be(capsys: Captured, my: Path, word: str, says: st
         (("--set", "test_domain=moon"), "it is read where split_rule is leave-one-domain-out"),
         (("--set", "pooling=cls"), "it is read where task is linear-head, and here it is image-text"),
         (("--set", "task=linear-head"), "the protocol does not say pooling"),
+        (("--set", "split_rule=official"), "it is read where split_rule is coop or clip-lora, and here it is official"),
+        (("--method", "clipbench.methods.base:Method"), "that is the class of all methods"),
         (("--set", "lr_min=1"), "lr_min = 1 is above lr = 0.0002"),
     ],
 )
