@@ -184,7 +184,7 @@ def _plan(paper: Paper, table: Table, cell: Cell, overrides: Overrides) -> dict[
         name: {"value": value, "basis": resolved.basis[name].kind, "source": resolved.basis[name].source}
         for name, value in resolved.protocol.as_dict().items()
     }
-    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, table, overrides)}
+    runs = {seed: _ids(resolved.protocol, seed) for seed in seeds_of(paper, table, overrides, resolved.protocol)}
     return {"protocol": fields, "runs": runs, "not_runnable": missing_reason(paper, table, cell)}
 
 

@@ -13,6 +13,7 @@ from clipbench.compare.stats import Assessment, Side, TestSet, assess, side_of
 from clipbench.plan.runnable import missing_reason, unobtainable
 from clipbench.registry import Cell, Paper, Table, resolve
 from clipbench.registry.printed import PrintedNumber, load_published
+from clipbench.registry.reads import without_chance
 from clipbench.results.record import Record
 
 WORDS = (
@@ -85,12 +86,12 @@ def _compare(
     elif cell.quoted or published.provenance == "quoted":
         verdict, reason = "quoted", _quoted(paper, cell, published)
         if measured is not None:
-            assessment, _, ours = judge(published, measured, margin, _due(experiment, published))
+            assessment, _, ours = judge(published, measured, margin, _due(paper, experiment, cell, published))
             reason += f"; ours beside it: {ours}"
     elif measured is None:
         verdict, reason = _absent(paper, experiment, cell)
     else:
-        assessment, verdict, reason = judge(published, measured, margin, _due(experiment, published))
+        assessment, verdict, reason = judge(published, measured, margin, _due(paper, experiment, cell, published))
     selected = ["the test images chose the epoch of ours"] if measured and measured.selected_on_test else []
     reason = "; ".join([reason, *selected, *experiment.cautions_of(cell)])
     unit = experiment.unit_of(cell)
@@ -102,8 +103,11 @@ def _quoted(paper: Paper, cell: Cell, published: PrintedNumber) -> str:
     return f"the paper quotes it from {paper.references.get(reference, f'[{reference}]')}"
 
 
-def _due(experiment: Table, published: PrintedNumber) -> int:
-    """Repetitions that the protocol asks for."""
+def _due(paper: Paper, experiment: Table, cell: Cell, published: PrintedNumber) -> int:
+    """Repetitions that the protocol asks for: one where every seed gives the same number."""
+    parts = [part for part in experiment.parts(cell) if not part.derived] if cell.derived else [cell]
+    if parts and all(without_chance(resolve(paper, experiment, part).protocol) for part in parts):
+        return 1
     return published.n or len(experiment.seeds)
 
 

@@ -84,7 +84,7 @@ def make_plan(
                 continue
             for protocol in chosen:
                 alone = replace(resolved, protocol=protocol)
-                for seed in seeds or seeds_of(paper, table, overrides):
+                for seed in seeds_of(paper, table, overrides, protocol, seeds):
                     run = Run(protocol, seed)
                     if run.id not in runs or _counts_more(table, cell, runs[run.id].cell):
                         runs[run.id] = Planned(run, table, cell, alone, overrides)

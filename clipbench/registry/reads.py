@@ -15,6 +15,12 @@ def trains(values: Mapping[str, Any]) -> bool:
     return "optimiser" in values and ("epochs" in values or "steps_per_shot" in values)
 
 
+def without_chance(protocol: Protocol) -> bool:
+    """Whether every seed gives the same number: nothing is trained, and no image is sampled."""
+    sampled = protocol.shots or protocol.limit or protocol.split_rule == "stratified-fraction"
+    return not trains(protocol.as_dict()) and not sampled
+
+
 def unread(values: Mapping[str, Any], *, trained: bool) -> dict[str, str]:
     """The fields among ``values`` that nothing reads, each with the reason.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -11,7 +11,7 @@ from clipbench.errors import UserError
 from clipbench.registry.method_fields import declared_by, own_field
 from clipbench.registry.paper import Paper, Recipe
 from clipbench.registry.protocol import SHARED, Protocol
-from clipbench.registry.reads import trains, unread
+from clipbench.registry.reads import trains, unread, without_chance
 from clipbench.registry.table import Axis, Cell, Table
 
 
@@ -212,8 +212,11 @@ def _replacements(paper: Paper, table: Table, cell: Cell, overrides: Overrides) 
     return values
 
 
-def seeds_of(paper: Paper, table: Table, overrides: Overrides) -> tuple[int, ...]:
-    """The seeds that the profile asks for."""
-    if overrides.profile == "smoke" and (smoke := paper.smoke.get(table.protocol or "")):
-        return tuple(smoke.seeds)
-    return tuple(table.seeds)
+def seeds_of(
+    paper: Paper, table: Table, overrides: Overrides, protocol: Protocol | None = None, asked: Sequence[int] = ()
+) -> tuple[int, ...]:
+    """The seeds that were asked for, or that the profile asks for; one of them for a protocol without chance."""
+    seeds = tuple(asked or table.seeds)
+    if not asked and overrides.profile == "smoke" and (smoke := paper.smoke.get(table.protocol or "")):
+        seeds = tuple(smoke.seeds)
+    return seeds[:1] if protocol is not None and without_chance(protocol) else seeds
