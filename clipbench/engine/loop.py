@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.adapters.kinds import Branch
-from clipbench.engine.batches.views import EpochPlan, batches, epoch_order
+from clipbench.engine.batches.views import EpochPlan, batches
 from clipbench.engine.optimiser import Optimiser
 from clipbench.engine.schedule import learning_rate
 from clipbench.engine.tasks.task import Outputs, Parts, Task
@@ -181,11 +181,10 @@ class Loop:
 
     def _plans(self, start: int) -> Iterator[EpochPlan]:
         """Epoch after epoch: who sees what when. The last one ends with the budget, or at the early stop."""
-        count = self._parts.train.shape[1]
         for epoch in range(start, self._budget.epochs):
             if self._validation is not None and self._validation.ended:
                 return
-            orders = torch.stack([epoch_order(seed, epoch, count) for seed in self._seeds])
+            orders = torch.stack([self._parts.order(seed, run, epoch) for run, seed in enumerate(self._seeds)])
             left = self._budget.steps - epoch * len(self._slices)
             yield EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
 

@@ -36,7 +36,8 @@ def run_job(job: Job, context: Context) -> Outcome:
     contents = [content_of(images, cut) for cut in splits]
     for said in dict.fromkeys(copies_told(images, content) for content in contents if content.copies):
         context.say(said)
-    parts = _parts(images, splits)
+    balanced = protocol.domain_sampling == "balanced"
+    parts = _parts(images, splits, balanced=balanced)
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
     runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
@@ -62,7 +63,8 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
         task.to(context.device)
         seeds = list(method.stage_seeds(stage)) if method.stages > 1 else list(job.seeds)
         if seeds != list(job.seeds):
-            stage_parts = _parts(images, [split(images, job.protocol, seed) for seed in seeds])
+            cuts = [split(images, job.protocol, seed) for seed in seeds]
+            stage_parts = _parts(images, cuts, balanced=parts.groups is not None)
         else:
             stage_parts = parts
         loop = Loop(task, stage_parts, job.protocol, seeds, context.device)
@@ -111,13 +113,17 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
         )
 
 
-def _parts(images: ImageSet, splits: Sequence[Split]) -> Parts:
+def _parts(images: ImageSet, splits: Sequence[Split], *, balanced: bool = False) -> Parts:
     if len({(len(s.train), len(s.val), len(s.test)) for s in splits}) != 1:
         raise UserError("the seeds' splits differ in size and cannot train in one pass; pass --replicas 1.")
     train, test, val = (
         torch.tensor([list(getattr(s, p)) for s in splits], dtype=torch.long) for p in ("train", "test", "val")
     )
-    return Parts(train, test, torch.tensor(list(images.labels)), val, splits[0].known)
+    groups = None
+    if balanced:
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(images.domains))}
+        groups = torch.tensor([numbers[name] for name in images.domains])[train]
+    return Parts(train, test, torch.tensor(list(images.labels)), val, splits[0].known, groups)
 
 
 def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, parts: Split) -> Cost:

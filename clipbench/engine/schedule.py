@@ -14,7 +14,8 @@ def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:
     Cosine from ``lr`` to ``lr_min`` over all steps (or epochs, where the schedule moves once an epoch), as
     ``torch.optim.lr_scheduler.CosineAnnealingLR`` with that ``T_max``. The first ``warmup_epochs`` epochs train at
     the constant ``warmup_lr``; the cosine begins after them and keeps its length, so that it ends early (Dassl's
-    ``ConstantWarmupScheduler`` with ``WARMUP_RECOUNT``).
+    ``ConstantWarmupScheduler`` with ``WARMUP_RECOUNT``). Where training goes on behind the cosine's period, the rate
+    rises again, as PyTorch's does.
     """
     epoch = step // budget.steps_per_epoch
     warm = 0 if protocol.warmup_epochs is None else protocol.warmup_epochs
@@ -23,8 +24,8 @@ def learning_rate(protocol: Protocol, step: int, budget: Budget) -> float:
     start = float(protocol.need("lr"))
     if protocol.need("schedule") == "constant":
         return start
-    done, total = step - warm * budget.steps_per_epoch, budget.steps
+    done, total = step - warm * budget.steps_per_epoch, budget.period or budget.steps
     if protocol.need("schedule_step") == "epoch":
-        done, total = epoch - warm, budget.epochs
+        done, total = epoch - warm, total // budget.steps_per_epoch if budget.period else budget.epochs
     floor = float(protocol.need("lr_min"))
     return floor + (start - floor) * (1.0 + math.cos(math.pi * done / total)) / 2.0

@@ -47,6 +47,8 @@ METHODS: Mapping[str, str] = {
     "taskres": "clipbench.methods.taskres:TaskRes",
     "maple": "clipbench.methods.maple:MaPLe",
     "promptsrc": "clipbench.methods.promptsrc:PromptSRC",
+    "openmax": "clipbench.methods.openmax:OpenMax",
+    "osda-bp": "clipbench.methods.osda:OSDA",
 }
 
 

@@ -9,14 +9,21 @@ from clipbench.registry import Protocol
 _LINES = 20
 """History lines of a run that is measured in steps: hundreds of epochs of a few steps each would say little apiece."""
 
+_FEW_SHOT_STEPS = 500 * 16
+"""CLIP-LoRA's steps at 16 shots, the most that it has (lora.py:73)."""
+
 
 @dataclass(frozen=True)
 class Budget:
-    """Optimiser steps of one epoch, and of the whole run; 0 and 0 where nothing is trained."""
+    """Optimiser steps of one epoch, and of the whole run; 0 and 0 where nothing is trained.
+
+    ``period`` are the steps that the schedule of the rate spans, where training does not end with it.
+    """
 
     steps_per_epoch: int
     steps: int
     by_steps: bool
+    period: int = 0
 
     @property
     def epochs(self) -> int:
@@ -38,7 +45,10 @@ def budget(protocol: Protocol, train_images: int) -> Budget:
     per_epoch = train_images // size if protocol.need("drop_last") else -(-train_images // size)
     if protocol.steps_per_shot:
         return Budget(per_epoch, protocol.steps_per_shot * protocol.need("shots"), by_steps=True)
-    return Budget(per_epoch, per_epoch * protocol.need("epochs"), by_steps=False)
+    scheduled = per_epoch * protocol.need("epochs")
+    if protocol.step_budget == "few-shot":
+        return Budget(per_epoch, _FEW_SHOT_STEPS, by_steps=True, period=scheduled)
+    return Budget(per_epoch, scheduled, by_steps=False)
 
 
 def images_trained(protocol: Protocol, train_images: int, steps: int | None = None) -> int:

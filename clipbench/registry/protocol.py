@@ -67,8 +67,6 @@ class Protocol:
     domain_sampling: str | None = _of(
         "how a batch is sampled from the source domains",
         *("pooled", "balanced"),
-        runs=("pooled",),
-        why_not="batches are sampled from one list of all source images",
         where=_DOMAINS,
         trains=True,
     )
@@ -223,8 +221,6 @@ class Protocol:
     step_budget: str | None = _of(
         "training ends with the schedule's last epoch, or after CLIP-LoRA's 500 x 16 steps",
         *("schedule", "few-shot"),
-        runs=("schedule",),
-        why_not="the engine ends training with the schedule",
         where=_DOMAINS,
         trains=True,
     )

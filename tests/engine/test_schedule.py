@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from clipbench.engine.schedule import learning_rate
 from clipbench.registry import Protocol
-from clipbench.registry.budget import Budget
+from clipbench.registry.budget import Budget, budget
 
 
 def of_torch(lr: float, floor: float, moves: int, total: int) -> list[float]:
@@ -55,3 +58,26 @@ def test_the_papers_schedule_starts_at_the_rate_and_ends_just_above_the_floor() 
 def test_constant() -> None:
     protocol = Protocol(lr=2e-4, lr_min=2e-6, schedule="constant", schedule_step="step")
     assert {learning_rate(protocol, step, Budget(5, 20, by_steps=False)) for step in range(20)} == {2e-4}
+
+
+def test_training_beyond_the_schedules_period_is_pytorchs() -> None:
+    protocol = Protocol(
+        lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="step", step_budget="few-shot", epochs=10, batch_size=32,
+        drop_last=False,
+    )  # fmt: skip
+    due = budget(protocol, 3200)
+    assert (due.steps, due.period, due.steps_per_epoch) == (8000, 1000, 100)
+    found = [learning_rate(protocol, step, due) for step in range(2500)]
+    assert found == pytest.approx(of_torch(2e-4, 2e-6, 2500, 1000), rel=1e-6)
+
+
+def test_the_warm_up_is_dassls() -> None:
+    """The official scheduler's rates of every epoch (tests/parity/official/schedule_and_optimiser.json)."""
+    official = json.loads((Path(__file__).parents[1] / "parity/official/schedule_and_optimiser.json").read_text())
+    for total, due in official["learning_rate_of_epoch"].items():
+        protocol = Protocol(
+            lr=2e-3, lr_min=0.0, schedule="cosine", schedule_step="epoch", warmup_epochs=1, warmup_lr=1e-5
+        )
+        steps = Budget(3, 3 * int(total), by_steps=False)
+        found = [learning_rate(protocol, 3 * epoch, steps) for epoch in range(int(total))]
+        assert found == pytest.approx(due, rel=1e-12)

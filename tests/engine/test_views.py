@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchvision.transforms import functional as reference
 
-from clipbench.engine.batches.views import Images, batches, epoch_order, epoch_views
+from clipbench.engine.batches.views import Images, balanced_order, batches, epoch_order, epoch_views
 from clipbench.engine.random import stream, stream_seed
 from clipbench.registry import Protocol
 
@@ -98,3 +100,17 @@ def test_batches(count: int, drop: bool, sizes: list[int]) -> None:
     found = batches(count, 4, drop_last=drop)
     assert [s.stop - s.start for s in found] == sizes
     assert [s.start for s in found] == [4 * i for i in range(len(sizes))]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=4), st.integers(0, 50))
+def test_balanced_batches_hold_as_many_of_each_domain(sizes: list[int], seed: int) -> None:
+    """Any window of as many images as there are domains has one of each; nothing of a large domain comes twice."""
+    groups = torch.cat([torch.full((size,), number) for number, size in enumerate(sizes)])
+    order = balanced_order(seed, 3, groups)
+    assert len(order) == len(groups)
+    for start in range(0, len(order) - len(sizes) + 1, len(sizes)):
+        assert sorted(groups[order[start : start + len(sizes)]].tolist()) == list(range(len(sizes)))
+    largest = order[groups[order] == sizes.index(max(sizes))]
+    assert len(set(largest.tolist())) == len(largest)
+    assert torch.equal(order, balanced_order(seed, 3, groups))

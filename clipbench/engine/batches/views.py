@@ -124,6 +124,22 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=stream(seed, "order", epoch))
 
 
+def balanced_order(seed: int, epoch: int, groups: Tensor) -> Tensor:
+    """An order ``[n]`` in which the groups (source domains) take turns, so that every batch holds as many of each.
+
+    A group that is smaller than its share comes again from the beginning, in another order; of a larger one, another
+    part is seen in each epoch.
+    """
+    generator, count = stream(seed, "order", epoch), len(groups)
+    members = [torch.nonzero(groups == group).flatten() for group in torch.unique(groups)]
+    share = -(-count // len(members))
+    rows = []
+    for some in members:
+        passes = [some[torch.randperm(len(some), generator=generator)] for _ in range(-(-share // len(some)))]
+        rows.append(torch.cat(passes)[:share])
+    return torch.stack(rows, dim=1).flatten()[:count]
+
+
 def epoch_views(seed: int, epoch: int, count: int, protocol: Protocol) -> Tensor:
     """The view ``[count]`` of each training image (by position in the epoch): independent or joint flips."""
     draw = torch.rand((2, count), generator=stream(seed, "flips", epoch))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.data.splits import Split
-from clipbench.engine.batches.views import EpochPlan
+from clipbench.engine.batches.views import EpochPlan, balanced_order, epoch_order
 from clipbench.methods.base import Method
 
 Outputs = Mapping[str, Tensor]
@@ -21,7 +21,8 @@ Outputs = Mapping[str, Tensor]
 class Parts:
     """Train, test and validation indices of each run, ``[R, n]``, and the label of every image ``[N]``.
 
-    ``known`` are the classes whose images are scored; all of them where it is empty.
+    ``known`` are the classes whose images are scored; all of them where it is empty. ``groups`` ``[R, n]`` says which
+    source domain each training image is of, where a batch holds as many of each.
     """
 
     train: Tensor
@@ -29,6 +30,13 @@ class Parts:
     labels: Tensor
     val: Tensor = field(default_factory=lambda: torch.zeros(1, 0, dtype=torch.long))
     known: Sequence[int] = ()
+    groups: Tensor | None = None
+
+    def order(self, seed: int, run: int, epoch: int) -> Tensor:
+        """The positions ``[n]`` in which one run sees its training images in one epoch."""
+        if self.groups is None:
+            return epoch_order(seed, epoch, self.train.shape[1])
+        return balanced_order(seed, epoch, self.groups[run])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,165 @@
+"""Open-set rules against numbers of their official code (tests/parity/official, each with its JSON)."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from clipbench.engine.optimiser import Optimiser
+from clipbench.methods import method as method_of
+from clipbench.methods.base import Setting, Support
+from clipbench.methods.openmax import OpenMax, eucos, fit_tails, recalibrated
+from clipbench.methods.osda import OSDA
+from clipbench.registry import Protocol
+from tests.parity.official_clip import FOLDER
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("kind", ["clip", "centred"])
+@pytest.mark.parametrize(("tail", "alpha"), [(20, 10), (10, 3)])
+def test_openmax_is_osdns(kind: str, tail: int, alpha: int) -> None:
+    """Means and distances to 1e-12; the likeliest Weibull against libMR's root search, 4e-6 of scale and shape."""
+    numbers = {k: v.numpy() for k, v in load_file(FOLDER / "openmax.safetensors").items()}
+    train = numbers[f"{kind}.train"]
+    classes, count, _ = train.shape
+    labels = np.repeat(np.arange(classes), count)
+    flat = train.reshape(-1, classes)
+    tails = fit_tails(flat, labels, tail)
+    np.testing.assert_allclose(tails.mean, numbers[f"{kind}.mav"], atol=1e-12)
+    far = np.stack([eucos(train[c], tails.mean[c]) for c in range(classes)])
+    due = numbers[f"{kind}.train_distance.eucos"]  # -1 where the image is not told right
+    np.testing.assert_allclose(np.where(due < 0, -1.0, far), due, atol=1e-12)
+    test, where = numbers[f"{kind}.test"], f"{kind}.tail{tail}_alpha{alpha}"
+    due = numbers[f"{where}.weibull"]
+    np.testing.assert_allclose(tails.scale, due[:, 0], rtol=3e-6)
+    np.testing.assert_allclose(tails.shape, due[:, 1], rtol=4e-6)
+    np.testing.assert_allclose(np.stack([tails.scale, tails.shape], 1), numbers[f"{where}.weibull_mle"], rtol=1e-6)
+    np.testing.assert_allclose(tails.scores(test), numbers[f"{where}.w_score"], atol=3e-6)
+    left, lost = recalibrated(test, tails, alpha)
+    np.testing.assert_allclose(left, numbers[f"{where}.recalibrated"], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(lost, numbers[f"{where}.removed"], rtol=1e-5, atol=1e-4)
+    probabilities = torch.from_numpy(np.concatenate([left, lost.sum(1, keepdims=True)], 1)).softmax(-1).numpy()
+    np.testing.assert_allclose(probabilities, numbers[f"{where}.openmax"], atol=1e-4)
+    assert probabilities.argmax(1).tolist() == numbers[f"{where}.prediction"].tolist()
+
+
+def test_openmax_through_the_seam_is_the_same() -> None:
+    """Two runs with activations of their own: what ``finish`` fits and ``logits`` gives is each run's alone."""
+    numbers = load_file(FOLDER / "openmax.safetensors")
+    train, test = numbers["centred.train"], numbers["centred.test"]
+    classes, count, _ = train.shape
+    labels = torch.arange(classes).repeat_interleave(count)
+
+    class Given(OpenMax):
+        def activations(self, features: Tensor) -> Tensor:
+            return features.view(2, -1, classes)
+
+    protocol = Protocol.of(
+        {"method": "openmax", "openmax_tail": 20, "openmax_alpha": 10, "openmax_activations": "centred"}
+    )
+    both = torch.stack([train.flatten(0, 1), train.flatten(0, 1) * 0.9])
+    model = SimpleNamespace(module=nn.Identity())
+    setting = Setting(
+        model, [""] * classes, "", protocol, (1, 2), CPU, _support=lambda *_: Support(labels.expand(2, -1), both)
+    )
+    method = Given()
+    method.setup(setting)
+    method.finish()
+    found = method.logits(torch.cat([test, test * 0.9]))
+    assert found.shape == (2, len(test), classes + 1)
+    due = numbers["centred.tail20_alpha10.prediction"]
+    assert found[0].argmax(-1).tolist() == due.tolist()
+
+
+def test_equal_distances_and_absent_classes_break_nothing() -> None:
+    activations = np.repeat(np.eye(3) * 5.0, 4, axis=0)
+    tails = fit_tails(activations, np.repeat([0, 1, 0], 4), 20)
+    assert np.isinf(tails.scale[2])
+    left, lost = recalibrated(activations + 0.1, tails, 10)
+    assert np.isfinite(left).all()
+    assert np.isfinite(lost).all()
+
+
+def _osda(numbers: dict[str, Tensor], *, masks: bool) -> OSDA:
+    protocol = Protocol.of(
+        {
+            "method": "osda-bp", "osda_width": 24, "osda_dropout": 0.5 if masks else 0.0, "osda_unknowns": "target",
+            "weight_decay": 5e-4, "lr": 1e-3, "optimiser": "sgd", "momentum": 0.9, "dampening": 0.0, "nesterov": True,
+            "precision": "fp32",
+        }
+    )  # fmt: skip
+    method = method_of("osda-bp")
+    assert isinstance(method, OSDA)
+    model = SimpleNamespace(module=nn.Identity(), width=32)
+    method.setup(Setting(model, [str(i) for i in range(6)], "", protocol, (1,), CPU))
+    for layer, number in ((method.first, 1), (method.second, 2)):
+        values = {
+            "weight": f"linear{number}.weight", "bias": f"linear{number}.bias", "gamma": f"bn{number}.weight",
+            "beta": f"bn{number}.bias", "mean": f"bn{number}.running_mean", "variance": f"bn{number}.running_var",
+        }  # fmt: skip
+        with torch.no_grad():
+            for name, key in values.items():
+                getattr(layer, name).copy_(numbers[f"init.g.{key}"])
+    with torch.no_grad():
+        method.weight.copy_(numbers["init.c.classifier.0.weight"])
+        method.bias.copy_(numbers["init.c.classifier.0.bias"])
+    method.unlabelled = lambda *_: numbers["x_target"][None]  # type: ignore[method-assign]
+    if masks:
+        for which, layer in enumerate((method.first, method.second)):
+            given = iter([numbers[f"dropout_mask.{which}"], numbers[f"dropout_mask.{which + 2}"]] * 3)
+            layer.dropped = lambda x, given=given, layer=layer: x * next(given) * 2.0 if layer.training else x  # type: ignore[method-assign]
+    return method
+
+
+def _values(method: OSDA) -> dict[str, Tensor]:
+    found: dict[str, Any] = {"c.classifier.0.weight": method.weight, "c.classifier.0.bias": method.bias}
+    for number, layer in ((1, method.first), (2, method.second)):
+        found |= {
+            f"g.linear{number}.weight": layer.weight, f"g.linear{number}.bias": layer.bias,
+            f"g.bn{number}.weight": layer.gamma, f"g.bn{number}.bias": layer.beta,
+        }  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("case", ["plain", "dropout"])
+def test_osda_is_its_official_code(case: str) -> None:
+    """Losses, summed gradients, parameters and running statistics after one and three steps, and the test: 1e-6."""
+    numbers = load_file(FOLDER / "osda_bp.safetensors")
+    method = _osda(numbers, masks=case == "dropout").train()
+    optimiser = Optimiser(method.parameter_groups(), method.setting.protocol, CPU)
+    source, truth = numbers["x_source"], numbers["y_source"][None]
+    for step in range(3):
+        optimiser.step(method.losses(source, truth), 1e-3)
+        if step == 0:
+            for name, parameter in _values(method).items():
+                assert parameter.grad is not None
+                torch.testing.assert_close(parameter.grad[0], numbers[f"{case}.grad_sum.{name}"], rtol=0, atol=1e-6)
+        if step in (0, 2):
+            for name, parameter in _values(method).items():
+                torch.testing.assert_close(parameter[0], numbers[f"{case}.step{step + 1}.{name}"], rtol=0, atol=1e-6)
+            for number, layer in ((1, method.first), (2, method.second)):
+                for ours, theirs in (("mean", "running_mean"), ("variance", "running_var")):
+                    due = numbers[f"{case}.step{step + 1}.g.bn{number}.{theirs}"]
+                    torch.testing.assert_close(getattr(layer, ours)[0], due, rtol=0, atol=1e-6)
+    found = method.eval().logits(numbers["x_test"])[0]
+    torch.testing.assert_close(found, numbers[f"{case}.test_logits"], rtol=0, atol=1e-6)
+    assert found.argmax(-1).tolist() == numbers[f"{case}.test_prediction"].tolist()
+
+
+def test_osdas_losses_are_the_official_ones() -> None:
+    numbers = load_file(FOLDER / "osda_bp.safetensors")
+    method = _osda(numbers, masks=False).train()
+    source = numbers["x_source"][None]
+    logits = method.classify(method.head(source))
+    torch.testing.assert_close(logits[0], numbers["plain.logits_source"], rtol=0, atol=1e-6)
+    loss = method.loss(logits, numbers["y_source"][None])
+    torch.testing.assert_close(loss[0], numbers["plain.loss_source"], rtol=0, atol=1e-6)
+    target = method.boundary(numbers["x_target"][None])
+    torch.testing.assert_close(target[0], numbers["plain.loss_target"], rtol=0, atol=1e-6)
