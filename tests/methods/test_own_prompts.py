@@ -11,7 +11,7 @@ from PIL import Image
 
 from clipbench.engine.outcome import Outcome
 from clipbench.plan.select import make_plan
-from clipbench.plan.user import extension
+from clipbench.plan.user import additions
 from clipbench.registry import Overrides
 from tests.engine.few_shot_for_tests import step_losses
 from tests.engine.passes_for_tests import place, run_planned
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(row: str, folder: Path, methods: tuple[str, ...] = (), **fields: object) -> Outcome:
-    added = extension(folder, methods)
+    added = additions(folder, methods)
     plan = make_plan(["fewshot"], Overrides("smoke", fields=fields), [f"row={row}"], (1, 2), added.apply)
     assert not plan.gaps
     return run_planned(list(plan.runs), place(folder.parent, user_data=added.own))
