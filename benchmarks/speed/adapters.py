@@ -28,7 +28,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clipbench.adapters import AdapterConfig, adapt
+from clipbench.adapters import KINDS, AdapterConfig, adapt
 
 WIDTH, TOKENS = 768, 197
 
@@ -111,6 +111,50 @@ def variants(rank: int) -> dict[str, nn.Module]:
         "DoRA, ours, dropout 0.25": _ours(base, kind="dora", rank=rank, dropout=0.25),
         "DoRA, peft, dropout 0.25": _peft(base, rank=rank, lora_dropout=0.25, use_dora=True),
     }
+
+
+def kinds() -> dict[str, nn.Module]:
+    """Every kind at the rank and scale of its source, and peft's where it has the kind."""
+    torch.manual_seed(0)
+    base = Fused().requires_grad_(False)
+    found: dict[str, nn.Module] = {"frozen": base}
+    for kind in KINDS:
+        holder = nn.ModuleDict({"blocks": nn.ModuleList([nn.ModuleDict({"attn": copy.deepcopy(base)})])})
+        adapt(holder, AdapterConfig(kind))
+        found[f"{kind}, rank {KINDS[kind].defaults.rank}"] = holder.get_submodule("blocks.0.attn").train()
+    names = ["q", "k", "v", "o"]
+    theirs: dict[str, peft.PeftConfig] = {
+        "lora, rank 8, peft": peft.LoraConfig(r=8, lora_alpha=16, target_modules=names),
+        "dora, rank 8, peft": peft.LoraConfig(r=8, lora_alpha=16, target_modules=names, use_dora=True),
+        "vera, rank 256, peft": peft.VeraConfig(r=256, target_modules=names),
+        "adalora, rank 3, peft": peft.AdaLoraConfig(
+            init_r=3, target_r=2, total_step=10, tinit=1, tfinal=1, target_modules=names
+        ),
+    }
+    return found | {n: peft.get_peft_model(Separate(base), config).train() for n, config in theirs.items()}
+
+
+def kinds_section(options: argparse.Namespace, batch: int) -> str:
+    """The Markdown of all kinds: parameters, time and memory."""
+    dtype = None if options.dtype == "float32" else getattr(torch, options.dtype)
+    models = {name: model.to(options.device) for name, model in kinds().items()}
+    x = torch.randn(batch, TOKENS, WIDTH, device=options.device, requires_grad=True)
+    grad = torch.randn(batch, TOKENS, WIDTH, device=options.device)
+
+    def step(model: nn.Module) -> None:
+        _step(model, x, grad, dtype)
+
+    memory = {name: temporary_mebibytes(model, step)[1] for name, model in models.items()}
+    seconds = measure(models, step, options.rounds, options.device)
+    rows = []
+    for name, model in models.items():
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        held = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())) / 2**20
+        times = statistics.median(seconds[name])
+        rows.append([name, trained, 1e3 * times, ratio(seconds, name, "frozen"), memory[name], held])
+    head = ["kind", "trained", "ms (median)", "x frozen", "peak of temporaries, MiB", "weights and adapters, MiB"]
+    table = tabulate(rows, head, tablefmt="github", floatfmt=(".0f", ".0f", ".2f", ".3f", ".1f", ".2f"))
+    return f"## Every kind at its source's rank, batch {batch}\n\n{table}\n"
 
 
 def extra_flops(rank: int) -> float:
@@ -267,7 +311,8 @@ def main(arguments: list[str]) -> None:
         f"{datetime.now(UTC):%Y-%m-%d}: {_processor(options.device)}, {options.threads} thread(s), torch "
         f"{torch.__version__}, peft {peft.__version__}.\n"
     )
-    report = "\n".join([title, *(section(options, r, b) for r in options.rank for b in options.batch)])
+    sections = [section(options, r, b) for r in options.rank for b in options.batch]
+    report = "\n".join([title, kinds_section(options, options.batch[0]), *sections])
     print(report)
     options.out.write_text(report)
 

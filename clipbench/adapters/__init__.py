@@ -9,6 +9,7 @@ from __future__ import annotations
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.files import load, save
+from clipbench.adapters.hub import Card, from_pretrained, push_to_hub
 from clipbench.adapters.inject import (
     Trainable,
     adapt,
@@ -19,6 +20,7 @@ from clipbench.adapters.inject import (
     trainable_parameters,
 )
 from clipbench.adapters.kinds import KINDS
+from clipbench.adapters.laplace import Laplace
 from clipbench.adapters.merging import merge, unmerge
 from clipbench.adapters.report import summary
 from clipbench.adapters.sets import add_weighted, disabled, names, remove, set_active
@@ -28,6 +30,8 @@ __all__ = [
     "KINDS",
     "AdapterConfig",
     "AdapterError",
+    "Card",
+    "Laplace",
     "Trainable",
     "adapt",
     "adapted_modules",
@@ -36,10 +40,12 @@ __all__ = [
     "before_step",
     "disabled",
     "dropout_state",
+    "from_pretrained",
     "load",
     "merge",
     "names",
     "parameter_groups",
+    "push_to_hub",
     "regularisation",
     "remove",
     "save",

@@ -29,6 +29,8 @@ Forward = Callable[[Tensor], Tensor]
 """Logits `[R, B, C]` of inputs `[R*B, ...]`, rows grouped by replica."""
 
 _FACTORS = ("A", "B")
+_SAMPLES = 1000
+"""Draws of the logits that are held at once."""
 
 
 class _Seen(NamedTuple):
@@ -188,11 +190,12 @@ def probabilities(
         noise: Standard normal numbers `[samples, ..., C]` in the place of a draw.
     """
     root = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(mean.shape[-1]).to(covariance))
-    total = torch.zeros_like(mean)
-    count = samples if noise is None else len(noise)
-    for i in range(count):
-        epsilon = torch.randn(mean.shape, generator=generator).to(mean) if noise is None else noise[i]
-        total += (mean + (root @ epsilon[..., None])[..., 0]).softmax(-1)
+    total, count = torch.zeros_like(mean), samples if noise is None else len(noise)
+    for start in range(0, count, _SAMPLES):
+        size = min(_SAMPLES, count - start)
+        drawn = noise[start : start + size] if noise is not None else None
+        drawn = torch.randn(size, *mean.shape, generator=generator).to(mean) if drawn is None else drawn
+        total += (mean + (root @ drawn[..., None])[..., 0]).softmax(-1).sum(0)
     return total / count
 
 

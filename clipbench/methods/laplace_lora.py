@@ -62,7 +62,12 @@ class LaplaceLoRA(LoRA):
         samples = self.setting.protocol.need("laplace_samples")
         if not samples:
             return probit_probabilities(mean, covariance)
-        return probabilities(mean, covariance, samples=samples, generator=self.setting.stream("laplace"))
+        return torch.stack(
+            [
+                probabilities(*each, samples=samples, generator=self.setting.stream("laplace", run))
+                for run, each in enumerate(zip(mean, covariance, strict=True))
+            ]
+        )
 
     def _mode_logits(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):  # gradients of fp16 vanish without a loss scale
