@@ -49,6 +49,7 @@ METHODS: Mapping[str, str] = {
     "promptsrc": "clipbench.methods.promptsrc:PromptSRC",
     "openmax": "clipbench.methods.openmax:OpenMax",
     "osda-bp": "clipbench.methods.osda:OSDA",
+    "clipn": "clipbench.methods.clipn:CLIPN",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 from typing import Protocol as Interface
 
@@ -52,6 +53,7 @@ class Setting:
         head: The linear head over the features ``[R*B, D] -> [R, B, C]``; None where prompts are the classifier.
         steps: Optimiser steps of each stage; 0 where nothing is trained.
         epochs: Epochs of each stage, the last of which may end early.
+        weights_file: The user's own file that the weights came from; None where they came from elsewhere.
     """
 
     model: Any
@@ -63,6 +65,7 @@ class Setting:
     head: nn.Module | None = None
     steps: int = 0
     epochs: int = 0
+    weights_file: Path | None = None
     _support: Callable[[str, str, int], Support] | None = field(default=None, repr=False)
     _images: Callable[[str, str], UnlabelledImages] | None = field(default=None, repr=False)
     _stream: Callable[[int, str], torch.Generator] | None = field(default=None, repr=False)

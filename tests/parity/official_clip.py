@@ -77,8 +77,8 @@ def images() -> Tensor:
 
 
 @cache
-def tiny_clip() -> ImageText:
-    """The tiny CLIP in float32, through the loader that a run with ``--backbone FILE --weights FILE`` takes."""
+def tiny_clip(weights: Path | None = None) -> ImageText:
+    """The tiny CLIP in float32, from its own or other ``weights``, through the loader of a run with ``--weights FILE``."""
     meta = json.loads((FOLDER / "tiny_openai_clip.json").read_text(encoding="utf-8"))
     config = meta["open_clip_config"]
     state = load_file(FOLDER / "tiny_openai_clip.safetensors")
@@ -89,7 +89,7 @@ def tiny_clip() -> ImageText:
         paths = Path(folder, "tiny_openai_clip.json"), Path(folder, "tiny.safetensors")
         paths[0].write_text(json.dumps(config), encoding="utf-8")
         save_file(state, paths[1])
-        return load_image_text("tiny_openai_clip", "sha256:tiny", Sources(*paths))
+        return load_image_text("tiny_openai_clip", "sha256:tiny", Sources(paths[0], weights or paths[1]))
 
 
 def protocol(row: str, column: str, **changes: Any) -> Protocol:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from clipbench.engine.optimiser import Optimiser
+from clipbench.errors import MissingWeightsError
 from clipbench.methods import method as method_of
 from clipbench.methods.base import Setting, Support
+from clipbench.methods.clipn import NoTower, clipn_loss, decide, yes_probability
 from clipbench.methods.openmax import OpenMax, eucos, fit_tails, recalibrated
 from clipbench.methods.osda import OSDA
+from clipbench.models.image_text import ImageText
+from clipbench.models.text_tower import TextTower
 from clipbench.registry import Protocol
-from tests.parity.official_clip import FOLDER
+from tests.parity.official_clip import FOLDER, tiny_clip
 
 CPU = torch.device("cpu")
+SETTINGS = json.loads((FOLDER / "clipn.json").read_text(encoding="utf-8"))["settings"]
 
 
 @pytest.mark.parametrize("kind", ["clip", "centred"])
@@ -163,3 +171,91 @@ def test_osdas_losses_are_the_official_ones() -> None:
     torch.testing.assert_close(loss[0], numbers["plain.loss_source"], rtol=0, atol=1e-6)
     target = method.boundary(numbers["x_target"][None])
     torch.testing.assert_close(target[0], numbers["plain.loss_target"], rtol=0, atol=1e-6)
+
+
+@pytest.fixture
+def clipn() -> tuple[ImageText, NoTower, dict[str, Tensor]]:
+    numbers = load_file(FOLDER / "clipn.safetensors")
+    model = tiny_clip()
+    tower = NoTower(model.text.tower)
+    with torch.no_grad():
+        tower.prompt.copy_(numbers["prompt_no"])
+    return model, tower, numbers
+
+
+def test_clipns_no_tower_is_the_official_one(clipn: tuple[ImageText, NoTower, dict[str, Tensor]]) -> None:
+    """Features in evaluation and with the drawn prompts, cut behind the longest prompt or in full: 1e-5."""
+    model, tower, numbers = clipn
+    prompts = model.prompts([str(text) for text in SETTINGS["prompts"]])
+    found = tower.features(TextTower(tower), prompts.ids, prompts.ends)
+    torch.testing.assert_close(found, numbers["text_no"], rtol=1e-5, atol=1e-5)
+    whole = numbers["tokens"]
+    ends = whole.argmax(dim=-1)
+    drawn = tower.features(TextTower(tower), whole, ends, numbers["prompt_index"])
+    torch.testing.assert_close(drawn, numbers["text_no_train"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.encode_text(prompts)[0], numbers["text_yes"], rtol=1e-5, atol=1e-5)
+
+
+def test_clipns_loss_and_its_gradients_are_the_official_ones(
+    clipn: tuple[ImageText, NoTower, dict[str, Tensor]],
+) -> None:
+    _, tower, numbers = clipn
+    whole = numbers["tokens"]
+    no = tower.features(TextTower(tower), whole, whole.argmax(dim=-1), numbers["prompt_index"])
+    normalised = functional.normalize(no, dim=-1)
+    normalised.retain_grad()
+    yes = functional.normalize(numbers["text_yes"], dim=-1)
+    terms = clipn_loss(numbers["image_features"], yes, normalised, float(SETTINGS["logit scale in the loss"]))
+    for found, name in zip(terms, ("loss_yes", "loss_no", "loss_opposite"), strict=True):
+        torch.testing.assert_close(found, numbers[name], rtol=1e-5, atol=1e-6)
+    loss = 0.5 * sum(terms)
+    assert isinstance(loss, Tensor)
+    torch.testing.assert_close(loss, numbers["loss"], rtol=1e-5, atol=1e-6)
+    loss.backward()
+    assert normalised.grad is not None
+    torch.testing.assert_close(normalised.grad, numbers["grad.text_no_normalised"], rtol=1e-4, atol=1e-6)
+    for name, parameter in (
+        ("prompt_no", tower.prompt),
+        ("ln_final_no.weight", tower.ln_final.weight),
+        ("text_projection_no", tower.text_projection),
+    ):
+        torch.testing.assert_close(parameter.grad, numbers[f"grad.{name}"], rtol=1e-4, atol=1e-5)
+
+
+def test_clipns_decisions_are_the_official_scores() -> None:
+    numbers = load_file(FOLDER / "clipn.safetensors")
+    yes, no = numbers["logits_yes"], numbers["logits_no"]
+    torch.testing.assert_close(yes_probability(yes, no), numbers["yes_probability"], rtol=1e-5, atol=1e-7)
+    for rule, name in (
+        ("competing-to-win", "unknown_ctw"),
+        ("agreeing-to-differ", "unknown_atd_vs_yes_softmax"),
+        ("agreeing-to-differ-softmax", "unknown_atd_vs_softmax"),
+    ):
+        found = decide(yes, no, rule).argmax(dim=-1)
+        unknown = found == yes.shape[-1]
+        assert unknown.tolist() == numbers[name].bool().tolist()
+        if rule != "agreeing-to-differ":
+            assert found[~unknown].tolist() == numbers["prediction_known"][~unknown].tolist()
+
+
+def test_clipn_runs_from_a_file_with_both_towers(
+    clipn: tuple[ImageText, NoTower, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    model, tower, _ = clipn
+    path = tmp_path / "clipn.safetensors"
+    second = {f"module.{NoTower.key(name)}": value.contiguous() for name, value in tower.state_dict().items()}
+    first = {f"module.{name}": value.contiguous() for name, value in model.module.state_dict().items()}
+    save_file(first | second, path)
+    read = tiny_clip(path)
+    torch.testing.assert_close(read.module.state_dict(), model.module.state_dict(), rtol=0, atol=0)
+    method = method_of("clipn")
+    protocol = Protocol.of({"method": "clipn", "clipn_decision": "competing-to-win", "logit_scale": 100.0})
+    names = ["cat", "dog", "river"]
+    method.setup(Setting(model, names, "a photo of a {}.", protocol, (1, 2), CPU, weights_file=path))
+    assert method.logits(torch.randn(8, model.width)).shape == (2, 4, 4)
+    assert method.trained() == []
+    with pytest.raises(MissingWeightsError, match="needs weights of its own"):
+        method_of("clipn").setup(Setting(model, names, "a photo of a {}.", protocol, (1,), CPU))
+    save_file(first, path)
+    with pytest.raises(MissingWeightsError, match="no 'no' text tower"):
+        method_of("clipn").setup(Setting(model, names, "a photo of a {}.", protocol, (1,), CPU, weights_file=path))

@@ -77,6 +77,7 @@ class Classification(Task):
                 head=self.head,
                 steps=due.steps,
                 epochs=due.epochs,
+                weights_file=context.sources.weights,
                 _support=self._support,
                 _images=self._unlabelled,
                 _stream=stream,

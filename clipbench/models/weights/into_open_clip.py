@@ -52,7 +52,11 @@ def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> str:
 def _tensors(path: Path, model: Any) -> dict[str, Tensor]:
     if is_torchscript(path):
         return from_torchscript(path)
-    return unwrapped(read_tensors(path), [*model.state_dict(), "positional_embedding", *ANCHORS])
+    tensors = unwrapped(read_tensors(path), [*model.state_dict(), "positional_embedding", *ANCHORS])
+    if "prompt_no" not in tensors:
+        return tensors
+    # CLIPN's file: the parts of its second text tower bear "_no" behind their first name (clipbench.methods.clipn).
+    return {key: value for key, value in tensors.items() if not key.partition(".")[0].endswith("_no")}
 
 
 def _as_expected(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
