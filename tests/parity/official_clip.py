@@ -78,7 +78,7 @@ def images() -> Tensor:
 
 @cache
 def tiny_clip(weights: Path | None = None) -> ImageText:
-    """The tiny CLIP in float32, from its own or other ``weights``, through the loader of a run with ``--weights FILE``."""
+    """The tiny CLIP in float32, from its own or other ``weights``, through the loader of ``--weights FILE``."""
     meta = json.loads((FOLDER / "tiny_openai_clip.json").read_text(encoding="utf-8"))
     config = meta["open_clip_config"]
     state = load_file(FOLDER / "tiny_openai_clip.safetensors")
