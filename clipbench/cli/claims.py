@@ -8,7 +8,7 @@ from pathlib import Path
 from clipbench.audit.sentences.claim import load_claims
 from clipbench.audit.sentences.printed import on_printed
 from clipbench.cli.audit import papers_named
-from clipbench.cli.list import report
+from clipbench.cli.records import report
 from clipbench.compare.cells import Library
 from clipbench.compare.claims import Bench, on_measured
 from clipbench.report.claims import Judged, render

@@ -7,18 +7,16 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from tabulate import tabulate
 
-from clipbench.cli.list import report
 from clipbench.cli.output import show
+from clipbench.cli.records import records_of, report, results_of
 from clipbench.compare.cells import Library
 from clipbench.compare.folders import Match, compare_folders
 from clipbench.compare.rows import compare_rows
 from clipbench.compare.verdict import COMPARED, compare_paper, summary
 from clipbench.errors import UserError
-from clipbench.files import reason
 from clipbench.plan.user import additions
 from clipbench.registry import find
 from clipbench.report.comparison import render
@@ -39,7 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
         return _rows(arguments)
     if arguments.assumptions:
         return _assumptions(arguments)
-    records = _records(arguments.out)
+    records = records_of(arguments.out)
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.tables)
     chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
@@ -63,7 +61,7 @@ def _rows(arguments: argparse.Namespace) -> int:
     """Two methods beside each other, wherever both have records."""
     if arguments.format not in ("text", "md", "json"):
         raise UserError("--rows prints text, md or json.")
-    store = Store(_results(arguments.out))
+    store = Store(results_of(arguments.out))
     records, faults = store.scan()
     report(faults)
     wanted = [table.id for _, table in find(arguments.tables)] if arguments.tables else [""]
@@ -88,7 +86,7 @@ def _assumptions(arguments: argparse.Namespace) -> int:
 
     if arguments.format not in ("text", "md", "json"):
         raise UserError("--assumptions prints text, md or json.")
-    records = _records(arguments.out)
+    records = records_of(arguments.out)
     tables = [(paper, experiment) for paper, experiment in find(arguments.tables) if not experiment.panels]
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
     if not found:
@@ -105,7 +103,7 @@ def _against(arguments: argparse.Namespace) -> int:
     """Two output folders, protocol by protocol."""
     if arguments.format not in ("text", "md", "json"):
         raise UserError("--against prints text, md or json.")
-    ours, theirs = _records(arguments.out), _records(arguments.against)
+    ours, theirs = records_of(arguments.out), records_of(arguments.against)
     for folder, records in ((arguments.out, ours), (arguments.against, theirs)):
         if not records:
             raise UserError(f"{folder} holds no record to compare, neither itself nor in {folder / 'results'}.")
@@ -156,21 +154,3 @@ def _place(record: Record) -> str:
 
 def _number(values: dict[int, float]) -> str:
     return f"{sum(values.values()) / len(values):.2f} ({len(values)})" if values else ""
-
-
-def _records(out: Path) -> list[Record]:
-    """The records of an output folder, or of a results folder named directly. Raises ``UserError`` where none is."""
-    records, faults = Store(_results(out)).scan()
-    report(faults)
-    return records
-
-
-def _results(out: Path) -> Path:
-    """``out/results``, or the folder itself where it is one of results."""
-    try:
-        found = out.is_dir()
-    except OSError as error:
-        raise UserError(f"--out {str(out)[:80]}... cannot be: {reason(error)}.") from error
-    if not found:
-        raise UserError(f"there is no folder {out}; --out names the folder that holds results/.")
-    return out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tabulate import tabulate
 
+from clipbench.cli.records import report
 from clipbench.compare.cells import Library, Measured
 from clipbench.data.images import default_data_root
 from clipbench.plan.needs import Counts, Here
@@ -18,7 +18,7 @@ from clipbench.plan.select import panels_of, source_of
 from clipbench.registry import Paper, Table, find
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.results.record import Record
-from clipbench.results.store import Fault, Store
+from clipbench.results.store import Store
 
 _HEADERS = (
     *("", "alias", "in the paper", "printed", "quoted", "measured"),
@@ -101,12 +101,3 @@ def line(paper: Paper, figure: Table, numbers: list[PrintedNumber], records: lis
 def _has_number(measured: Measured | None) -> bool:
     """Whether runs gave a cell a number: of several target domains, a seed needs all."""
     return measured is not None and bool(measured.records and measured.values)
-
-
-def report(faults: list[Fault]) -> None:
-    """Name the directories that are no trustworthy records, beside the output so that JSON and CSV stay whole."""
-    for fault in faults:
-        print(
-            f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.",
-            file=sys.stderr,
-        )

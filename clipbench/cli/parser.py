@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     _audit(commands.add_parser("audit", help="the papers' own arithmetic, without running anything", **_with_columns()))
     _claims(commands.add_parser("claims", help="the papers' sentences, held against their numbers and ours"))
     _assumptions(commands.add_parser("assumptions", help="what a paper leaves unsaid, and what is chosen for it"))
+    page = "one HTML page of it all: verdicts, tables, runs, protocols, figures, audit, claims, cost"
+    _command("report", commands.add_parser("report", help=page))
     _table(commands.add_parser("table", help="write a table: Markdown, CSV, LaTeX, JSON"))
     _figure(commands.add_parser("figure", help="write a figure: PNG, SVG and the numbers behind it as CSV"))
     _data(commands.add_parser("data", help="get the data, check them, know what is here; list, get, verify, cite"))
@@ -187,7 +189,7 @@ def _compare(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rows", nargs=2, metavar="ROW", help="two methods beside each other, paired by seed and image")
     p.add_argument("--against", type=types.path, metavar="DIR", help="against another output folder instead")
     p.add_argument("--assumptions", action="store_true", help="how far each choice of an assumption moves the numbers")
-    p.add_argument("--format", choices=("text", "md", "csv", "json", "html"), default="text")
+    p.add_argument("--format", choices=("text", "md", "csv", "json"), default="text")
     p.add_argument(
         "--margin", type=types.margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)"
     )

@@ -12,7 +12,8 @@ from clipbench.audit.finding import CHECKS, SEVERITIES, Finding
 
 Audits = Mapping[str, Sequence[Finding]]
 """Findings by paper (or file)."""
-_GRAVE = ("impossible", "inconsistent", "misprint")
+GRAVE = ("impossible", "inconsistent", "misprint")
+"""Severities that are listed in full, worst first."""
 _WIDTH = 110
 LEGEND = """\
 impossible: no test results can print as this number. inconsistent: it contradicts another number or the paper's own
@@ -43,10 +44,10 @@ def _text(name: str, findings: Sequence[Finding], every: bool) -> str:
         if not chosen:
             continue
         lines += ["", severity.upper()]
-        if severity in _GRAVE or every:
+        if severity in GRAVE or every:
             lines += [line for f in chosen for line in _entry(f)]
         else:
-            lines += [_indented(f"{count} {what}", 2) for what, count in _kinds(chosen)]
+            lines += [_indented(f"{count} {what}", 2) for what, count in kinds(chosen)]
     return "\n".join(lines)
 
 
@@ -59,7 +60,7 @@ def _indented(text: str, by: int) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent=" " * by, subsequent_indent=" " * (by + 2))
 
 
-def _kinds(findings: Sequence[Finding]) -> list[tuple[str, int]]:
+def kinds(findings: Sequence[Finding]) -> list[tuple[str, int]]:
     """Harmless findings by check, table and outcome, the most frequent first."""
     kinds = Counter((f.check, f.where.partition(",")[0], f.found) for f in findings)
     return [(f"{_noun(check, count)}, {table}: {found}", count) for (check, table, found), count in kinds.items()]
@@ -75,14 +76,14 @@ def _markdown(name: str, findings: Sequence[Finding], every: bool) -> str:
     parts = [f"## {name}\n\n{len(findings)} checks: {counted(findings)}."]
     for severity in SEVERITIES:
         chosen = [f for f in findings if f.severity == severity]
-        if chosen and (severity in _GRAVE or every):
+        if chosen and (severity in GRAVE or every):
             rows = [
                 f"| {_cell(f.where)} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |" for f in chosen
             ]
             head = "| where | printed | found | arithmetic |\n|---|---|---|---|"
             parts.append(f"### {severity.capitalize()}\n\n" + "\n".join([head, *rows]))
         elif chosen:
-            listed = "\n".join(f"* {count} {_cell(what)}" for what, count in _kinds(chosen))
+            listed = "\n".join(f"* {count} {_cell(what)}" for what, count in kinds(chosen))
             parts.append(f"### {severity.capitalize()}\n\n{listed}")
     return "\n\n".join(parts)
 

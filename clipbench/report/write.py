@@ -55,12 +55,12 @@ def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> li
     written = []
     for paper, experiment in find(patterns):
         folder = out / "figures" / paper.id
-        for name, content in _drawn(paper, experiment, library, store).items():
+        for name, content in drawn(paper, experiment, library, store).items():
             written.append(write_bytes(folder / name, content))
     return written
 
 
-def _drawn(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
+def drawn(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """The files of a figure, or of a table of segmentations, by name; none where no run is behind them."""
     by_suffix: dict[str, bytes] = {}
     if experiment.kind == "curves" and _has_runs(paper, experiment, library):

@@ -33,7 +33,7 @@ def test_strict_fails_on_a_deviation_only(capsys: Captured, tmp_path: Path) -> N
 def test_every_format_holds_the_same_verdict(capsys: Captured, tmp_path: Path) -> None:
     publish(tmp_path, records(CELL, NEAR))
     said = {}
-    for kind in ("text", "md", "csv", "json", "html"):
+    for kind in ("text", "md", "csv", "json"):
         code, said[kind], _ = call(capsys, "compare", "table1", "--out", tmp_path, "--format", kind)
         assert code == 0
         assert "reproduced" in said[kind]
@@ -42,8 +42,6 @@ def test_every_format_holds_the_same_verdict(capsys: Captured, tmp_path: Path) -
     (mine,) = [r for r in rows if (r["row"], r["column"]) == CELL[1:]]
     assert (mine["verdict"], mine["printed"]) == ("reproduced", "99.37 ± 0.18")
     assert len(rows) == len(json.loads(said["json"])["cells"])
-    for part in ("http://", "https://", "src=", "@import", "<script", "<link"):
-        assert part not in said["html"]
     assert "61 printed numbers: 1 reproduced" in said["text"] or "1 reproduced" in said["text"].splitlines()[-1]
 
 

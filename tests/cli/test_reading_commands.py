@@ -27,11 +27,16 @@ def test_list_and_show_import_nothing_heavy(words: list[str], tmp_path: Path) ->
     )
 
 
-@pytest.mark.parametrize("kind", ["text", "md", "csv", "json", "html"])
+@pytest.mark.parametrize("kind", ["text", "md", "csv", "json"])
 def test_compare_imports_no_torch(kind: str, tmp_path: Path) -> None:
     publish(tmp_path, records(CELL, NEAR))
     found = _imported(["compare", "--paper", "table1", "--format", kind, "--out", str(tmp_path)])
     assert found.isdisjoint({"torch", "matplotlib", "open_clip", "timm"})
+
+
+def test_the_report_imports_no_torch(tmp_path: Path) -> None:
+    publish(tmp_path, records(CELL, NEAR))
+    assert _imported(["report", str(tmp_path), "--tables", "table1"]).isdisjoint({"torch", "open_clip", "timm"})
 
 
 def _imported(words: list[str]) -> set[str]:

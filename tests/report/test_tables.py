@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from PIL import Image
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper, summary
 from clipbench.files import write_bytes
-from clipbench.plan.user import extension
+from clipbench.plan.user import additions
 from clipbench.registry import Overrides
 from clipbench.registry.printed import load_published
 from clipbench.report import table as t
@@ -153,7 +152,7 @@ def test_a_table_of_the_users_own_data_is_headed_as_such(tmp_path: Path) -> None
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (number * 20, 90, 200)).save(path)
     paper, experiment = table("clip-dora/table1")
-    own = extension(tmp_path / "pets", []).apply(paper, experiment)
+    own = additions(tmp_path / "pets", []).apply(paper, experiment)
     text = markdown(t.Table(paper, own, {}, []))
     assert text.startswith("# ")
     assert "pets, a data set of the user's own" in text.splitlines()[0]
@@ -235,7 +234,7 @@ def test_smoke_numbers_are_marked_in_every_format() -> None:
     content = json.loads(t.to_json(made))
     assert content["profiles"] == ["smoke"]
     counts = summary(made.cells)
-    for kind in ("text", "md", "html"):
+    for kind in ("text", "md"):
         assert "SMOKE PROFILE" in render(made.cells, counts, kind, 0.5)
     for kind in ("csv", "json"):
         assert "smoke profile" in render(made.cells, counts, kind, 0.5)
@@ -252,51 +251,6 @@ def test_provenance_counts_a_run_once_and_names_both_ends() -> None:
     found = provenance_of(runs)
     assert (found.runs, found.dates, found.commits) == (2, ("2026-01-01", "2026-03-01"), ("abc", "def+"))
     assert provenance_of([]).lines() == ["Nothing is measured yet."]
-
-
-# HTML
-
-
-class _Reader(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.links: list[str] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def test_the_html_page_stands_alone_and_is_well_formed() -> None:
-    made = built(FULL)
-    page = render(made.cells, summary(made.cells), "html", 0.5)
-    reader = _Reader()
-    reader.feed(page)
-    assert not reader.open
-    assert not reader.links
-    assert not re.search(r"https?://|@import|url\(", page)
-    assert {"script", "link", "img", "iframe"}.isdisjoint(reader.tags)
-    assert reader.tags.count("tr") == len(made.cells) + 1
-    assert "99.37 ± 0.18" in reader.texts
-
-
-def test_html_escapes_what_a_record_says() -> None:
-    bad = "<script>alert(1)</script>"
-    made = built(records(CELL, NEAR, device=bad, complete=False, shortfall=bad))
-    page = render(made.cells, summary(made.cells), "html", 0.5)
-    assert bad not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
 # Files
