@@ -7,7 +7,6 @@ from pathlib import Path
 
 from clipbench.cli import option_types as types
 from clipbench.cli.records import report, results_of
-from clipbench.compare.verdict import MARGIN
 from clipbench.files import write_bytes
 from clipbench.registry import find
 from clipbench.results.store import Store
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=types.path, metavar="FILE", help="the page (default: DIR/report.html)")
     parser.add_argument("--profile", choices=("full", "smoke"), help="use these records only")
     parser.add_argument(
-        "--margin", type=types.margin, default=MARGIN, metavar="POINTS", help="equivalence margin (default 0.5)"
+        "--margin", type=types.margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)"
     )
     parser.add_argument(
         "--papers", dest="papers_dir", type=types.path, metavar="DIR", help="papers of your own too, as in benchmarks/"

@@ -111,7 +111,7 @@ def page(chosen: Sequence[Named], store: Store, profile: str | None, margin: flo
     papers = list({paper.id: paper for paper, _ in chosen}.values())
     counts = summary(results)
     about = provenance_of(r for c in results if c.measured for r in c.measured.records)
-    return _template().render(
+    written: str = _template().render(
         version=__version__,
         counts=counts,
         line=summary_line(counts, margin),
@@ -121,6 +121,7 @@ def page(chosen: Sequence[Named], store: Store, profile: str | None, margin: flo
         papers=[_paper(paper, chosen, records, library) for paper in papers],
         costs=_costs(records),
     )
+    return written
 
 
 def _template() -> Any:
