@@ -49,12 +49,17 @@ def evidence(paper: Paper, table: Table, compared: Comparison) -> Evidence:
     records = compared.measured.records if compared.measured else ()
     read = METRICS[table.metric_of(compared.cell)].read
     runs = [
-        RunLine(r.id, r.seed, r.protocol.test_domain or "", f"{read(r):.2f}", r)
-        for r in sorted(records, key=lambda r: (r.seed, r.protocol.test_domain or "", r.id))
+        RunLine(r.id, r.seed, _domain(r), f"{read(r):.2f}", r)
+        for r in sorted(records, key=lambda r: (r.seed, _domain(r), r.id))
     ]
     by_digest = {cell_of(r.protocol).digest: r for r in records}
     parts = table.parts(compared.cell) if compared.cell.derived else [compared.cell]
     return Evidence(runs, [_protocol(paper, table, parts, record) for record in by_digest.values()])
+
+
+def _domain(record: Record) -> str:
+    """The target domain; empty where there is none."""
+    return "" if record.protocol.test_domain is None else record.protocol.test_domain
 
 
 def shared_fields(paper: Paper, table: Table, cells: Sequence[Cell]) -> Sequence[FieldLine]:

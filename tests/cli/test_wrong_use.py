@@ -33,7 +33,7 @@ from tests.cli.commands_for_tests import TINY, Captured, call
         (["--set", "alpha=0"], "must be a number above 0"),
         (["--set", "gradient_clip=0"], "must be a number above 0"),
         (["--set", "crop_scale=1,0.5"], "the smaller first"),
-        (["--set", "rank=100000"], "a whole number from 1 to 4096"),
+        (["--set", "rank=100000"], "a whole number from 1 to 4,096"),
         (["--set", "patience=3"], "no run of this selection reads it; it is read where schedule is plateau"),
         (["--set", "early_stop=3"], "no run of this selection reads it"),
         (["--set", "shots=3"], "no run of this selection reads it"),

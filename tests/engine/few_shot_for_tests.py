@@ -50,7 +50,7 @@ def few_shot(
     row: str = "clip-lora-1shot", seeds: Sequence[int] = (1,), dataset: str = "caltech101", **fields: Any
 ) -> list[Planned]:
     """The smoke runs of one cell of CLIP-DoRA's Table 1; a few steps per shot where it trains."""
-    fields = {"steps_per_shot": 6} | fields
+    fields = ({} if row.startswith("zero-shot") else {"steps_per_shot": 6}) | fields
     overrides = Overrides("smoke", fields=fields)
     return list(make_plan(["fewshot"], overrides, [f"row={row}", f"dataset={dataset}"], seeds).runs)
 

@@ -142,10 +142,10 @@ def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path) -> None:
 
 
 def test_the_last_batch_is_kept_and_training_ends_within_an_epoch(tmp_path: Path) -> None:
-    draft, sizes = _batch_sizes(tmp_path, batch_size=3, steps_per_shot=8)
-    whole, rest = divmod(draft.record.data.train_images, 3)
+    draft, sizes = _batch_sizes(tmp_path, batch_size=4, steps_per_shot=8)
+    whole, rest = divmod(draft.record.data.train_images, 4)
     assert rest
-    assert sizes == ([*[3] * whole, rest] * 8)[:8]
+    assert sizes == ([*[4] * whole, rest] * 8)[:8]
     assert draft.record.history[-1].step == 8
 
 

@@ -25,20 +25,20 @@ def plan(table: str, row: str, dataset: str = "optimal31", seeds: Sequence[int] 
 
 
 def test_the_registry_decides() -> None:
-    drawn = {row: features_drawn(plan("table2", row)[0]) for row in ("clip-l", "mamba-l")}
+    drawn = {row: features_drawn(plan("lora-clip/table2", row)[0]) for row in ("clip-l", "mamba-l")}
     assert drawn == {"clip-l": True, "mamba-l": True}
-    assert not features_drawn(plan("table2", "clip-l", "ucm")[0])
+    assert not features_drawn(plan("lora-clip/table2", "clip-l", "ucm")[0])
     assert not features_drawn(plan("table1", "lora-r4")[0])
 
 
 def test_a_run_that_another_table_asked_for_first_is_known_by_its_protocol() -> None:
-    assert plan("table1", "lora-r8")[0].run.id == plan("table2", "clip-l")[0].run.id
+    assert plan("table1", "lora-r8")[0].run.id == plan("lora-clip/table2", "clip-l")[0].run.id
     assert features_drawn(plan("table1", "lora-r8")[0])
 
 
 @pytest.fixture(scope="module")
 def drafts(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Draft]:
-    return run_planned(plan("table2", "mamba-l", seeds=(1, 2)), place(tmp_path_factory.mktemp("kept"))).drafts
+    return run_planned(plan("lora-clip/table2", "mamba-l", seeds=(1, 2)), place(tmp_path_factory.mktemp("kept"))).drafts
 
 
 def read(draft: Draft, folder: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -61,11 +61,11 @@ def test_features_of_the_test_images_before_and_after(drafts: Sequence[Draft], t
 
 
 def test_together_and_alone_keep_the_same(drafts: Sequence[Draft], tmp_path: Path) -> None:
-    alone = run_planned(plan("table2", "mamba-l", seeds=(2,)), place(tmp_path)).drafts[0]
+    alone = run_planned(plan("lora-clip/table2", "mamba-l", seeds=(2,)), place(tmp_path)).drafts[0]
     found, due = read(drafts[1], tmp_path)[0], read(alone, tmp_path)[0]
     for name, value in due.items():
         torch.testing.assert_close(torch.from_numpy(found[name]), torch.from_numpy(value), rtol=2e-3, atol=1e-4)
 
 
 def test_a_run_that_no_figure_draws_keeps_nothing(tmp_path: Path) -> None:
-    assert FEATURES not in run_planned(plan("table2", "vit-b"), place(tmp_path)).drafts[0].files
+    assert FEATURES not in run_planned(plan("lora-clip/table2", "vit-b"), place(tmp_path)).drafts[0].files

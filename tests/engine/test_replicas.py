@@ -74,6 +74,13 @@ def test_features_computed_once_give_what_images_give(
     assert bank.record.model == plain.record.model
 
 
+class _Plain(Method):
+    """A method without a model: what it keeps of class features does not matter here."""
+
+    def train(self, mode: bool = True) -> Method:
+        return torch.nn.Module.train(self, mode)
+
+
 class _Numbers(Task):
     """A linear head on made-up features."""
 
@@ -81,7 +88,7 @@ class _Numbers(Task):
 
     def __init__(self, head: LinearHead, labels: torch.Tensor, protocol: Protocol) -> None:
         super().__init__()
-        self.head, self.method, self._labels, self._protocol = head, Method(), labels, protocol
+        self.head, self.method, self._labels, self._protocol = head, _Plain(), labels, protocol
         self._features = torch.randn(len(labels), 6, generator=torch.Generator().manual_seed(0))
 
     def train_batches(self, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[torch.Tensor]:

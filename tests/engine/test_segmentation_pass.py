@@ -19,10 +19,12 @@ from clipbench.engine import run_job as passes
 from clipbench.engine.batches.views import epoch_order
 from clipbench.engine.loop import Loop, State
 from clipbench.errors import UserError
-from clipbench.launch.local import Options, carry_out, replicable
+from clipbench.launch.launcher import Options
+from clipbench.launch.local import Local, shares_a_pass
 from clipbench.models.clipseg.configs import TINY_CLIPSEG
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.prompts import tokenise
+from clipbench.plan.jobs import jobs_of
 from clipbench.plan.select import Plan
 from clipbench.registry import Overrides, Protocol
 from clipbench.results.companions import Sheet
@@ -190,7 +192,7 @@ def test_several_seeds_in_one_pass(tmp_path: Path) -> None:
     """Two seeds together give what each gives alone, where nothing of the protocol is a seed's own."""
     plain = {"schedule": "constant", "selection": "last", "early_stop": None, "gradient_clip": None}
     group = [_without(run, plain) for run in planned(seeds=(1, 2))]
-    assert replicable(group[0].run.protocol)
+    assert shares_a_pass(group[0].run.protocol)
     together = run_planned(group, place(tmp_path)).drafts
     for draft, run in zip(together, group, strict=True):
         (alone,) = run_planned([run], place(tmp_path)).drafts
@@ -209,7 +211,7 @@ def _without(run: Any, fields: dict[str, Any]) -> Any:
 
 def test_what_follows_its_own_validation_trains_alone(tmp_path: Path) -> None:
     group = planned(seeds=(1, 2))
-    assert not replicable(group[0].run.protocol)
+    assert not shares_a_pass(group[0].run.protocol)
     with pytest.raises(UserError, match="one seed at a time"):
         run_planned(group, place(tmp_path))
 
@@ -217,7 +219,7 @@ def test_what_follows_its_own_validation_trains_alone(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_makes_no_record(tmp_path: Path) -> None:
     (run,) = planned("full", lr=1e30)
     store = Store(tmp_path / "results")
-    summary = carry_out(Plan(Overrides("smoke"), [run], ()), store, place(tmp_path), Options())
+    summary = Local().launch(jobs_of(Plan(Overrides("smoke"), [run], ())), store, place(tmp_path), Options())
     assert list(summary.failed) == [run.run.id]
     assert "no number from epoch" in summary.failed[run.run.id]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.data.load import image_set
 from clipbench.engine import run_job as jobs
 from clipbench.engine.loop import Loop, State
 from clipbench.plan.select import Planned, make_plan
@@ -76,7 +77,8 @@ def test_training_free_tip_adapter_searches_and_trains_nothing(tmp_path: Path) -
 
 def test_parameters_trained_on_the_tiny_model(tmp_path: Path) -> None:
     """D = Dt = Dv = 96: the formulas that give the printed methods' numbers at ViT-B/16."""
-    classes, width = 8, 96
+    width = 96
+    classes = len(image_set(runs("taskres-4shot", (1,))[0].run.protocol, tmp_path).classes)
     due = {
         "tip-adapter-f-4shot": 2 * classes * width,
         "clip-adapter-4shot": 2 * width * (width // 4),

@@ -25,6 +25,8 @@ TOTAL, DECODER = 150_747_746, 1_127_009
 DORA: dict[str, Any] = {
     "task": "segmentation", "method": "dora", "backbone": RD64, "rank": 8, "alpha": 1.0, "scaling": "alpha",
     "targets": "qkvo", "towers": "both", "also_trained": "up-convolution", "encoder_gradient": True,
+    "adapter_dropout": 0.0, "adapter_init": "kaiming-uniform-sqrt5", "detach_norm": True, "dora_dropout": "official",
+    "norm_axis": "output",
 }  # fmt: skip
 
 
@@ -120,7 +122,7 @@ def test_copies_are_the_module_and_learn_apart() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(UserError, match="needs a rank and an alpha"):
+    with pytest.raises(UserError, match="does not say rank"):
         attach(small_clipseg(), Protocol(method="dora"), [1])
     with pytest.raises(UserError, match="one seed at a time"):
         attach(small_clipseg(), Protocol(method="full"), [1, 2])

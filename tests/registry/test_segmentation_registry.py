@@ -76,7 +76,7 @@ def test_words_of_another_task() -> None:
 def test_a_run_is_named_by_its_dice() -> None:
     """The run of Kvasir also counts the parameters, two rows above; asked for those alone, it is theirs."""
     rows = {p.cell.row.id for p in make_plan(["segmentation"], Overrides("smoke")).runs}
-    assert rows == {"kvasir", "busi"}
+    assert rows == {"kvasir", "clinicdb", "isic2016", "busi"}
     alone = make_plan(["segmentation"], Overrides("smoke"), ["row=parameters|share"]).runs
     assert {p.cell.row.id for p in alone} == {"parameters"}
     assert {p.run.id for p in alone} < {p.run.id for p in make_plan(["segmentation"], Overrides("smoke")).runs}

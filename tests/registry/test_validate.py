@@ -76,7 +76,7 @@ def test_the_command_names_file_and_line_and_goes_on_with_the_next_paper(
     said = capsys.readouterr()
     assert f"{registry / LORA / TABLE}, line 28, columns, aid-20, dataset: the data set 'umc'" in said.err
     assert "Did you mean ucm?" in said.err
-    assert "clip-dora: 5 tables and figures" in said.out
+    assert "clip-dora: 6 tables and figures" in said.out
 
 
 def test_our_papers_are_valid(capsys: pytest.CaptureFixture[str]) -> None:

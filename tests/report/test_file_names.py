@@ -46,7 +46,8 @@ def test_the_tables_of_two_folders_do_not_overwrite_each_other(names: tuple[str,
     for at, name in enumerate(names):
         for part in ("cat", "dog"):
             (tmp_path / name / part).mkdir(parents=True)
-            (tmp_path / name / part / f"{at}.jpg").touch()
+            for number in range(4):
+                (tmp_path / name / part / f"{at}-{number}.jpg").write_bytes(f"{at} {part} {number}".encode())
         added = additions(tmp_path / name, [])
         ours = added.apply(paper, experiment)
         protocol = resolve(paper, ours, Cell(ours.rows[0], ours.columns[0])).protocol

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from clipbench.engine.kept_features import packed
+from safetensors.torch import save
 
 from clipbench.compare.cells import Library
-from clipbench.plan.keep import FEATURES
 from clipbench.registry import Overrides
 from clipbench.report.scatter import _sign, draw_scatter, neighbour_accuracy, silhouette
 from clipbench.report.write import write_figures
+from clipbench.results.companions import FEATURES
 from clipbench.results.store import Draft, Store
 from tests.factory import record, table
 
@@ -38,7 +39,9 @@ def draft(seed: int = 1, profile: str = "smoke", images: int = 6, shown: int | N
     before, labels = (part[:shown] for part in features(1.0, images))
     after = features(0.2, images)[0][:shown]
     made = record(WHERE, seed, overrides=Overrides(profile=profile))
-    return Draft(made, {FEATURES: packed(before.half(), after.half(), labels, CLASSES)})
+    tensors = {"before": before.half(), "after": after.half(), "labels": labels.to(torch.int16)}
+    packed = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"classes": json.dumps(CLASSES)})
+    return Draft(made, {FEATURES: packed})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from scipy import stats
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
 from clipbench.registry import Cell
-from clipbench.report.table import Table, markdown
+from clipbench.report.markdown import markdown
+from clipbench.report.table import Table
 from clipbench.results.collapse import at_chance, collapsed, described, guessing
 from clipbench.results.record import Record
 from tests.factory import record, table
