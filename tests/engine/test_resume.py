@@ -98,7 +98,7 @@ def test_killed_when_records_appear_and_at_random_moments(whole: Path, tmp_path:
 
 def test_two_processes_at_once_make_everything_once(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    summaries = [finish(process) for process in [start(out), start(out)]]
+    summaries = [finish(process) for process in [start(out, "--wait"), start(out, "--wait")]]
     assert numbers(out) == numbers(whole)
     made = [run_id for s in summaries for run_id in s["made"]]
     assert sorted(made) == sorted(numbers(whole))
