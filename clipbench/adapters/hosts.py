@@ -42,6 +42,7 @@ class Host(nn.Module):
         self.config, self.path = config, path
         self.blocks = dict(blocks)
         branch = config.branch_type
+        self.additive = branch.additive
         self.quantised = None
         if branch.quantised and blocks:
             parts = round(len(weight) / max(stop - start for start, stop in blocks.values()))
@@ -129,7 +130,7 @@ class Host(nn.Module):
         return keep, [replica_mask(x.detach(), self.streams[name], keep) for name in blocks]
 
     def _gains(self, blocks: Blocks) -> list[Tensor]:
-        if self.config.branch_type.additive:
+        if self.additive:
             return []
         frozen = self.frozen_weight
         return [cast(Tensor, self.branch(name).gain(frozen[slice(*self.blocks[name])])) for name in blocks]
@@ -150,7 +151,7 @@ class Host(nn.Module):
 
     def refresh(self) -> None:
         """Recompute what the branches cache about the frozen matrix."""
-        if self.config.branch_type.additive:
+        if self.additive:
             return
         for name, rows in self.blocks.items():
             self.branch(name).refresh(self.frozen_weight.detach()[slice(*rows)])

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from clipbench.errors import MissingWeightsError
 from clipbench.methods.base import Method, Setting
-from clipbench.models.text_tower import TextTower
+from clipbench.models.towers import TextTower
 from clipbench.models.transfer import sent
 from clipbench.models.weights.files import read_tensors
 from clipbench.registry.field import Field

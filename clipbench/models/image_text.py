@@ -20,12 +20,10 @@ from clipbench.errors import UserError
 from clipbench.models.clip import load_model
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD, check_side, named_normalisation, weights_digest
 from clipbench.models.model_config import check_text, model_config, side
-from clipbench.models.prompts import PromptGroup, Prompts
 from clipbench.models.shared import copy_of
-from clipbench.models.text_tower import Deep, TextTower
 from clipbench.models.tokenisers import Tokenise, tokeniser
+from clipbench.models.towers import Deep, PromptGroup, Prompts, TextTower, VisionTower, vision_tower
 from clipbench.models.transfer import sent
-from clipbench.models.vision_tower import VisionTower, vision_tower
 from clipbench.models.weights.files import check_features
 from clipbench.models.weights.sources import Sources
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import MissingWeightsError, UserError
-from clipbench.models.prompts import Prompts
+from clipbench.models.towers import Prompts
 from clipbench.models.weights.hub import fetching
 
 Tokenise = Callable[[Sequence[str]], Prompts]

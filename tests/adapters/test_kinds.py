@@ -33,7 +33,7 @@ from clipbench.adapters import (
     unmerge,
 )
 from clipbench.adapters.hosts import Host
-from clipbench.adapters.kinds.lora import LoRA
+from clipbench.adapters.kinds.low_rank import LoRA
 from tests.adapters.models import gradients, images, perturb, relative, tokens
 
 EVERY = pytest.mark.parametrize("kind", KINDS)

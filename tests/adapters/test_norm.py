@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from clipbench.adapters import AdapterConfig, adapt, adapted_modules
-from clipbench.adapters.kinds.dora import DoRA, squared_norms
+from clipbench.adapters.kinds.low_rank import DoRA, squared_norms
 from tests.adapters.models import relative
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=60)

@@ -19,8 +19,7 @@ from clipbench.models import image_size
 from clipbench.models.clip import build
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.model_config import check_text, packaged_config, read_config
-from clipbench.models.text_tower import TextTower
-from clipbench.models.vision_tower import vision_tower
+from clipbench.models.towers import TextTower, vision_tower
 from clipbench.models.weights import hub
 from clipbench.models.weights.sources import Sources
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipbench.models.prompts import grouped
+from clipbench.models.towers import grouped
 
 ENDS = st.lists(st.integers(2, 14), min_size=1, max_size=300)
 

@@ -22,7 +22,7 @@ from clipbench.methods.clipn import NoTower, clipn_loss, decide, yes_probability
 from clipbench.methods.openmax import OpenMax, eucos, fit_tails, recalibrated
 from clipbench.methods.osda import OSDA
 from clipbench.models.image_text import ImageText
-from clipbench.models.text_tower import TextTower
+from clipbench.models.towers import TextTower
 from clipbench.registry import Protocol
 from tests.parity.official_clip import FOLDER, tiny_clip
 

@@ -1,12 +1,11 @@
-"""The kinds of adapters, one file each. A new kind is a subclass of `Branch` and a line in `KINDS`."""
+"""The kinds of adapters, a file each; LoRA and DoRA share one. A new kind is a subclass of `Branch` and a line in `KINDS`."""
 
 from __future__ import annotations
 
 from clipbench.adapters.kinds.adalora import AdaLoRA
 from clipbench.adapters.kinds.base import Branch
-from clipbench.adapters.kinds.dora import DoRA
 from clipbench.adapters.kinds.dylora import DyLoRA
-from clipbench.adapters.kinds.lora import LoRA, LoRAPlus
+from clipbench.adapters.kinds.low_rank import DoRA, LoRA, LoRAPlus
 from clipbench.adapters.kinds.qlora import QLoRA
 from clipbench.adapters.kinds.vera import VeRA
 

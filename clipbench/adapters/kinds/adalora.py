@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.kinds.base import Defaults, Factors
-from clipbench.adapters.kinds.lora import LoRA
+from clipbench.adapters.kinds.low_rank import LoRA
 
 if TYPE_CHECKING:
     from clipbench.adapters.config import AdapterConfig

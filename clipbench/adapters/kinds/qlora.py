@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.kinds.base import Defaults
-from clipbench.adapters.kinds.lora import LoRA
+from clipbench.adapters.kinds.low_rank import LoRA
 
 
 @dataclass(frozen=True)
