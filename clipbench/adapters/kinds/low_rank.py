@@ -1,4 +1,4 @@
-"""LoRA, ``W + s B A`` (Hu et al., ICLR 2022, section 4.1), PiSSA's starts, LoRA+; and DoRA (Liu et al., ICML 2024)."""
+"""LoRA, ``W + s B A`` (Hu et al., ICLR 2022, sec. 4.1), LoRA+, PiSSA's starts, and DoRA (Liu et al., ICML 2024)."""
 
 from __future__ import annotations
 
