@@ -1,4 +1,4 @@
-"""The kinds of adapters, a file each; LoRA and DoRA share one. A new kind is a subclass of `Branch` and a line in `KINDS`."""
+"""The kinds of adapters; LoRA and DoRA share a file. A new kind is a subclass of `Branch` and a line in `KINDS`."""
 
 from __future__ import annotations
 
