@@ -7,7 +7,6 @@ import platform
 import resource
 import subprocess
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,8 +16,6 @@ import torch
 from clipbench import __version__
 from clipbench.errors import UserError
 from clipbench.results.record import Environment
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: str) -> torch.device:
@@ -40,16 +37,6 @@ def pick_device(name: str) -> torch.device:
             f"there are {torch.cuda.device_count()} CUDA devices, counted from 0; {name} is not one of them."
         )
     return device
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """The forward pass's arithmetic. Raises ``UserError`` where the device cannot do it."""
-    if precision == "fp32":
-        return nullcontext()
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("fp16 autocast needs a GPU; on the CPU use --precision bf16 or fp32.")
-    context: AbstractContextManager[None] = torch.autocast(device.type, dtype=_DTYPES[precision])
-    return context
 
 
 def make_deterministic() -> None:

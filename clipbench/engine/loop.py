@@ -95,6 +95,10 @@ class Loop:
         trains = self._budget.steps > 0
         size, drop = (protocol.need("batch_size"), bool(protocol.need("drop_last"))) if trains else (1, False)
         self._slices = batches(parts.train.shape[1], size, drop_last=drop) if trains else []
+        plateau = trains and protocol.schedule == "plateau"
+        self._rates = (
+            [] if plateau else [learning_rate(protocol, step, self._budget) for step in range(self._budget.steps)]
+        )
         combine = task.method.combine if type(task.method).combine is not Method.combine else None
         groups = task.parameter_groups() if trains else []
         self._optimiser = Optimiser(groups, protocol, device, len(self._seeds), combine)
@@ -325,7 +329,7 @@ class Loop:
 
     def _rate(self, step: int) -> float:
         watched = None if self._validation is None else self._validation.rate
-        return learning_rate(self._protocol, step, self._budget) if watched is None else watched
+        return self._rates[step] if watched is None else watched
 
 
 def _check(protocol: Protocol, seeds: Sequence[int], parts: Parts) -> None:

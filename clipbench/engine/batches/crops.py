@@ -20,8 +20,9 @@ from torch import Tensor
 
 from clipbench.data.decode import load_rgb
 from clipbench.data.images import ImageSet
-from clipbench.engine.batches.views import EpochPlan, Normaliser
+from clipbench.engine.batches.views import EpochPlan
 from clipbench.engine.random import stream
+from clipbench.models.transfer import Normaliser
 from clipbench.registry import Protocol
 
 _TRIES = 10

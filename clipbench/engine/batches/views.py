@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clipbench.engine.random import stream
-from clipbench.models.transfer import sent
+from clipbench.models.transfer import Normaliser, sent
 from clipbench.registry import Protocol
 
 _RESIDENT_SHARE = 0.25
@@ -25,19 +25,6 @@ class EpochPlan:
     epoch: int
     order: Tensor
     parts: Sequence[slice]
-
-
-class Normaliser:
-    """Pixels ``[B, 3, S, S]`` (uint8, anywhere) as a network takes them, on the device."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        self._device = device
-        self._mean = torch.tensor(mean, device=device).mul(255.0).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=device).mul(255.0).view(1, 3, 1, 1)
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Channel by channel ``(x / 255 - mean) / std``."""
-        return (sent(pixels, self._device).float() - self._mean) / self._std
 
 
 class Images:

@@ -20,7 +20,6 @@ from clipbench.engine.batches.features import Encoder, FeatureBank
 from clipbench.engine.batches.job_images import JobImages
 from clipbench.engine.batches.views import EpochPlan, Images, batches
 from clipbench.engine.context import Context
-from clipbench.engine.device import autocast
 from clipbench.engine.random import stream
 from clipbench.engine.tasks.class_metrics import calibration, class_metrics
 from clipbench.engine.tasks.head import LinearHead
@@ -32,6 +31,7 @@ from clipbench.methods.base import Method, Setting, Support, pretrained
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.image_tower import ImageTower
 from clipbench.models.load import load_image_tower
+from clipbench.models.transfer import autocast
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget
 from clipbench.results.companions import FEATURES
@@ -59,6 +59,7 @@ class Classification(Task):
         self.pretrained = pretrained(model).to(context.device)
         head = protocol.need("task") == "linear-head"
         self.head = LinearHead(seeds, len(images.classes), model.width, protocol) if head else None
+        self._precision = str(protocol.need("precision"))
         self._protocol, self._parts, self._seeds, self._device = protocol, parts, tuple(seeds), context.device
         self._prompts = prompts = prompts_of(images, protocol, rejects=method.rejects)
         self._images = JobImages(images, model, protocol, context)
@@ -111,12 +112,14 @@ class Classification(Task):
 
     def losses(self, inputs: Tensor, truth: Tensor) -> Tensor:
         """The method's training loss ``[R]``, or ``[K, R]``; it knows the classes that have a prompt, in that order."""
-        with autocast(self._device, self._protocol.need("precision")):
-            return self.method.losses(self._features(inputs), self._prompts.columns(truth))
+        with autocast(self._device, self._precision):
+            return self.method.losses(
+                self._features(inputs), truth if self._prompts.same else self._prompts.columns(truth)
+            )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[R, B, C]``, float32, one column per class of the data set, of inputs ``[R*B, ...]``."""
-        with autocast(self._device, self._protocol.need("precision")):
+        with autocast(self._device, self._precision):
             logits = self.method.logits(self._features(inputs))
         count = len(self._prompts.names) + self.method.rejects
         if logits.ndim != 3 or logits.shape[-1] != count or not logits.is_floating_point():
@@ -167,7 +170,7 @@ class Classification(Task):
         self.eval()
         pieces = []
         for index in torch.split(self._parts.test, max(self.rows // len(self._seeds), 1), dim=1):
-            with autocast(self._device, self._protocol.need("precision")):
+            with autocast(self._device, self._precision):
                 features = self._features(self.inputs(index, "test", 0))
             pieces.append(features.float().view(len(self._seeds), index.shape[1], -1).half().cpu())
         return torch.cat(pieces, dim=1)
@@ -210,7 +213,7 @@ class Classification(Task):
     def _moves(self) -> bool:
         """Whether the features of an image need a gradient: asked of one image, not declared."""
         side = self._images.size
-        with torch.enable_grad(), autocast(self._device, self._protocol.need("precision")):
+        with torch.enable_grad(), autocast(self._device, self._precision):
             probe = torch.zeros(len(self._seeds), 3, side, side, device=self._device)
             self.eval()
             return self.method.image_features(probe).requires_grad

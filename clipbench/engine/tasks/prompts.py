@@ -37,12 +37,13 @@ class Prompts:
         return [self.template.format(name) for name in self.names]
 
     @cached_property
-    def _same(self) -> bool:
+    def same(self) -> bool:
+        """Whether every column of the logits has its prompt, in order."""
         return list(self.classes) == list(range(self.width))
 
     def placed(self, logits: Tensor) -> Tensor:
         """Logits ``[R, B, P]`` of the prompts in their classes' columns ``[R, B, width]``, all else at -inf."""
-        if self._same:
+        if self.same:
             return logits
         inside = [i for i, column in enumerate(self.classes) if column < self.width]
         empty = logits.new_full((*logits.shape[:2], self.width), -torch.inf)
@@ -51,7 +52,7 @@ class Prompts:
 
     def columns(self, truth: Tensor) -> Tensor:
         """The position of each class of ``truth`` (any shape) among the prompts."""
-        if self._same:
+        if self.same:
             return truth
         position = torch.zeros(max(self.classes) + 1, dtype=torch.long)
         position[list(self.classes)] = torch.arange(len(self.classes))

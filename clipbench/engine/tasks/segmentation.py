@@ -18,7 +18,6 @@ from clipbench.data.splits import Split
 from clipbench.engine.batches.job_images import JobImages
 from clipbench.engine.batches.views import EpochPlan, Images, resident, rows_of
 from clipbench.engine.context import Context
-from clipbench.engine.device import autocast
 from clipbench.engine.random import stream
 from clipbench.engine.tasks.classification import npz
 from clipbench.engine.tasks.segmentation_loss import segmentation_losses
@@ -30,7 +29,7 @@ from clipbench.methods import method as method_of
 from clipbench.methods.base import Setting
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.network import Segmenter
-from clipbench.models.transfer import sent
+from clipbench.models.transfer import autocast, sent
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget
 from clipbench.results.companions import ROWS, SHEET, SIDE, Sheet, spread
