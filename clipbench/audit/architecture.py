@@ -84,7 +84,11 @@ def adapter_parameters(towers: Sequence[Tower], targets: str, rank: int, *, magn
 @cache
 def clip(name: str) -> Model:
     """A CLIP model with a ViT tower by its open_clip name. Raises ``UserError`` where there is no such config."""
-    config = _config(name)
+    return model_of_config(name, _config(name))
+
+
+def model_of_config(name: str, config: Mapping[str, Any]) -> Model:
+    """A CLIP model of an open_clip config. Raises ``UserError`` where its image tower is no plain ViT."""
     vision, text, joint = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
     if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
         raise UserError(f"{name} has no plain ViT tower, so that its parameters have no closed form here")

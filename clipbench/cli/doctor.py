@@ -13,6 +13,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="folder above the data sets (default: $CLIPBENCH_DATA or ./data)"
     )
     p.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where results would go (default: here)")
+    p.add_argument(
+        "--speed",
+        action="store_true",
+        help="time matrix products for ten seconds; `clipbench plan` estimates with them",
+    )
     p.add_argument("--json", action="store_true", help="machine-readable")
 
 
@@ -21,6 +26,6 @@ def main(arguments: argparse.Namespace) -> int:
     from clipbench.cli.doctor_report import examine, in_words
     from clipbench.data.images import default_data_root
 
-    report = examine(arguments.data or default_data_root(), arguments.out)
+    report = examine(arguments.data or default_data_root(), arguments.out, measure=arguments.speed)
     print(json.dumps(report, indent=1, ensure_ascii=False) if arguments.json else in_words(report))
     return int("error" in report["device"])

@@ -17,6 +17,7 @@ from clipbench.data.catalogue import known
 from clipbench.data.download.faults import size
 from clipbench.models.weights.catalogue import checkpoints, hub_cache
 from clipbench.plan.needs import Here, has_weights
+from clipbench.plan.speed import calibrate, rates
 from clipbench.registry import find
 
 _NEEDED = (
@@ -35,8 +36,8 @@ _LITTLE_ROOM = 5e9
 _COUNTED = ("", "cells", "runnable", "data missing", "weights missing", "not implemented", "with --smoke")
 
 
-def examine(data_root: Path, out: Path) -> dict[str, Any]:
-    """Everything that the report says."""
+def examine(data_root: Path, out: Path, *, measure: bool = False) -> dict[str, Any]:
+    """Everything that the report says; with ``measure`` the device's speed is measured now."""
     here = Here(data_root)
     datasets = [here.dataset(name) for name in known()]
     folders = {"results": out, "cache": cache_dir(), "data": data_root, "weights": hub_cache()}
@@ -44,7 +45,7 @@ def examine(data_root: Path, out: Path) -> dict[str, Any]:
         "clipbench": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         "versions": {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)},
-        "device": _device(),
+        "device": _device(measure=measure),
         "disk": {what: _disk(folder) for what, folder in folders.items()},
         "data": {state: [d.dataset for d in datasets if d.state == state] for state in ("complete", "incomplete")},
         "weights": [f"{c.backbone} {c.weights}" for c in checkpoints() if has_weights(c.backbone, c.weights)],
@@ -59,7 +60,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _device() -> dict[str, Any]:
+def _device(*, measure: bool) -> dict[str, Any]:
     """The device that ``--device auto`` takes, and its arithmetic; ``error`` where PyTorch cannot say."""
     try:
         import torch
@@ -67,7 +68,12 @@ def _device() -> dict[str, Any]:
         from clipbench.engine.device import pick_device
 
         device = pick_device("auto")
-        found: dict[str, Any] = {"auto": str(device), "threads": torch.get_num_threads()}
+        known = calibrate(device) if measure else rates(device.type)
+        found: dict[str, Any] = {
+            "auto": str(device),
+            "threads": torch.get_num_threads(),
+            "operations_per_second": dict(known.measured),
+        }
         if device.type == "cuda":
             return found | {"cuda": [_gpu(i) for i in range(torch.cuda.device_count())], "precision": _on_gpu()}
     except Exception as error:  # a broken installation fails in many ways, and saying so is this command's purpose
@@ -146,4 +152,6 @@ def _told_device(device: Mapping[str, Any]) -> list[str]:
         return [f"device: PyTorch does not work here ({device['error']}). Reinstall it for this machine: pytorch.org"]
     what = "; ".join(device.get("cuda", [device.get("processor", "")]))
     lines = [f"device: {device['auto']} ({what}), {device['threads']} threads"]
+    speed = [f"{name} {rate / 1e9:,.0f} GFLOP/s" for name, rate in device["operations_per_second"].items()]
+    lines.append("matrix products: " + (", ".join(speed) or "not measured (`clipbench doctor --speed`)"))
     return [*lines, "precision: " + ", ".join(f"{name} {said}" for name, said in device["precision"].items())]

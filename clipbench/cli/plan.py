@@ -7,17 +7,20 @@ import json
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tabulate import tabulate
 
 from clipbench.cli.selection import Selection, device_of, select
+from clipbench.data.download.faults import size
 from clipbench.data.progress import duration
 from clipbench.plan.cost import Cost, estimate
+from clipbench.plan.fetch import Fetch, can_be_fetched, to_fetch
 from clipbench.plan.jobs import jobs_of
 from clipbench.plan.outlook import Obstacle, Outlook
 from clipbench.plan.select import Gap, Plan, Planned
+from clipbench.plan.speed import Rates, rates
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -29,16 +32,32 @@ def show(arguments: argparse.Namespace, selection: Selection) -> int:
     """The plan of a selection, as text or JSON."""
     _, device = device_of(arguments.device)
     runs, _ = selection.outlook(device)
-    todo = [run for run in runs if run.state == "to run"]
-    cost = estimate([run.planned.run.protocol for run in todo], selection.store, selection.datasets)
+    expected = _expected(selection, runs, rates(device))
     if arguments.json:
-        print(json.dumps(_values(selection.plan, runs, cost, device), indent=1))
+        print(json.dumps(_values(selection.plan, runs, expected), indent=1))
     else:
-        print("\n".join(_text(selection, runs, cost, device, jobs=arguments.jobs)))
+        print("\n".join(_text(selection, runs, expected, jobs=arguments.jobs)))
     return 0 if any(run.state != "blocked" for run in runs) else 2
 
 
-def _text(selection: Selection, runs: Sequence[Outlook], cost: Cost, device: str, *, jobs: bool) -> list[str]:
+@dataclass(frozen=True)
+class _Expected:
+    """What the ``runs`` runs that are left take, those too that wait for data or weights, and what is to be fetched."""
+
+    runs: int
+    cost: Cost
+    fetch: Fetch
+    rates: Rates
+
+
+def _expected(selection: Selection, runs: Sequence[Outlook], speed: Rates) -> _Expected:
+    left = [run for run in runs if run.state != "done" and can_be_fetched(run.obstacles)]
+    protocols = [run.planned.run.protocol for run in left]
+    cost = estimate(protocols, selection.store, selection.datasets, speed)
+    return _Expected(len(left), cost, to_fetch(left), speed)
+
+
+def _text(selection: Selection, runs: Sequence[Outlook], expected: _Expected, *, jobs: bool) -> list[str]:
     lines = [*selection.said]
     kinds = _letters(runs)
     for table in dict.fromkeys(run.planned.table for run in runs):
@@ -46,7 +65,7 @@ def _text(selection: Selection, runs: Sequence[Outlook], cost: Cost, device: str
         lines += [f"{table.id}: {table.printed}, {table.title}", "", _matrix(here, kinds), ""]
     if jobs:
         lines += [_jobs(selection.plan, runs), ""]
-    lines += [*_summary(runs, cost, device), *_legend(kinds), *_gaps(selection.plan.gaps)]
+    lines += [*_summary(runs, expected), *_legend(kinds), *_gaps(selection.plan.gaps)]
     lines += [f"note: {note}" for note in dict.fromkeys(run.note for run in runs if run.note)]
     return lines
 
@@ -75,12 +94,53 @@ def _cell(runs: Sequence[Outlook], letters: Mapping[Obstacle, str]) -> str:
     return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
 
 
-def _summary(runs: Sequence[Outlook], cost: Cost, device: str) -> list[str]:
+def _summary(runs: Sequence[Outlook], expected: _Expected) -> list[str]:
     counts = Counter(run.state for run in runs)
-    took = f"; about {duration(cost.seconds)} by earlier runs here" if cost.seconds else ""
-    images = f"{cost.train_images:,} training and {cost.test_images:,} test images"
     states = f"{counts['done']} done, {counts['to run']} to run, {counts['blocked']} blocked"
-    return [f"{len(runs)} runs on {device}: {states}. Those to run pass {images}{took}."]
+    lines = [f"{len(runs)} runs on {expected.rates.device}: {states}."]
+    return [*lines, *_cost(expected), *_fetch(expected.fetch)] if expected.runs else lines
+
+
+def _cost(expected: _Expected) -> list[str]:
+    """Images, time and memory of what is left, each said as what it is."""
+    cost = expected.cost
+    images = f"{cost.train_images:,} training and {cost.test_images:,} test images"
+    lines = [f"The {expected.runs} that are left pass {images}, one seed at a time:"]
+    if cost.seconds is not None:
+        hours = " of this GPU" if expected.rates.device == "cuda" else ""
+        lines.append(f"  time     about {duration(cost.seconds)}{hours}, {_basis(expected)}")
+    if cost.peak_memory_bytes is not None:
+        lines.append(
+            f"  memory   about {size(cost.peak_memory_bytes)} at the peak, an estimate{_error_of_memory(cost)}"
+        )
+        lines.append(f"  disk     about {size(cost.decoded_bytes)} of decoded images in the cache")
+    if cost.unknown:
+        lines.append(f"  unknown  {cost.unknown} runs, of models without a model of their work; they are in no sum")
+    return lines
+
+
+def _basis(expected: _Expected) -> str:
+    """Where the time is from."""
+    cost, parts = expected.cost, []
+    if cost.by_records:
+        parts.append(f"{cost.by_records} runs by earlier ones here")
+    if cost.estimated:
+        speed = "as measured here" if expected.rates.measured else "assumed; `clipbench doctor --speed` measures"
+        off = f", off by a factor of {cost.error.time_factor:.1f} on {cost.error.records} records" if cost.error else ""
+        parts.append(f"{cost.estimated} estimated from operations at the device's rate ({speed}){off}")
+    return "; ".join(parts)
+
+
+def _error_of_memory(cost: Cost) -> str:
+    return f", off by {100 * cost.error.memory_share:.0f}% on {cost.error.records} records" if cost.error else ""
+
+
+def _fetch(fetch: Fetch) -> list[str]:
+    if not fetch.bytes and not fetch.unknown:
+        return []
+    parts = [f"{size(fetch.bytes)}, on disk {size(fetch.disk)}"] if fetch.bytes else []
+    parts += [f"of unstated size: {', '.join(fetch.unknown)}"] if fetch.unknown else []
+    return [f"  to fetch {'; '.join(parts)}"]
 
 
 def _legend(letters: Mapping[Obstacle, str]) -> list[str]:
@@ -111,18 +171,23 @@ def _counted(states: Any) -> list[str]:
     return [f"{count} {state}" for state, count in Counter(states).items()]
 
 
-def _values(plan: Plan, runs: Sequence[Outlook], cost: Cost, device: str) -> dict[str, Any]:
+def _values(plan: Plan, runs: Sequence[Outlook], expected: _Expected) -> dict[str, Any]:
     """Everything as plain values."""
     gaps = [
         {"table": g.table.id, "row": g.cell.row.id, "column": g.cell.column.id, "reason": g.reason} for g in plan.gaps
     ]
     counts = Counter(run.state for run in runs)
     return {
-        "device": device,
+        "device": expected.rates.device,
         "counts": {state: counts[state] for state in ("done", "to run", "blocked")},
         "runs": [_run(run) for run in runs],
         "jobs": [job.to_json() | {"name": job.name} for job in jobs_of(plan)],
-        "cost": asdict(cost),
+        "cost": {
+            **asdict(expected.cost),
+            "runs": expected.runs,
+            "rates": dict(expected.rates.measured) or "assumed",
+            "fetch": asdict(expected.fetch),
+        },
         "missing_data": {o.what: o.says for run in runs for o in run.obstacles if o.kind == "data"},
         "missing_weights": {o.what: o.says for run in runs for o in run.obstacles if o.kind == "weights"},
         "not_runnable": gaps,

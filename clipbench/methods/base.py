@@ -113,6 +113,16 @@ class Method(nn.Module):
     label: ClassVar[str] = ""
     """Its name in a table, where it is named by ``--method``; by default that of the class."""
 
+    gradient_through: ClassVar[str] = ""
+    """Towers that the gradient of training passes through: vision, text, both; empty: the protocol's ``towers``, if any.
+
+    ``weights``: both, and every weight is trained.
+    The plan estimates time and memory by it, before there is a model; the engine sees for itself.
+    """
+
+    prompts_per_image: ClassVar[bool] = False
+    """Every image meets class prompts of its own, which the text tower encodes for it."""
+
     seed_axis: ClassVar[bool] = False
     """Several seeds can train in one pass over the frozen model."""
 

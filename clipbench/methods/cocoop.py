@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ _TOKENS_AT_ONCE = 32768
 
 class CoCoOp(CoOp):
     """The meta-net's output for an image is added to every context vector; each image meets its own class features."""
+
+    prompts_per_image: ClassVar[bool] = True
 
     def setup(self, setting: Setting) -> None:
         """Freeze the model; register the context ``[R, M, Dt]`` and the meta-net."""

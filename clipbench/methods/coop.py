@@ -26,6 +26,7 @@ class CoOp(Method):
     (a comma is a token), the last tokens stay as they are, between the context and the name (trainers/coop.py:72-81).
     """
 
+    gradient_through: ClassVar[str] = "text"
     seed_axis: ClassVar[bool] = True
     fields: ClassVar[Sequence[Field]] = (
         CONTEXT_TOKENS,

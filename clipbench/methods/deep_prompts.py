@@ -41,6 +41,7 @@ class DeepPrompts(Method):
     """
 
     embedded: Tensor
+    gradient_through: ClassVar[str] = "both"
     seed_axis: ClassVar[bool] = True
 
     def setup(self, setting: Setting) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from clipbench.errors import UserError
 from clipbench.methods.base import Method, Setting, pretrained
 from clipbench.models.clipseg.training import free
@@ -9,6 +11,8 @@ from clipbench.models.clipseg.training import free
 
 class FullTuning(Method):
     """The whole model is trained; each seed needs one of its own."""
+
+    gradient_through: ClassVar[str] = "weights"
 
     def setup(self, setting: Setting) -> None:
         """Free every parameter, or those that the protocol's gradient reaches (segmentation).

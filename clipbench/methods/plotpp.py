@@ -25,6 +25,7 @@ class PLOTpp(Method):
     class name away (trainers/plotpp.py:73-133).
     """
 
+    gradient_through: ClassVar[str] = "both"
     seed_axis: ClassVar[bool] = True
     stages: ClassVar[int] = 2
     fields: ClassVar[Sequence[Field]] = (

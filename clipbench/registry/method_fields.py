@@ -20,10 +20,16 @@ _FOLDER = Path(__file__).parents[1] / "methods"
 
 @dataclass(frozen=True)
 class Declared:
-    """What a method's class says: the fields that are its own, and the shared ones that it reads."""
+    """What a method's class says: its own fields, the shared ones that it reads, and what its training costs.
+
+    ``gradient_through`` are the towers that a gradient passes through; ``prompts_per_image``: each image has prompts
+    of its own.
+    """
 
     fields: Sequence[Field] = ()
     uses: Sequence[str] = ()
+    gradient_through: str = ""
+    prompts_per_image: bool = False
 
     def field(self, name: str) -> Field | None:
         """Its own field of that name."""
@@ -65,7 +71,12 @@ def _ours() -> Mapping[str, Declared]:
 def _class(path: str) -> Declared:
     module, _, name = path.partition(":")
     found = _Module.read(_FOLDER / f"{module.rpartition('.')[2]}.py").attributes(name)
-    return Declared(tuple(found.get("fields", ())), tuple(found.get("uses", ())))
+    return Declared(
+        tuple(found.get("fields", ())),
+        tuple(found.get("uses", ())),
+        str(found.get("gradient_through", "")),
+        bool(found.get("prompts_per_image", False)),
+    )
 
 
 class _Module:
