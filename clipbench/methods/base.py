@@ -114,7 +114,7 @@ class Method(nn.Module):
     """Its name in a table, where it is named by ``--method``; by default that of the class."""
 
     gradient_through: ClassVar[str] = ""
-    """Towers that the gradient of training passes through: vision, text, both; empty: the protocol's ``towers``, if any.
+    """Towers that training's gradient passes through: vision, text, both; empty: the protocol's ``towers``, if any.
 
     ``weights``: both, and every weight is trained.
     The plan estimates time and memory by it, before there is a model; the engine sees for itself.

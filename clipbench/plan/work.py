@@ -164,7 +164,7 @@ def _activations(passed: _Passed, towers: Towers, pixels: int) -> float:
     rows = min(_ROWS if passed.images_move else _ENCODED, passed.test)
     test = rows * (passed.tokens * towers.vision.passing + FLOAT * pixels)
     weights = passed.weights_move
-    train = FLOAT * pixels * passed.batch
+    train: float = FLOAT * pixels * passed.batch
     if passed.images_move:
         train += passed.batch * passed.tokens * towers.vision.kept(weights=weights)
     if passed.texts_move:
