@@ -111,7 +111,8 @@ def test_json_keeps_every_seed_of_every_domain_and_its_run() -> None:
     assert {i for ids in found["runs"].values() for i in ids} == {r.id for r in made("clip-dora")}
 
 
-def test_compare_has_a_line_per_domain_in_its_formats() -> None:
+def test_compare_has_a_line_per_domain_in_its_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal breaks the names
     results = built(RECORDS).cells
     counts = summary(results)
     for kind in ("text", "md", "csv"):
@@ -150,7 +151,10 @@ def test_numbers_beside_quoted_ones_are_marked_and_the_protocol_is_named() -> No
     assert "zero-shot CLIP" not in markdown(t.Table(*table("lora-clip/table1"), {}, []))
 
 
-def test_the_command_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     Store(tmp_path / "results").publish([Draft(r, {}) for r in RECORDS])
     assert main(["table", "domains", "--by-domain", "--out", str(tmp_path)]) == 0
     assert "## D-DG by target domain" in capsys.readouterr().out
