@@ -75,7 +75,8 @@ def _print_gaps(paper: Paper, table: Table) -> None:
     for row in table.rows:
         cells = [Cell(row, column) for column in table.columns if not column.derived and not column.quoted]
         if row.quoted:
-            ours = "; we can run it too" if cells and repeatable(table, cells[0]) else ""
+            reason = missing_reason(paper, table, cells[0]) if cells and row.recipe else None
+            ours = "; we can run it too" if cells and repeatable(table, cells[0]) else f"; {reason}" if reason else ""
             print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}{ours}")
         elif not row.derived and cells and (reason := missing_reason(paper, table, cells[0])):
             print(f"  {row.id}: not runnable yet, {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from clipbench.audit.parameters import computed
 from clipbench.compare.domains import by_domain, lacking, means
@@ -44,6 +45,18 @@ class Measured:
     def selected_on_test(self) -> bool:
         """Whether the test images chose the epoch of some run: such a number is optimistic."""
         return any(record.protocol.selection == "best-test" for record in self.records)
+
+    @property
+    def selection(self) -> str:
+        """What the choice of the epoch on the test images is worth; empty where they chose none."""
+        if not self.selected_on_test:
+            return ""
+        tested = [[line.accuracy for line in r.history if line.accuracy is not None] for r in self.records]
+        best, last = (fmean(pick(scores) for scores in tested if scores) for pick in (max, lambda scores: scores[-1]))
+        return (
+            f"the test images chose the epoch of ours: the best epoch has {best:.2f}, the last {last:.2f}, so that the "
+            f"choice alone is worth {best - last:+.2f}"
+        )
 
     @property
     def profile(self) -> str:

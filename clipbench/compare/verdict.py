@@ -88,11 +88,13 @@ def _compare(
         if measured is not None:
             assessment, _, ours = judge(published, measured, margin, _due(paper, experiment, cell, published))
             reason += f"; ours beside it: {ours}"
+        elif cell.row.recipe and (gap := missing_reason(paper, experiment, cell)):
+            reason += f"; {gap}"
     elif measured is None:
         verdict, reason = _absent(paper, experiment, cell)
     else:
         assessment, verdict, reason = judge(published, measured, margin, _due(paper, experiment, cell, published))
-    selected = ["the test images chose the epoch of ours"] if measured and measured.selected_on_test else []
+    selected = [measured.selection] if measured and measured.selected_on_test else []
     reason = "; ".join([reason, *selected, *experiment.cautions_of(cell)])
     unit = experiment.unit_of(cell)
     return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)

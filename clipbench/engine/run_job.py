@@ -67,7 +67,7 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
             stage_parts = _parts(images, cuts, balanced=parts.groups is not None)
         else:
             stage_parts = parts
-        loop = Loop(task, stage_parts, job.protocol, seeds, context.device)
+        loop = Loop(task, stage_parts, method.stage_protocol(stage), seeds, context.device)
         if saved:
             state, saved = checkpoint.restore(loop, saved), None
         elif state is None:

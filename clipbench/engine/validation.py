@@ -104,8 +104,8 @@ def validates(protocol: Protocol) -> bool:
 
 
 def trains_alone(protocol: Protocol) -> bool:
-    """Whether its runs train one by one: one optimiser has one rate, one end and one gradient norm."""
-    return validates(protocol) or protocol.gradient_clip is not None
+    """Whether its runs train one by one: one optimiser has one rate, one end, one gradient norm, one backbone."""
+    return validates(protocol) or protocol.gradient_clip is not None or protocol.batch_norm == "trained"
 
 
 class Validation:

@@ -36,6 +36,8 @@ METHODS: Mapping[str, str] = {
     "qlora": "clipbench.methods.qlora:QLoRA",
     "laplace-lora": "clipbench.methods.laplace_lora:LaplaceLoRA",
     "full": "clipbench.methods.full:FullTuning",
+    "full-affine": "clipbench.methods.full_affine:FullAffine",
+    "eam": "clipbench.methods.eam:TwoStageMixup",
     "coop": "clipbench.methods.coop:CoOp",
     "cocoop": "clipbench.methods.cocoop:CoCoOp",
     "kgcoop": "clipbench.methods.kgcoop:KgCoOp",

@@ -51,8 +51,8 @@ class Setting:
         seeds: One per run that trains in this pass; their number is ``R``.
         device: Where the model is.
         head: The linear head over the features ``[R*B, D] -> [R, B, C]``; None where prompts are the classifier.
-        steps: Optimiser steps of each stage; 0 where nothing is trained.
-        epochs: Epochs of each stage, the last of which may end early.
+        steps: Optimiser steps of the last stage; 0 where nothing is trained.
+        epochs: Epochs of the last stage, the last of which may end early.
         weights_file: The user's own file that the weights came from; None where they came from elsewhere.
     """
 
@@ -226,6 +226,10 @@ class Method(nn.Module):
     def stage_seeds(self, stage: int) -> Sequence[int]:  # noqa: ARG002
         """The seeds that train in a stage."""
         return self.setting.seeds
+
+    def stage_protocol(self, stage: int) -> Protocol:  # noqa: ARG002
+        """How a stage trains: its epochs, optimiser and schedule."""
+        return self.setting.protocol
 
     def start_stage(self, stage: int) -> None:
         """Free, freeze or expand parameters before a stage begins."""

@@ -51,7 +51,7 @@ def _checked(paper: Paper) -> Counted:
             if not cell.derived and (cell.row.recipe or cell.column.recipe):
                 # Choices are of recipes: the first column tells what they do with a row.
                 _check_cell(paper, table, cell, choices=number % len(table.columns) == 0)
-                cells += 1
+                cells += resolve(paper, table, cell).missing is None
     claims = load_claims(paper)
     if wrong := next((claim for claim in claims if claim.line < 1), None):
         raise UserError(

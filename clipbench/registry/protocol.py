@@ -130,9 +130,9 @@ class Protocol:
         where=_HEAD,
     )
     batch_norm: str | None = _of(
-        "backbone's batch norms: pretraining's statistics, or each batch's own while training",
-        *("frozen", "batch"),
-        runs=("frozen",),
+        "backbone's batch norms: pretraining's statistics; each batch's own under adapters; or trained with all else",
+        *("frozen", "batch", "trained"),
+        runs=("frozen", "trained"),
         why_not=(
             "the batch norms stay frozen: the seeds of a pass share one backbone, whose running averages would mix them"
         ),
@@ -202,13 +202,26 @@ class Protocol:
         "Adam's two decay rates", low=0.0, below=1.0, length=2, where=_ADAM, trains=True
     )
     eps: float | None = _of("Adam's epsilon", low=0.0, high=1.0, where=_ADAM, trains=True)
-    schedule: str | None = _of("learning-rate schedule", "cosine", "constant", "plateau", trains=True)
+    schedule: str | None = _of("learning-rate schedule", "cosine", "constant", "plateau", "multistep", trains=True)
     warmup_epochs: int | None = _of(
-        "epochs at the constant rate warmup_lr before the schedule begins",
+        "epochs of warm-up, from the rate warmup_lr on, before the schedule begins",
         low=1,
         where={"schedule": ("cosine", "constant")},
         trains=True,
         optional=True,
+    )
+    warmup_shape: str | None = _of(
+        "rate of the warm-up: constant, before a cosine of full length (Dassl), or linear, before one of what is left",
+        *("constant", "linear"),
+        beside="warmup_epochs",
+        trains=True,
+    )
+    milestones: tuple[float, ...] | None = _of(
+        "epochs after each of which the multistep schedule multiplies the rate by schedule_factor",
+        low=1,
+        ordered=True,
+        where={"schedule": ("multistep",)},
+        trains=True,
     )
     warmup_lr: float | None = _of("learning rate of the warm-up", low=0.0, beside="warmup_epochs", trains=True)
     schedule_step: str | None = _of(
@@ -231,10 +244,10 @@ class Protocol:
         trains=True,
     )
     schedule_factor: float | None = _of(
-        "what the plateau schedule multiplies the rate by",
+        "what the plateau and multistep schedules multiply the rate by",
         above=0.0,
         below=1.0,
-        where={"schedule": ("plateau",)},
+        where={"schedule": ("plateau", "multistep")},
         trains=True,
     )
     min_delta: float | None = _of(

@@ -76,8 +76,35 @@ def test_the_warm_up_is_dassls() -> None:
     official = json.loads((Path(__file__).parents[1] / "parity/official/schedule_and_optimiser.json").read_text())
     for total, due in official["learning_rate_of_epoch"].items():
         protocol = Protocol(
-            lr=2e-3, lr_min=0.0, schedule="cosine", schedule_step="epoch", warmup_epochs=1, warmup_lr=1e-5
+            lr=2e-3,
+            lr_min=0.0,
+            schedule="cosine",
+            schedule_step="epoch",
+            warmup_epochs=1,
+            warmup_lr=1e-5,
+            warmup_shape="constant",
         )
         steps = Budget(3, 3 * int(total), by_steps=False)
         found = [learning_rate(protocol, 3 * epoch, steps) for epoch in range(int(total))]
         assert found == pytest.approx(due, rel=1e-12)
+
+
+def test_multistep_is_torchs() -> None:
+    protocol = Protocol(lr=1e-3, schedule="multistep", milestones=(2, 5), schedule_factor=0.1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 5], 0.1)
+    for epoch in range(8):
+        found = [learning_rate(protocol, 3 * epoch + step, Budget(3, 24, by_steps=False)) for step in range(3)]
+        assert found == pytest.approx([optimizer.param_groups[0]["lr"]] * 3, rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_linear_warm_up_then_cosine_over_what_is_left() -> None:
+    protocol = Protocol(
+        lr=1e-3, lr_min=0.0, schedule="cosine", schedule_step="step", warmup_epochs=2, warmup_lr=0.0,
+        warmup_shape="linear",
+    )  # fmt: skip
+    found = [learning_rate(protocol, step, Budget(4, 40, by_steps=False)) for step in range(40)]
+    assert found[:8] == pytest.approx([1e-3 * step / 8 for step in range(8)])
+    assert found[8:] == pytest.approx(of_torch(1e-3, 0.0, 32, 32), rel=1e-9)

@@ -102,7 +102,10 @@ def test_weights_of_the_epochs(name: str) -> None:
 
 
 def test_the_average_over_three_epochs() -> None:
-    run, (batch, labels) = started(epochs=3, schedule="cosine", warmup_epochs=1, warmup_lr=1e-5), images()
+    run, (batch, labels) = (
+        started(epochs=3, schedule="cosine", warmup_epochs=1, warmup_lr=1e-5, warmup_shape="constant"),
+        images(),
+    )
     for epoch in range(3):
         for step in range(3):
             run.step(batch[4 * step : 4 * step + 4], labels[4 * step : 4 * step + 4])

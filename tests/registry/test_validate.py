@@ -74,14 +74,14 @@ def test_the_command_names_file_and_line_and_goes_on_with_the_next_paper(
     change(registry / LORA / TABLE, 'dataset = "aid"', 'dataset = "umc"')
     assert main(["validate", str(registry)]) == 2
     said = capsys.readouterr()
-    assert f"{registry / LORA / TABLE}, line 28, columns, aid-20, dataset: the data set 'umc'" in said.err
+    assert f"{registry / LORA / TABLE}, line 30, columns, aid-20, dataset: the data set 'umc'" in said.err
     assert "Did you mean ucm?" in said.err
     assert "clip-dora: 6 tables and figures" in said.out
 
 
 def test_our_papers_are_valid(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(registry_dir() / LORA)]) == 0
-    assert "lora-clip: 5 tables and figures, 80 cells to run, 110 printed numbers" in capsys.readouterr().out
+    assert "lora-clip: 5 tables and figures, 104 cells to run, 110 printed numbers" in capsys.readouterr().out
 
 
 def test_a_folder_without_a_paper_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from clipbench.compare.cells import Library
@@ -29,6 +31,17 @@ def test_the_sign_the_footnote_and_the_reason(choice: str, marked: bool) -> None
     assert any(line.startswith("¶") for line in footnotes(table(WHERE[0])[1], [cell])) is marked
     assert ("the test images chose the epoch of ours" in cell.reason) is marked
     assert "optimistic" in cell.reason  # the caution about the printed number stands either way
+
+
+def test_what_the_choice_is_worth() -> None:
+    """Best epochs 80 and 82, last ones 79 and 80."""
+    made = [
+        replace(r, history=tuple(replace(line, accuracy=a) for line, a in zip(r.history[:3], curve, strict=True)))
+        for r, curve in zip(records(WHERE, [80.0, 82.0]), [(70, 80, 79), (82, 81, 80)], strict=True)
+    ]
+    found = compare_paper([table(WHERE[0])], Library(made))
+    (cell,) = [c for c in found if (c.cell.row.id, c.cell.column.id) == WHERE[1:]]
+    assert "the best epoch has 81.00, the last 79.50, so that the choice alone is worth +1.50" in cell.reason
 
 
 def test_latex_has_the_sign() -> None:

@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from clipbench.data.images import ImageSet
@@ -86,6 +86,14 @@ class Classification(Task):
         )
         self.to(context.device)
         self._bank = self._features_once(trains=due.steps > 0)
+
+    def train(self, mode: bool = True) -> Classification:
+        """Switch the mode; the backbone's batch norms keep their statistics unless they are trained with all else."""
+        super().train(mode)
+        for module in self.pretrained.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(mode and self._protocol.batch_norm == "trained")
+        return self
 
     def train_batches(self, seeds: Sequence[int], epochs: Iterable[EpochPlan]) -> Iterator[Tensor]:
         """Normalised images ``[R*B, 3, S, S]``, or their features ``[R*B, D]``, batch after batch."""
@@ -211,7 +219,9 @@ class Classification(Task):
         return bank
 
     def _moves(self) -> bool:
-        """Whether the features of an image need a gradient: asked of one image, not declared."""
+        """Whether the features of an image need a gradient (asked of one image, not declared), or follow statistics."""
+        if self._protocol.batch_norm == "trained":
+            return True
         side = self._images.size
         with torch.enable_grad(), autocast(self._device, self._precision):
             probe = torch.zeros(len(self._seeds), 3, side, side, device=self._device)

@@ -54,6 +54,7 @@ class Bottleneck(nn.Module):
         self.conv3, self.bn3 = nn.Conv2d(planes, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         self.gate = GATES[form.gate](outputs) if form.gate else None
+        self.gated = True
         self.downsample = (
             nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
             if stride > 1 or inputs != outputs
@@ -65,7 +66,7 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
-        if self.gate is not None:
+        if self.gate is not None and self.gated:
             out = out * self.gate(out)
         summed: Tensor = self.relu(out + (x if self.downsample is None else self.downsample(x)))
         return summed
@@ -90,6 +91,18 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def gates(self) -> list[nn.Module]:
+        """The gates of all blocks, none of a plain network."""
+        return [m.gate for m in self.modules() if isinstance(m, Bottleneck) and m.gate is not None]
+
+    def use_gates(self, used: bool) -> None:
+        """Let the gates act and train, or have the network be the plain one, whose gates stay as they are."""
+        for module in self.modules():
+            if isinstance(module, Bottleneck):
+                module.gated = used
+        for gate in self.gates():
+            gate.requires_grad_(used)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images ``[N, 3, S, S]`` to the last map ``[N, D, S/32, S/32]``."""
