@@ -445,7 +445,11 @@ def test_robust_gzips_own_checksum_is_read(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("content", [zipped({}), tarred({}), tarred({"": b"x"}), nameless()])
+@pytest.mark.parametrize(
+    "content",
+    [zipped({}), tarred({}), tarred({"": b"x"}), nameless()],
+    ids=["an empty zip", "an empty tar", "a tar member without a name", "a zip member without a name"],
+)
 def test_empty_archives_and_names_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "made.zip").write_bytes(content)
     with pytest.raises(UserError, match=r"holds no file|has no name"):
