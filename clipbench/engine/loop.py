@@ -19,7 +19,7 @@ from clipbench.adapters.kinds import Branch
 from clipbench.engine.batches.views import EpochPlan, batches
 from clipbench.engine.optimiser import Optimiser
 from clipbench.engine.schedule import learning_rate
-from clipbench.engine.tasks.task import Outputs, Parts, Task
+from clipbench.engine.tasks.task import NO_NUMBERS, Outputs, Parts, Task
 from clipbench.engine.validation import Validation, trains_alone, validates
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
@@ -198,6 +198,7 @@ class Loop:
         for step, part in enumerate(plan.parts, start=plan.epoch * len(self._slices)):
             index = plan.order[:, part]
             losses = self._task.losses(next(inputs), sent(self._task.truth(index), self._device))
+            _check_losses(losses, self._task, len(self._seeds))
             self._optimiser.step(losses, self._rate(step))
             self._task.method.after_step()
             self._losses.append(losses.detach().view(-1, len(self._seeds)).sum(dim=0))
@@ -319,7 +320,9 @@ class Loop:
         for some in torch.split(index, size, dim=1):
             logits = self._task(self._task.inputs(some, part, epoch))
             truth = sent(self._task.truth(some), self._device)
-            pieces.append(self._task.outputs(logits, truth))
+            # The largest of an image's logits: minus infinity is a class that cannot be predicted, and is fine.
+            unusable = ~logits.flatten(2).amax(dim=2).isfinite()
+            pieces.append({**self._task.outputs(logits, truth), NO_NUMBERS: unusable})
             if part == "val":
                 losses += self._task.loss(logits, truth).cpu() * (some.shape[1] / index.shape[1])
             # Validation images are not part of the count, but they keep the claim alive.
@@ -330,6 +333,21 @@ class Loop:
     def _rate(self, step: int) -> float:
         watched = None if self._validation is None else self._validation.rate
         return self._rates[step] if watched is None else watched
+
+
+def _check_losses(losses: Any, task: Task, runs: int) -> None:
+    """Raises ``UserError`` for what is no loss ``[R]`` (``[K, R]`` with ``combine``), or one that trains nothing."""
+    name = type(task.method).__name__
+    if not isinstance(losses, Tensor) or not losses.is_floating_point() or losses.shape[-1:] != (runs,):
+        found = f"{list(losses.shape)} of {losses.dtype}" if isinstance(losses, Tensor) else type(losses).__name__
+        raise UserError(
+            f"the method {name} gives {found} for the loss; expected are real numbers [R] = [{runs}], one per seed."
+        )
+    if not losses.requires_grad:
+        raise UserError(
+            f"the loss of the method {name} has no gradient: nothing that it trains is part of it. Its logits must be "
+            f"computed from its parameters, without torch.no_grad() and without detach()."
+        )
 
 
 def _check(protocol: Protocol, seeds: Sequence[int], parts: Parts) -> None:

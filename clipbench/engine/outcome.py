@@ -15,7 +15,7 @@ from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
 from clipbench.engine.loop import State
 from clipbench.engine.tasks.classification import npz
-from clipbench.engine.tasks.task import Outputs, Task
+from clipbench.engine.tasks.task import NO_NUMBERS, Outputs, Task
 from clipbench.registry import Run
 from clipbench.results.collapse import at_chance
 from clipbench.results.job import Job
@@ -25,7 +25,7 @@ from clipbench.results.store import Draft
 
 @dataclass(frozen=True)
 class Diverged:
-    """A run whose loss was no number; its history says from when on, ``files`` hold the state that it ended in."""
+    """A run whose loss or logits were no numbers: what was seen of it; ``files`` hold the state that it ended in."""
 
     run: Run
     history: Sequence[Epoch]
@@ -73,15 +73,17 @@ def outcome(job: Job, splits: Sequence[Split], state: State, shared: Shared) -> 
 
 
 def _lost(state: State, number: int) -> str | None:
-    """From when on a run's loss, or what it gives for the test images, was no number; None where all are."""
-    if not state.losses.numel():
-        return None
-    bad = np.flatnonzero(~np.isfinite(state.losses[number].numpy()))
-    if not len(bad):
-        return None
-    step = int(bad[0]) + 1
-    epoch = next(lines[number].epoch for lines in state.history if lines[number].step >= step)
-    return f"its loss was no number from epoch {epoch} on (step {step})"
+    """From when on a run's loss was no number, or for how many test images its logits are none; None where all are."""
+    losses = state.losses[number] if state.losses.numel() else state.losses
+    bad = np.flatnonzero(~np.isfinite(losses.numpy()))
+    if len(bad):
+        step = int(bad[0]) + 1
+        epoch = next(lines[number].epoch for lines in state.history if lines[number].step >= step)
+        return f"its loss was no number from epoch {epoch} on (step {step})"
+    unusable = state.outputs[state.chosen[number]][NO_NUMBERS][number]
+    if unusable.any():
+        return f"its logits are no numbers for {int(unusable.sum()):,} of {len(unusable):,} test images"
+    return None
 
 
 def _losses(state: State, number: int) -> dict[str, bytes]:

@@ -104,6 +104,11 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
             f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
         )
+    if steps and not any(group["params"] for group in task.parameter_groups()):
+        raise UserError(
+            f"the method {protocol.method} hands nothing to the optimiser: its parameter_groups have no parameters, "
+            f"while {next(iter(trained))} and others are to be trained."
+        )
     shared = [name for name, shape in trained.items() if runs > 1 and shape[:1] != (runs,)]
     if shared and task.method.stages == 1:
         raise UserError(

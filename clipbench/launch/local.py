@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import torch
 
@@ -20,11 +19,11 @@ from clipbench.engine.run_job import run_job
 from clipbench.engine.stop import listening
 from clipbench.engine.validation import trains_alone
 from clipbench.errors import MissingWeightsError, UserError
-from clipbench.files import write_text
+from clipbench.files import WriteError, write_bytes, write_json, write_text
 from clipbench.launch.curves import Curves
 from clipbench.launch.launcher import Options, Report, Reporter, Summary
 from clipbench.methods import is_own, method
-from clipbench.methods.fault import own_fault
+from clipbench.methods.fault import own_fault, refused_exits
 from clipbench.plan.cost import images_seen
 from clipbench.plan.present import Present
 from clipbench.registry import Protocol
@@ -142,7 +141,8 @@ class _Worker:
             )
         began, curves, made = time.monotonic(), Curves(job, self.store.root, self.options.log), False
         try:
-            outcome = run_job(job, self._watched(job, claim, curves))
+            with refused_exits() if is_own(job.protocol.method) else nullcontext():
+                outcome = run_job(job, self._watched(job, claim, curves))
             made = True
         except torch.OutOfMemoryError:
             return False
@@ -151,7 +151,9 @@ class _Worker:
                 self.summary.missing_weights[_weights(job)] = str(error)
             self._fail(job, str(error), "not run")
             return True
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a method of the user's may raise SystemExit, GeneratorExit or one of its own
             self._fail(job, self._fault(job, error), "FAILED")
             return True
         finally:
@@ -167,9 +169,12 @@ class _Worker:
         if is_own(name):
             return f"the method {name} failed: {own_fault(name, error)}."
         path = self.store.root / ".failed" / f"{job.runs[0].id}.txt"
-        write_text(path, "".join(traceback.format_exception(error)))
         said = " ".join(str(error).split())[:300]
-        return f"{type(error).__name__}: {said}. This is a fault of clipbench; please report it with {path}."
+        what = f"{type(error).__name__}: {said}. This is a fault of clipbench; please report it"
+        try:
+            return f"{what} with {write_text(path, ''.join(traceback.format_exception(error)))}."
+        except WriteError as unwritten:
+            return f"{what}. {unwritten}"
 
     def _fail(self, job: Job, reason: str, what: str) -> None:
         self.summary.failed |= dict.fromkeys((run.id for run in job.runs), reason)
@@ -182,10 +187,10 @@ class _Worker:
         outcome.checkpoint.remove()
         self.summary.made += [d.record.id for d in outcome.drafts]
         for lost in outcome.diverged:
-            path = _keep_diverged(lost, self.store)
-            self.summary.failed[lost.run.id] = f"{lost.reason}; its history is in {path}"
+            where = _keep_diverged(lost, self.store)
+            self.summary.failed[lost.run.id] = f"{lost.reason}; {where}"
             name = replace(job, seeds=(lost.run.seed,)).name
-            self.reporter.say(f"{name}: FAILED, {lost.reason}. No record is made; see {path}")
+            self.reporter.say(f"{name}: FAILED, {lost.reason}. No record is made; {where}")
 
     def _halve(self, job: Job) -> None:
         torch.cuda.empty_cache()
@@ -234,8 +239,8 @@ def _scores(scores: Sequence[float]) -> str:
     return " ".join(f"{score:.2f}" for score in scores) + " %" if scores else "no record"
 
 
-def _keep_diverged(lost: Diverged, store: Store) -> Path:
-    """A run whose loss was no number makes no record; what was seen of it is kept under ``.failed``."""
+def _keep_diverged(lost: Diverged, store: Store) -> str:
+    """Keep under ``.failed`` what was seen of a run that makes no record; says where, or why that cannot be."""
     seen = {
         "reason": lost.reason,
         "protocol": lost.run.protocol.as_dict(),
@@ -243,8 +248,10 @@ def _keep_diverged(lost: Diverged, store: Store) -> Path:
         "history": [asdict(line) for line in lost.history],
     }
     path = store.root / ".failed" / f"{lost.run.id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(seen, indent=1), encoding="utf-8")
-    for name, content in lost.files.items():
-        path.with_name(f"{path.stem}-{name}").write_bytes(content)
-    return path
+    try:
+        write_json(path, seen)
+        for name, content in lost.files.items():
+            write_bytes(path.with_name(f"{path.stem}-{name}"), content)
+    except WriteError as error:
+        return f"its history could not be kept: {error}"
+    return f"its history is in {path}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clipbench.errors import UserError
 from clipbench.registry import Protocol
 
 
@@ -202,7 +203,7 @@ class Method(nn.Module):
 
         The sum over the runs is what is differentiated: each run's parameters get the gradient of their own loss.
         """
-        return self.loss(self.logits(features), truth)
+        return self.loss(checked_logits(self, self.logits(features)), truth)
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``: by default the mean cross-entropy."""
@@ -261,6 +262,21 @@ class Method(nn.Module):
         """Start a stage: nothing that was computed before it is kept."""
         self._classes, self._classes_stay = None, False
         self.start_stage(stage)
+
+
+def checked_logits(method: Method, logits: Any) -> Tensor:
+    """The logits ``[R, B, C]``. Raises ``UserError`` for what is none: another shape or type than expected."""
+    runs, count = len(method.setting.seeds), len(method.setting.classes) + method.rejects
+    if isinstance(logits, Tensor):
+        if logits.ndim == 3 and (len(logits), logits.shape[2]) == (runs, count) and logits.is_floating_point():
+            return logits
+        found = f"logits of shape {list(logits.shape)} and type {logits.dtype}"
+    else:
+        found = f"a {type(logits).__name__} as logits"
+    raise UserError(
+        f"the method {type(method).__name__} gives {found}; expected are real numbers [R, B, C] = "
+        f"[{runs}, B, {count}]: one row per seed and image, one column per class."
+    )
 
 
 def pretrained(model: Any) -> nn.Module:

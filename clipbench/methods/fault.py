@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 _LIBRARIES = (
     str(Path(__file__).parents[1]),
@@ -13,6 +17,27 @@ _LIBRARIES = (
 )
 _MOST = 500
 """Characters of a message; some of PyTorch's go on for pages."""
+
+
+class ExitError(Exception):
+    """A method has tried to end the process that it runs in."""
+
+
+@contextmanager
+def refused_exits() -> Iterator[None]:
+    """While a user's method runs, ``os._exit`` raises: it would end the command, its other runs too, without a word."""
+    leave, command = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != command:  # a forked helper, whose end this is
+            leave(status)
+        raise ExitError(f"it calls os._exit({status}), which would end the other runs of this command too")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def own_fault(name: str, error: BaseException) -> str:

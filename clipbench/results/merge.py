@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench.errors import UserError
-from clipbench.files import partial_name, remove
 from clipbench.results.record import Record
-from clipbench.results.store import Fault, Store
+from clipbench.results.store import Draft, Fault, Store
 
 _WHEN_AND_WHERE = ("finished", "environment", "cost", "history")
 """What may differ between two makings of the same run: seconds, memory, machine, date."""
@@ -54,14 +52,8 @@ def _take(target: Store, source: Path, record: Record, found: Merged) -> None:
         else:
             found.alike.append(record.id)
         return
-    beside = target.root / partial_name(record.id)
-    try:
-        target.root.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source / record.id, beside)
-        beside.rename(target.root / record.id)
-    except OSError as error:
-        remove(beside)
-        raise UserError(f"the record {record.id} cannot be copied to {target.root}: {error.strerror}.") from error
+    files = {name: (source / record.id / name).read_bytes() for name in record.files}
+    target.publish([Draft(record, files)])
     found.taken.append(record.id)
 
 

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from clipbench.cli.main import main
 from clipbench.registry import registry_dir
@@ -18,17 +16,6 @@ from clipbench.registry.toml_files import _lines
 from tests.cli.commands_for_tests import ROOT, Captured, call
 
 FEW = ["--backbone", "clipbench-tiny", "--precision", "fp32", "--set", "steps_per_shot=2", "--seeds", "1"]
-
-
-@pytest.fixture
-def my(tmp_path: Path) -> Path:
-    """Two classes of eight small pictures."""
-    for name, colour in (("cat", 60), ("dog", 190)):
-        (tmp_path / "my" / name).mkdir(parents=True)
-        for i in range(8):
-            noise = np.random.default_rng(i).integers(-40, 40, (32, 32, 3))
-            Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8)).save(tmp_path / "my" / name / f"{i}.png")
-    return tmp_path / "my"
 
 
 def refused(capsys: Captured, my: Path, *words: str) -> str:

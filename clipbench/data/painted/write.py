@@ -10,7 +10,7 @@ from clipbench.data.painted.layouts import files_of
 from clipbench.data.painted.subset import Subset
 from clipbench.data.painted.subsets import SUBSETS
 from clipbench.errors import UserError
-from clipbench.files import beside
+from clipbench.files import beside, sweep
 
 
 @cache
@@ -49,6 +49,7 @@ def write_subset(dataset: str, root: Path) -> Path:
     subset = SUBSETS[dataset]
     final = data_folder(root) / subset.folder
     if final.is_dir():
+        sweep(final.parent)
         return final
     with beside(final, "Make room there, or name another folder with CLIPBENCH_CACHE.") as partial:
         _write_files(subset, partial)

@@ -27,7 +27,7 @@ from clipbench.engine.tasks.prompts import prompts_of
 from clipbench.engine.tasks.task import Outputs, Parts, Results, Task
 from clipbench.errors import UserError
 from clipbench.methods import method as method_of
-from clipbench.methods.base import Method, Setting, Support, pretrained
+from clipbench.methods.base import Method, Setting, Support, checked_logits, pretrained
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.image_tower import ImageTower
 from clipbench.models.load import load_image_tower
@@ -84,6 +84,8 @@ class Classification(Task):
                 _stream=stream,
             )
         )
+        if not hasattr(method, "setting"):
+            raise UserError(f"setup of the method {type(method).__name__} must begin with super().setup(setting).")
         self.to(context.device)
         self._bank = self._features_once(trains=due.steps > 0)
 
@@ -128,14 +130,7 @@ class Classification(Task):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[R, B, C]``, float32, one column per class of the data set, of inputs ``[R*B, ...]``."""
         with autocast(self._device, self._precision):
-            logits = self.method.logits(self._features(inputs))
-        count = len(self._prompts.names) + self.method.rejects
-        if logits.ndim != 3 or logits.shape[-1] != count or not logits.is_floating_point():
-            raise UserError(
-                f"the method {type(self.method).__name__} gives logits of shape {list(logits.shape)} and type "
-                f"{logits.dtype}; expected are real numbers [R, B, C] = [{len(self._seeds)}, "
-                f"{inputs.shape[0] // len(self._seeds)}, {count}]: one row per seed and image, one column per class."
-            )
+            logits = checked_logits(self.method, self.method.logits(self._features(inputs)))
         return self._prompts.placed(logits.float())
 
     def outputs(self, logits: Tensor, truth: Tensor) -> Outputs:

@@ -15,6 +15,8 @@ from clipbench.methods.base import Method
 
 Outputs = Mapping[str, Tensor]
 """What is kept of a model's outputs for the test images, by name, each ``[R, t, ...]``; ``predictions`` always."""
+NO_NUMBERS = "no_numbers"
+"""Name of the output ``[R, t]`` (bool) that says of which images the logits are no numbers: NaN or infinite."""
 
 
 @dataclass(frozen=True)
