@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipbench.cli import option_types as types
 from clipbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _common(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data", type=Path, metavar="DIR", help="folder above the data sets (default: $CLIPBENCH_DATA or ./data)"
     )
-    p.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(p)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -66,7 +67,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from clipbench.data.images import default_data_root
 
     found = listing(arguments.tables, arguments.data or default_data_root())
-    print(_as_json(found) if arguments.json else listing_text(found))
+    print(_as_json(found) if arguments.format == "json" else listing_text(found))
     return 0
 
 
@@ -93,9 +94,9 @@ def _get(arguments: argparse.Namespace) -> int:
             continue
         incomplete |= got.presence.state != "complete"
         results[one.id] = asdict(got)
-        if not arguments.json:
+        if arguments.format != "json":
             print(got_text(one, got))
-    if arguments.json:
+    if arguments.format == "json":
         print(_as_json(results))
     return 2 if failed else 1 if incomplete else 0
 
@@ -157,17 +158,17 @@ def _verify(arguments: argparse.Namespace) -> int:
     for name in dict.fromkeys(arguments.names or known()):
         with _progress(name) as begin:
             results[name] = verify(entry(name), root, begin, quick=arguments.quick)
-        if not arguments.json and results[name].presence.state != "missing":
+        if arguments.format != "json" and results[name].presence.state != "missing":
             print(verified_text(entry(name), results[name]), end="\n\n")
     missing = [name for name, found in results.items() if found.presence.state == "missing"]
-    if arguments.json:
+    if arguments.format == "json":
         print(_as_json({name: asdict(found) | {"right": found.right} for name, found in results.items()}))
     if arguments.names and missing:
         raise UserError(" ".join(results[name].presence.message for name in missing))
-    if missing and not arguments.json:
+    if missing and arguments.format != "json":
         print(f"not in {root}: {', '.join(missing)}")
     others = strangers(root, [found.presence for found in results.values()])
-    if others and not (arguments.names or arguments.json):
+    if others and not arguments.names and arguments.format != "json":
         print(f"holds images, but is no known data set: {', '.join(others)}")
     return int(any(not found.right for found in results.values() if found.presence.state != "missing"))
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from tabulate import tabulate
 
 from clipbench.data.catalogue import Entry, entry, known
 from clipbench.data.download.get import Got
@@ -17,8 +14,7 @@ from clipbench.data.verify import Count, Verified
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint
 from clipbench.plan.needs import Here, has_weights, needs_of
 from clipbench.registry import find
-
-_WIDTH = 110
+from clipbench.report.terminal import text_table, wrapped
 
 
 def listing(experiments: Sequence[str], data_root: Path) -> dict[str, Any]:
@@ -52,16 +48,16 @@ def listing_text(found: dict[str, Any]) -> str:
         (w["backbone"], w["weights"], w["where"] or "missing", w["source"], w["standing"]) for w in found["weights"]
     ]
     lacking = [
-        (e["experiment"], _filled(e["needs_data"]) or "nothing", _filled(e["needs_weights"]) or "nothing")
+        (e["experiment"], ", ".join(e["needs_data"]) or "nothing", ", ".join(e["needs_weights"]) or "nothing")
         for e in found["experiments"]
     ]
     return "\n\n".join(
         [
             f"data sets below {found['data_root']} (--data DIR or CLIPBENCH_DATA name another folder)",
-            tabulate(data, headers=("data set", "here", "images", "where", "standing"), disable_numparse=True),
-            tabulate(weights, headers=("backbone", "weights", "here", "from", "standing"), disable_numparse=True),
-            tabulate(lacking, headers=("experiment", "data still needed", "weights still needed")),
-            "`clipbench data get NAME` fetches a data set; a run fetches the weights that it needs, or --weights FILE",
+            text_table(("data set", "here", "images", "where", "standing"), data),
+            text_table(("backbone", "weights", "here", "from", "standing"), weights),
+            text_table(("experiment", "data still needed", "weights still needed"), lacking),
+            wrapped("`clipbench data get NAME` fetches a data set; a run fetches the weights that it needs."),
         ]
     )
 
@@ -88,7 +84,7 @@ def verified_text(one: Entry, found: Verified) -> str:
             lines.append(f"  {plural}: {_counts(counts)}")
     for finding in found.findings:
         text = f"{'wrong' if finding.wrong else 'note'}: {finding.text}"
-        lines.append(textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False))
+        lines.append(wrapped(text, "  "))
     return "\n".join(lines)
 
 
@@ -125,10 +121,6 @@ def _standing(d: dict[str, Any]) -> str:
     if not d["standing_date"]:
         return str(d["standing"])
     return f"{d['standing']}, {d['standing_date']}{'' if d['rechecked'] else ', not re-checked'}"
-
-
-def _filled(names: Sequence[str]) -> str:
-    return textwrap.fill(", ".join(names), 50, break_long_words=False, break_on_hyphens=False)
 
 
 def _counts(counts: Sequence[Count]) -> str:

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from clipbench.cli import option_types as types
+
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """The options of the command. Nothing heavy is imported for them."""
@@ -18,7 +20,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="time matrix products for ten seconds; `clipbench plan` estimates with them",
     )
-    p.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(p)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -27,5 +29,5 @@ def main(arguments: argparse.Namespace) -> int:
     from clipbench.data.images import default_data_root
 
     report = examine(arguments.data or default_data_root(), arguments.out, measure=arguments.speed)
-    print(json.dumps(report, indent=1, ensure_ascii=False) if arguments.json else in_words(report))
+    print(json.dumps(report, indent=1, ensure_ascii=False) if arguments.format == "json" else in_words(report))
     return int("error" in report["device"])

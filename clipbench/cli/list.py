@@ -7,8 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tabulate import tabulate
-
+from clipbench.cli.output import show
 from clipbench.cli.records import report
 from clipbench.compare.cells import Library, Measured
 from clipbench.data.images import default_data_root
@@ -17,11 +16,12 @@ from clipbench.plan.runnable import missing_reason
 from clipbench.plan.select import panels_of, source_of
 from clipbench.registry import Paper, Table, find
 from clipbench.registry.printed import PrintedNumber, load_published
+from clipbench.report.terminal import as_table, wrapped
 from clipbench.results.record import Record
 from clipbench.results.store import Store
 
 _HEADERS = (
-    *("", "alias", "in the paper", "printed", "quoted", "measured"),
+    *("table", "alias", "in the paper", "printed", "quoted", "measured"),
     *("to run", "runnable", "data missing", "weights missing", "not implemented"),
 )
 
@@ -57,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     here = Here(arguments.data or default_data_root())
     lines = [line(paper, figure, numbers[paper.id], records, here) for paper, figure in chosen]
     report(faults)
-    if arguments.json:
+    if arguments.format == "json":
         print(json.dumps([one.as_dict() for one in lines], indent=1))
         return 0
     rows = [
@@ -68,13 +68,12 @@ def main(arguments: argparse.Namespace) -> int:
         )
         for one in lines
     ]
-    print(tabulate(rows, headers=_HEADERS))
-    print(f"\nmeasured: cells with records in {arguments.out / 'results'}; to run: cells that a run could fill")
-    print(
-        "runnable: now, with the data and weights on this machine; --smoke needs neither (`clipbench doctor` counts it)"
-    )
-    for reason in dict.fromkeys(one.why_not for one in lines if one.why_not):
-        print(f"not implemented: {reason}")
+    notes = [
+        f"measured: cells with records in {arguments.out / 'results'}; to run: cells that a run could fill",
+        "runnable: now, with the data and weights that are here; --smoke needs neither (`clipbench doctor` counts it)",
+        *(f"not implemented: {reason}" for reason in dict.fromkeys(one.why_not for one in lines if one.why_not)),
+    ]
+    show("\n".join([as_table(arguments.format, _HEADERS, rows), "", *(wrapped(note) for note in notes)]))
     return 0
 
 

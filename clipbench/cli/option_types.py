@@ -10,6 +10,14 @@ _SEEDS = 2**63
 """Seeds are below: what is beyond does not fit into the generators."""
 
 
+def add_format(p: argparse._ActionsContainer, *kinds: str) -> None:
+    """``--format``, and ``--json`` for ``--format json``: the same two in every command that prints."""
+    p.add_argument("--format", choices=("text", *kinds, "json"), default="text", help="how it is printed")
+    p.add_argument(
+        "--json", dest="format", action="store_const", const="json", default=argparse.SUPPRESS, help="--format json"
+    )
+
+
 def words(text: str) -> list[str]:
     """``a=1,b=2`` as its words."""
     found = [word.strip() for word in text.split(",") if word.strip()]

@@ -78,14 +78,14 @@ def _list(p: argparse.ArgumentParser) -> None:
     _names(p, "tables, figures or papers (default: all)", many=True)
     _out(p)
     p.add_argument("--data", type=types.path, metavar="DIR", help="folder above the data sets (as of run)")
-    p.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(p, "md")
 
 
 def _show(p: argparse.ArgumentParser) -> None:
     _names(p, "a table or figure, such as table1 or clip-dora/table2", many=False)
     p.add_argument("--protocol", action="store_true", help="every protocol field with its basis")
     p.add_argument("--smoke", action="store_true", help="the smoke profile's protocol")
-    p.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(p)
 
 
 def _plan(p: argparse.ArgumentParser) -> None:
@@ -94,7 +94,7 @@ def _plan(p: argparse.ArgumentParser) -> None:
     machine = p.add_argument_group("this machine")
     _machine_options(machine)
     machine.add_argument("--jobs", action="store_true", help="every job with its seeds and its state")
-    machine.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(machine)
 
 
 def _run(p: argparse.ArgumentParser) -> None:
@@ -120,7 +120,7 @@ def _run(p: argparse.ArgumentParser) -> None:
     machine.add_argument("--dry-run", action="store_true", help="show the plan and run nothing: clipbench plan")
     machine.add_argument("--jobs", action="store_true", help="with --dry-run: every job with its seeds and its state")
     machine.add_argument("--force", action="store_true", help="run again what is there; the old record is set aside")
-    machine.add_argument("--json", action="store_true", help="machine-readable summary on standard output")
+    types.add_format(machine)
 
 
 def _what(p: argparse.ArgumentParser) -> None:
@@ -130,7 +130,13 @@ def _what(p: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--smoke", action="store_true", help="generated images and a tiny model: minutes, proves no paper"
     )
-    what.add_argument(
+    _only(what)
+    what.add_argument("--seeds", type=types.seeds, default=[], metavar="N,...", help="instead of the paper's number")
+    _added(what)
+
+
+def _only(p: argparse._ActionsContainer) -> None:
+    p.add_argument(
         "--only",
         type=types.words,
         action="extend",
@@ -138,8 +144,6 @@ def _what(p: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE,...",
         help="row, column, method, dataset, panel or a protocol field (shots=4; zero-shot is shots=0); | and * work",
     )
-    what.add_argument("--seeds", type=types.seeds, default=[], metavar="N,...", help="instead of the paper's number")
-    _added(what)
 
 
 def _protocol_options(p: argparse.ArgumentParser) -> None:
@@ -186,10 +190,11 @@ def _compare(p: argparse.ArgumentParser) -> None:
     _names(p, "tables, figures or papers (default: all)", many=True)
     _out(p)
     p.add_argument("--paper", action="store_true", help="against the printed numbers (the default)")
+    _only(p)
     p.add_argument("--rows", nargs=2, metavar="ROW", help="two methods beside each other, paired by seed and image")
     p.add_argument("--against", type=types.path, metavar="DIR", help="against another output folder instead")
     p.add_argument("--assumptions", action="store_true", help="how far each choice of an assumption moves the numbers")
-    p.add_argument("--format", choices=("text", "md", "csv", "json"), default="text")
+    types.add_format(p, "md", "csv")
     p.add_argument(
         "--margin", type=types.margin, default=0.5, metavar="POINTS", help="equivalence margin (default 0.5)"
     )
@@ -207,7 +212,7 @@ def _audit(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--csv", type=types.path, metavar="FILE", help="audit this table instead; no registered paper is needed"
     )
-    p.add_argument("--format", choices=("text", "md", "json"), default="text")
+    types.add_format(p, "md")
     p.add_argument("--all", action="store_true", help="list what is fine or cannot be checked one by one too")
     p.add_argument("--strict", action="store_true", help="exit with 1 if a number is impossible or inconsistent")
 
@@ -225,12 +230,12 @@ def _claims(p: argparse.ArgumentParser) -> None:
     p.add_argument("--measured", action="store_true", help="on our records too, with uncertainty and the seeds needed")
     _profile(p, "with --measured: use these records only")
     _out(p)
-    p.add_argument("--format", choices=("text", "md", "json"), default="text")
+    types.add_format(p, "md")
 
 
 def _assumptions(p: argparse.ArgumentParser) -> None:
     _names(p, "tables, figures or papers (default: all)", many=True)
-    p.add_argument("--format", choices=("text", "md", "json"), default="text")
+    types.add_format(p, "md")
 
 
 def _table(p: argparse.ArgumentParser) -> None:
@@ -289,7 +294,7 @@ def _doctor(p: argparse.ArgumentParser) -> None:
 
 def _validate(p: argparse.ArgumentParser) -> None:
     p.add_argument("folder", nargs="?", type=types.path, metavar="DIR", help="of a paper, or above papers (ours)")
-    p.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(p)
 
 
 def _completion(p: argparse.ArgumentParser) -> None:

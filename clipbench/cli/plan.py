@@ -33,7 +33,7 @@ def show(arguments: argparse.Namespace, selection: Selection) -> int:
     _, device = device_of(arguments.device)
     runs, _ = selection.outlook(device)
     expected = _expected(selection, runs, rates(device))
-    if arguments.json:
+    if arguments.format == "json":
         print(json.dumps(_values(selection.plan, runs, expected), indent=1))
     else:
         print("\n".join(_text(selection, runs, expected, jobs=arguments.jobs)))

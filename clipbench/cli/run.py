@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
     _say(arguments, [*selection.said, *_before(selection, blocked)])
     summary = _carry_out(arguments, replace(selection.plan, runs=here), selection, device)
     written = _write_reports(arguments, selection)
-    if arguments.json:
+    if arguments.format == "json":
         missing = {o.what: says for says, o in blocked.items() if o.kind == "data"}
         print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
     else:
@@ -95,7 +95,7 @@ def _before(selection: Selection, blocked: Mapping[str, Obstacle]) -> list[str]:
 def _say(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
     """Sentences before the runs; beside the standard output where that is JSON."""
     for line in lines:
-        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        print(line, file=sys.stderr if arguments.format == "json" else sys.stdout, flush=True)
 
 
 def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, device: Any) -> Summary:

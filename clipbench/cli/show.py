@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 from collections.abc import Mapping
 from typing import Any
-
-from tabulate import tabulate
 
 from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason
@@ -18,13 +15,14 @@ from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, 
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.registry.protocol import field_of
 from clipbench.registry.resolve import assumptions_in_use, seeds_of
+from clipbench.report.terminal import text_table, wrapped
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print one table; several that match are printed one after the other."""
     overrides = Overrides(profile="smoke" if arguments.smoke else "full")
     shown = [_describe(paper, table, overrides) for paper, table in find(arguments.tables)]
-    if arguments.json:
+    if arguments.format == "json":
         print(json.dumps(shown if len(shown) > 1 else shown[0], indent=1, ensure_ascii=False))
         return 0
     for paper, table in find(arguments.tables):
@@ -33,11 +31,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _print(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -> None:
-    print(f"{table.id}: {table.printed} of {paper.short}, {table.title}")
-    print(f"{paper.title} ({paper.reference})\n")
+    print(wrapped(f"{table.id}: {table.printed} of {paper.short}, {table.title}"))
+    print(wrapped(f"{paper.title} ({paper.reference})") + "\n")
     if table.panels:
         panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in table.panels]
-        print(tabulate(panels, headers=("panel", "columns", "rows")))
+        print(text_table(("panel", "columns", "rows"), panels))
         print(f"\ndrawn from the runs of {source_of(paper, table).id}")
     else:
         print(_numbers(table, load_published(paper)))
@@ -49,7 +47,7 @@ def _print(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) 
     per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
     print(f"\n{len(cells)} cells to run, {per_cell}{each}")
     if table.notes:
-        print(f"\n{' '.join(table.notes.split())}")
+        print(f"\n{wrapped(' '.join(table.notes.split()), further='')}")
     _print_gaps(paper, source)
     if protocol:
         _print_protocol(paper, source, overrides)
@@ -63,11 +61,11 @@ def _numbers(table: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]
     group = None
     for row in table.rows:
         if row.group != group and row.group:
-            rows.append([f"[{row.group}]"])
+            rows.append([f"[{row.group}]", *[""] * (len(table.columns) + 1)])
         group = row.group
         entries = [printed.get((table.name, row.id, column.id)) for column in table.columns]
-        rows.append([row.id, row.printed, *(e.raw if e else "" for e in entries)])
-    return tabulate(rows, headers=["row", "printed as", *(c.id for c in table.columns)], disable_numparse=True)
+        rows.append([row.printed, row.id, *(e.raw if e else "" for e in entries)])
+    return text_table(["printed as", "row\n(--only)", *(f"{c.full_name}\n{c.id}" for c in table.columns)], rows)
 
 
 def _print_gaps(paper: Paper, table: Table) -> None:
@@ -77,9 +75,10 @@ def _print_gaps(paper: Paper, table: Table) -> None:
         if row.quoted:
             reason = missing_reason(paper, table, cells[0]) if cells and row.recipe else None
             ours = "; we can run it too" if cells and repeatable(table, cells[0]) else f"; {reason}" if reason else ""
-            print(f"  {row.id}: quoted from {paper.references.get(row.quoted, f'[{row.quoted}]')}{ours}")
+            source = paper.references.get(row.quoted, f"[{row.quoted}]")
+            print(wrapped(f"{row.printed}: quoted from {source}{ours}", "  "))
         elif not row.derived and cells and (reason := missing_reason(paper, table, cells[0])):
-            print(f"  {row.id}: not runnable yet, {reason}")
+            print(wrapped(f"{row.printed}: not runnable yet, {reason}", "  "))
 
 
 def _print_protocol(paper: Paper, table: Table, overrides: Overrides) -> None:
@@ -94,7 +93,7 @@ def _print_protocol(paper: Paper, table: Table, overrides: Overrides) -> None:
         (n, _value(first, n), first.basis[n].kind, first.basis[n].source, field_of(n, first.protocol.method).meaning)
         for n in shared
     ]
-    print(f"\nthe same in every cell\n\n{tabulate(rows, ('field', 'value', 'basis', 'source', 'meaning'))}")
+    print(f"\nthe same in every cell\n\n{text_table(('field', 'value', 'basis', 'source', 'meaning'), rows)}")
     rest = [n for n in names if n not in shared]
     for axis in ("row", "column"):
         constant = [n for n in rest if _constant(resolved, axis, n)]
@@ -131,18 +130,19 @@ def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[s
             if field in r.basis:
                 kinds.setdefault(r.basis[field].kind, []).append(f"{field}={_value(r, field)}")
         shown = "; ".join(f"{', '.join(fields)} ({kind})" for kind, fields in kinds.items())
-        print(textwrap.fill(shown, 140, initial_indent=f"  {name}: ", subsequent_indent="      "))
+        print(wrapped(f"{name}: {shown}", "  ", "    "))
 
 
 def _print_assumptions(paper: Paper, table: Table) -> None:
     print("\nassumptions (--assume id=choice)\n")
     for name in sorted(assumptions_in_use(paper, table)):
         a = paper.assumptions[name]
-        print(f"  {name}: {a.question}")
+        print(wrapped(f"{name}: {a.question}", "  "))
         for choice, r in a.choices.items():
             taken = " (taken)" if choice == a.take else ""
-            print(f"      {choice}{taken}: {r.means}{f' (cannot run yet: {r.missing})' if r.missing else ''}")
-        print(textwrap.fill(" ".join(a.why.split()), 140, initial_indent="      why: ", subsequent_indent="      "))
+            missing = f" (cannot run yet: {r.missing})" if r.missing else ""
+            print(wrapped(f"{choice}{taken}: {r.means}{missing}", "      "))
+        print(wrapped(f"why: {' '.join(a.why.split())}", "      "))
 
 
 def _describe(paper: Paper, table: Table, overrides: Overrides) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from clipbench.registry import registry_dir
 def main(arguments: argparse.Namespace) -> int:
     """Check every paper below the folder; 2 where one has a fault, which is named with file and line."""
     whole, faults = validate(arguments.folder or registry_dir())
-    if arguments.json:
+    if arguments.format == "json":
         print(json.dumps({"papers": [asdict(one) for one in whole], "faults": faults}, indent=1))
         return 2 if faults else 0
     for one in whole:

@@ -37,8 +37,8 @@ class Filter:
         found = {
             "row": [cell.row.id],
             "column": [cell.column.id],
-            "method": [cell.row.id, cell.column.id, protocol.need("method")],
-            "dataset": [protocol.need("dataset"), (cell.column.dataset_name or "").lower()],
+            "method": [cell.row.id, cell.column.id, str(protocol.get("method"))],
+            "dataset": [str(protocol.get("dataset")), (cell.column.dataset_name or "").lower()],
             "panel": [word for number, panel in panels for word in (str(number), panel.title, panel.title.lower())],
         }
         names = found[self.key] if self.key in found else [_plain(protocol.get(self.key))]

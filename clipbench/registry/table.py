@@ -37,6 +37,11 @@ class Axis:
     at: At | None = None
 
     @property
+    def full_name(self) -> str:
+        """The printed label with its group's in front: ``ViT-B/16: 4``."""
+        return f"{self.group}: {self.printed}" if self.group else self.printed
+
+    @property
     def derived(self) -> bool:
         """Computed from other entries, not run."""
         return bool(self.average_of or self.difference_of)

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import pandas as pd
-from tabulate import tabulate
 
 from clipbench.compare.verdict import Comparison
 from clipbench.registry import Axis
 from clipbench.report.by_domain import domain_sides
 from clipbench.report.numbers import decimals_of, difference_text, measured_text, side_text
 from clipbench.report.provenance import provenance_of
-from clipbench.report.table import cell_values, name_of
-from clipbench.report.terminal import text_table
+from clipbench.report.table import cell_values
+from clipbench.report.terminal import as_table
 
 _HEADERS = ("row", "column", "printed", "measured", "difference", "verdict", "why")
 
@@ -59,7 +58,7 @@ def _blocks(results: Sequence[Comparison], ending: str, kind: str, by_domain: bo
         folded = [c for c in cells if c.verdict == "quoted" and not c.measured]
         cells = sorted((c for c in cells if c not in folded), key=lambda c: not c.measured)  # noqa: PLW2901
         lines = [line for c in cells for line in _lines(c, by_domain)]
-        body = tabulate(lines, _HEADERS, "github", disable_numparse=True) if mark else text_table(_HEADERS, lines)
+        body = as_table(kind, _HEADERS, lines)
         blocks.append("\n".join([f"{mark}{name}", about, "", *([body, ""] if cells else []), *_folded(folded)]))
     return "\n".join([*blocks, ending])
 
@@ -89,7 +88,7 @@ Line: TypeAlias = tuple[str, str, str, str, str, str, str]
 
 def _lines(c: Comparison, by_domain: bool, *, ids: bool = False) -> list[Line]:
     """The cell, and behind it (if asked for) each of its target domains; ids instead of the printed names for CSV."""
-    row, column = (c.cell.row.id, c.cell.column.id) if ids else (_row_name(c.cell.row), name_of(c.cell.column))
+    row, column = (c.cell.row.id, c.cell.column.id) if ids else (_row_name(c.cell.row), c.cell.column.full_name)
     printed = c.published.raw if c.published else "(not in the paper)"
     domains = domain_sides(c) if by_domain else {}
     own = [(name, side_text(side, decimals_of(c))) for name, side in domains.items()]

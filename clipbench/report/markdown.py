@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clipbench.report.by_domain import markdown as domain_tables
 from clipbench.report.numbers import footnotes
-from clipbench.report.table import Line, Table, name_of
+from clipbench.report.table import Line, Table
 
 
 def markdown(table: Table, *, by_domain: bool = False) -> str:
@@ -15,7 +15,7 @@ def markdown(table: Table, *, by_domain: bool = False) -> str:
     The best of a column is bold, among the printed and among the measured numbers.
     """
     e = table.experiment
-    header = ["", "", *(name_of(column) for column in e.columns)]
+    header = ["", "", *(column.full_name for column in e.columns)]
     body: list[Sequence[str]] = []
     group, of_paper = None, not all(row.extra for row in e.rows)
     for line in table.lines():

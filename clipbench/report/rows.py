@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from clipbench.compare.rows import RowDifference
+from clipbench.report.terminal import as_table
 
 _ABOUT = (
     "Differences are formed seed by seed on the same test images; the interval is that of a paired bootstrap over "
@@ -21,9 +20,7 @@ def render_rows(results: Sequence[RowDifference], names: tuple[str, str], kind: 
         return json.dumps({"first": names[0], "second": names[1], "settings": [_values(r) for r in results]}, indent=1)
     headers = ("data", "seeds", *names, "difference", "verdict", "why")
     rows = [(r.where, " ".join(map(str, r.seeds)), *_numbers(r), r.verdict, r.reason) for r in results]
-    style = "github" if kind == "md" else "simple"
-    widths = None if kind == "md" else [None, None, None, None, None, None, 60]
-    return f"{tabulate(rows, headers, style, disable_numparse=True, maxcolwidths=widths)}\n\n{_ABOUT}"
+    return f"{as_table(kind, headers, rows)}\n\n{_ABOUT}"
 
 
 def _numbers(r: RowDifference) -> tuple[str, str, str]:

@@ -12,11 +12,11 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tabulate import tabulate
 
 from clipbench.compare.choices import Gain, Sensitivity, Shift
 from clipbench.files import write_bytes
 from clipbench.report.provenance import provenance_of
+from clipbench.report.terminal import as_table
 
 _HEADERS = ("assumption", "default", "choice", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
 _BLUE, _GREY, _RED = "#2171b5", "#9a9a9a", "#d55e00"
@@ -50,9 +50,8 @@ def about(result: Sensitivity) -> list[str]:
 def _block(s: Sensitivity, kind: str) -> str:
     head = "## " if kind == "md" else ""
     title = f"{head}{s.experiment.id}: what each unsaid choice moves, in points of {s.experiment.metric}"
-    style = "github" if kind == "md" else "simple"
     rows = [_line(x, () if s.profile == "smoke" else s.gains) for x in s.measured]
-    table = tabulate(rows, _HEADERS, style, disable_numparse=True)
+    table = as_table(kind, _HEADERS, rows)
     small = "±: 95% interval of the mean over seeds; from, to: single cells (means over seeds)."
     parts = [title, "\n".join(about(s)), table, small, _gains(s.gains, kind), _undone(s.shifts)]
     return "\n\n".join(part for part in parts if part)

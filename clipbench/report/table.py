@@ -119,11 +119,6 @@ def _judgement(c: Comparison) -> str:
     return f"{difference_text(c)} {c.verdict}" if c.verdict in JUDGED else ""
 
 
-def name_of(column: Axis) -> str:
-    """A column's name with its group's in front: ``ViT-B/16: 4``."""
-    return f"{column.group}: {column.printed}" if column.group else column.printed
-
-
 def csv(table: Table, *, by_domain: bool = False) -> str:
     """One line per cell, printed and measured, with the verdict; behind it one per target domain, if asked for."""
     rows: list[dict[str, Any]] = []

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from rich.box import Box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tabulate import tabulate
 
 _LINE = Box("    \n    \n -- \n    \n    \n    \n    \n    \n")
 """A line of hyphens below the head: every encoding has them."""
@@ -26,22 +30,76 @@ _STYLES = {
     "unobtainable": "dim",
     "quoted": "dim",
 }
+_SPACE = re.compile(r"(?<!±)\s+(?!±)")
+"""Where a line may end: not around the sign of a printed deviation."""
+_WORD = 24
+"""Characters of a single word, such as an id, that is not broken."""
 _WIDE = 120
 """Columns where the output is no terminal."""
 
 
+def as_table(kind: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table for the format ``md``, else one for the terminal."""
+    return tabulate(rows, headers, "github", disable_numparse=True) if kind == "md" else text_table(headers, rows)
+
+
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lines of the table. Numbers stand right, and columns of printed and measured numbers are never wrapped."""
+    """Lines of the table. Numbers stand right, and columns of printed and measured numbers are never wrapped.
+
+    Where not even the longest words fit beside each other, each row becomes a paragraph of ``head: value``.
+    """
+    texts = [[name, *(str(row[at]) for row in rows)] for at, name in enumerate(headers)]
+    sizes = _widths(texts, width() - 2 * len(headers))
+    if sizes is None:
+        return "\n".join(_paragraph(headers, row) for row in rows)
     table = Table(box=_LINE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for at, name in enumerate(headers):
+    for at, (name, size) in enumerate(zip(headers, sizes, strict=True)):
         number = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
-        table.add_column(Text(name), justify="right" if number else "left", no_wrap=name in _UNWRAPPED)
+        table.add_column(Text(name), width=size, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(value), style=_STYLES.get(str(value), "")) for value in row))
     out = io.StringIO()
     console = Console(file=out, width=width(), force_terminal=_coloured(), highlight=False, markup=False, emoji=False)
     console.print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Characters of each column, its head being its first text; None where the longest words need more than the room.
+
+    The column that lacks least above its longest word is filled first, so that a long one leaves the others whole.
+    """
+    longest = [max(cell_len(line) for text in column for line in text.split("\n")) for column in columns]
+    words = [max(cell_len(word) for text in column for word in _SPACE.split(text)) for column in columns]
+    sizes = [
+        size if column[0] in _UNWRAPPED else max(min(word, _WORD), 1)
+        for column, size, word in zip(columns, longest, words, strict=True)
+    ]
+    if sum(sizes) > room:
+        return None
+    order = sorted(range(len(columns)), key=lambda at: longest[at] - sizes[at])
+    for done, at in enumerate(order):
+        share = (room - sum(sizes)) // (len(order) - done)
+        sizes[at] += min(longest[at] - sizes[at], share)
+    return sizes
+
+
+def _paragraph(headers: Sequence[str], row: Sequence[object]) -> str:
+    first, *rest = (str(value) for value in row)
+    heads = [" ".join(head.split()) for head in headers[1:]]
+    return wrapped("; ".join([first, *(f"{head}: {text}" for head, text in zip(heads, rest, strict=True) if text)]))
+
+
+def wrapped(text: str, indent: str = "", further: str = "  ") -> str:
+    """A paragraph, wrapped between words at the terminal's width; lines after the first are indented ``further``."""
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=indent,
+        subsequent_indent=indent + further,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def width() -> int:

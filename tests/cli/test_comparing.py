@@ -77,3 +77,37 @@ def test_tables_and_figures_need_records(capsys: Captured, tmp_path: Path) -> No
     code, _, err = call(capsys, "figure", "table1", "--out", tmp_path)
     assert code == 2
     assert "names no figure" in err
+
+
+def test_only_picks_cells_by_row_column_data_set_and_protocol(capsys: Captured, tmp_path: Path) -> None:
+    words = ("compare", "clip-dora/table1", "--out", tmp_path, "--json", "--only")
+    found = as_json(capsys, *words, "dataset=eurosat,row=clip-*")["cells"]
+    assert {c["column"] for c in found} == {"eurosat"}
+    assert {c["row"].partition("-")[0] for c in found} == {"clip"}
+    shots = as_json(capsys, *words, "shots=4")["cells"]
+    assert shots
+    assert all(c["row"].endswith("-4shot") for c in shots)
+    averages = as_json(capsys, *words, "column=avg,row=zero-shot")["cells"]
+    assert [(c["row"], c["column"]) for c in averages] == [("zero-shot", "avg")]
+    code, _, err = call(capsys, *words, "dataset=nothing")
+    assert code == 2
+    assert "leaves no cell" in err
+    code, _, err = call(capsys, "compare", "--only", "row=full", "--against", tmp_path, "--out", tmp_path)
+    assert code == 2
+    assert "--only picks printed cells" in err
+
+
+def test_text_says_printed_names_and_csv_ids(capsys: Captured, tmp_path: Path) -> None:
+    publish(tmp_path, records(CELL, NEAR))
+    words = ("compare", "table1", "--only", "row=lora-r8,column=ucm-80", "--out", tmp_path)
+    text = call(capsys, *words)[1]
+    assert "r=8, α=16 (0.5%)" in text
+    assert "lora-r8" not in text
+    assert "lora-r8" in call(capsys, *words, "--format", "csv")[1]
+
+
+def test_json_and_format_json_are_the_same_everywhere(capsys: Captured, tmp_path: Path) -> None:
+    out = ("--out", tmp_path)
+    commands = [("claims", "lora-clip"), ("audit", "lora-clip"), ("assumptions", "table1"), ("data", "list", "table1")]
+    for words in (("list", "table1", *out), ("show", "table1"), ("compare", "table1", *out), ("validate",), *commands):
+        assert as_json(capsys, *words, "--json") == as_json(capsys, *words, "--format", "json")
