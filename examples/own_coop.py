@@ -14,9 +14,10 @@ from clipbench.methods.base import Method, Setting
 from clipbench.registry.field import Field
 
 SGD = {"optimiser": "sgd", "lr": 2e-3, "momentum": 0.9, "dampening": 0.0, "nesterov": False, "weight_decay": 5e-4}
-WARM_UP = {"schedule": "cosine", "schedule_step": "epoch", "lr_min": 0.0, "warmup_epochs": 1, "warmup_lr": 1e-5}
+WARM_UP = {"warmup_epochs": 1, "warmup_lr": 1e-5, "warmup_shape": "constant"}
+SCHEDULE = {"schedule": "cosine", "schedule_step": "epoch", "lr_min": 0.0, **WARM_UP}
 LENGTH = {"epochs": 50, "steps_per_shot": {"unset": "its training is counted in epochs"}}
-TRAINING = {**SGD, **WARM_UP, **LENGTH}
+TRAINING = {**SGD, **SCHEDULE, **LENGTH}
 """CoOp's at one shot, in place of the training of the row that the method stands behind."""
 
 

@@ -23,10 +23,13 @@ from clipbench.results.record import Epoch
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of this package's source files: a commit says nothing of an installed copy, or of changes to come."""
+    """SHA-256 of this package's source files: a commit says nothing of an installed copy, or of changes to come.
+
+    ``_commit.py``, which a build may write beside a running checkout, changes nothing that runs.
+    """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(path for path in root.rglob("*.py") if path.name != "_commit.py"):
         digest.update(f"{path.relative_to(root)} {len(path.read_bytes())} ".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -9,9 +9,10 @@ from pathlib import Path
 from clipbench.data.catalogue import entry, known
 from clipbench.data.download.presence import Presence, look
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint
-from clipbench.plan.runnable import why_not
+from clipbench.plan.runnable import missing_reason, why_not
 from clipbench.plan.select import cells_of, source_of
-from clipbench.registry import Overrides, Paper, Resolved, Table, find, resolve
+from clipbench.registry import Cell, Paper, Resolved, Table, find
+from clipbench.registry.resolve import as_printed, as_smoke
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Here:
         """Of the cells that a run could fill: how many can, and what the others lack."""
         table = source_of(paper, figure)
         cells = cells_of(figure, table)
-        states = [self._state(resolve(paper, table, cell)) for cell in cells]
-        smoke = Overrides("smoke")
-        in_smoke = [why_not(resolve(paper, table, c, smoke)) for c in cells] if table.protocol in paper.smoke else []
+        states = [self._state(paper, table, cell) for cell in cells]
+        painted = cells if table.protocol in paper.smoke else []
+        in_smoke = [why_not(as_smoke(paper, table, cell.row, cell.column)) for cell in painted]
         return Counts(
             cells=len(cells),
             runnable=states.count("runnable"),
@@ -81,9 +82,10 @@ class Here:
             self._weights[pair] = has_weights(*pair)
         return self._weights[pair]
 
-    def _state(self, cell: Resolved) -> str:
-        if why_not(cell):
+    def _state(self, paper: Paper, table: Table, place: Cell) -> str:
+        if missing_reason(paper, table, place):
             return "not implemented"
+        cell = as_printed(paper, table, place.row, place.column)
         if not self._complete(cell.protocol.need("dataset")):
             return "data missing"
         return "runnable" if all(self.has_weights(pair) for pair in weights_of(cell)) else "weights missing"
@@ -111,7 +113,7 @@ def weights_of(cell: Resolved) -> list[tuple[str, str]]:
 
 def _needs(paper: Paper, figure: Table) -> Needs:
     table = source_of(paper, figure)
-    resolved = [resolve(paper, table, cell) for cell in cells_of(figure, table)]
+    resolved = [as_printed(paper, table, cell.row, cell.column) for cell in cells_of(figure, table)]
     datasets = dict.fromkeys(r.protocol.dataset for r in resolved if r.protocol.dataset)
     weights = dict.fromkeys(pair for r in resolved for pair in weights_of(r))
     return Needs(figure.id, resolved, tuple(datasets), tuple(weights))

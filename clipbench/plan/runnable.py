@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from clipbench.data.catalogue import entry
 from clipbench.data.catalogue import known as known_datasets
@@ -19,6 +20,7 @@ def why_not(resolved: Resolved) -> str | None:
     return resolved.missing or next((reason for rule in _RULES if (reason := rule(resolved.protocol))), None)
 
 
+@cache
 def missing_reason(paper: Paper, table: Table, cell: Cell) -> str | None:
     """Why a cell cannot be run today; None where it can. A derived cell needs all cells that it is computed from."""
     if cell.derived:

@@ -11,7 +11,7 @@ from typing import Any
 
 from clipbench.data.user import UserData
 from clipbench.errors import UserError
-from clipbench.methods import METHODS, OwnMethod, importable, method, own_method
+from clipbench.methods import METHODS, OwnMethod, importable, is_own, method, own_method
 from clipbench.methods.fault import own_fault
 from clipbench.plan.runnable import why_not
 from clipbench.registry import Axis, Cell, Paper, Table, find, resolve
@@ -142,10 +142,11 @@ def _on_dataset(paper: Paper, table: Table, dataset: str, *, has_parts: bool) ->
     values = {"dataset": dataset, "exif": "rotate", "train_fraction": _TRAINED}
     column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set=values, extra=True)
     found = {row: resolve(paper, table, Cell(row, column)) for row in table.rows if not row.derived}
+    # A user's method that cannot run stays, so that the plan says why.
     rows = [
         replace(row, quoted=None, extra=True, average_of=(), difference_of=())
         for row, resolved in found.items()
-        if why_not(resolved) is None
+        if why_not(resolved) is None or is_own(resolved.protocol.method)
     ]
     if not rows:
         raise UnfitError(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import huggingface_hub
 import open_clip
 import pytest
 import timm
@@ -27,6 +28,12 @@ def _meta(name: str) -> nn.Module:
     with torch.device("meta"):
         model: nn.Module = open_clip.create_model(name, pretrained=None, device="meta")
     return model
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names whose tokeniser or text tower is on a hub fail at once, not after a minute of retries."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def _adapt_everywhere(name: str) -> dict[str, int] | None:

@@ -9,7 +9,7 @@ import pytest
 
 from clipbench.cli.main import main
 from clipbench.errors import UserError
-from clipbench.registry import load_paper, registry_dir
+from clipbench.registry import find, load_paper, registry_dir
 from clipbench.registry.toml_files import _lines
 
 LORA, DORA = "lora_clip", "clip_dora"
@@ -76,7 +76,7 @@ def test_the_command_names_file_and_line_and_goes_on_with_the_next_paper(
     said = capsys.readouterr()
     assert f"{registry / LORA / TABLE}, line 30, columns, aid-20, dataset: the data set 'umc'" in said.err
     assert "Did you mean ucm?" in said.err
-    assert "clip-dora: 6 tables and figures" in said.out
+    assert f"clip-dora: {len(find(['clip-dora']))} tables and figures" in said.out
 
 
 def test_our_papers_are_valid(capsys: pytest.CaptureFixture[str]) -> None:

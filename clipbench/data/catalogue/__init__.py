@@ -88,6 +88,7 @@ class Entry:
         return self.prompt_names.get(name, name.replace("_", " "))
 
 
+@cache
 def known() -> tuple[str, ...]:
     """Ids of the data sets that have an entry."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
