@@ -25,7 +25,7 @@ class Content:
 
     Attributes:
         list_sha256: file names and labels of train, val and test.
-        images_sha256: bytes of these images, and of their masks, in this order.
+        images_sha256: bytes of these images, of their masks, and of the synthetic images beside them, in this order.
         class_names_sha256: class names, what stands for them in prompts, the data set's template, and the images' own
             prompts.
         split_file_sha256: the split files or list of class names; empty where the data set has none.
@@ -54,7 +54,7 @@ def content_of(images: ImageSet, cut: Split, digests: dict[str, str] | None = No
     Raises:
         UserError: a file has gone or cannot be read.
     """
-    used = [*cut.train, *cut.val, *cut.test]
+    used = [*cut.train, *cut.val, *cut.test, *cut.synthetic]
     digests = {} if digests is None else digests
     new = list(dict.fromkeys(name for i in used for name in _files(images, i) if name not in digests))
     digests.update(zip(new, file_digests(images.root, new) if new else [], strict=True))

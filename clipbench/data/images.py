@@ -47,6 +47,8 @@ class ImageSet:
         split_file_sha256: content of the split files, or of the list of class names; empty where there is none.
         unpublished: one sentence for each split file or list of class names that is not the published one.
         decoding: how the protocol turns files into pixels.
+        synthetic: how many of the images, at the end, are synthetic, and what made them; they have the label after the
+            last class, and paths that are absolute. Empty where there are none.
     """
 
     dataset: str
@@ -71,6 +73,7 @@ class ImageSet:
     split_file_sha256: str = ""
     unpublished: Sequence[str] = ()
     decoding: Decoding = field(default_factory=Decoding)
+    synthetic: str = ""
 
     def __len__(self) -> int:
         return len(self.files)

@@ -11,6 +11,7 @@ from clipbench.data.catalogue import Entry, entry
 from clipbench.data.images import Decoding, ImageSet
 from clipbench.data.official import find_images
 from clipbench.data.splits import rule, split
+from clipbench.data.synthetic import folder_of, with_synthetic
 from clipbench.data.user import UserData, with_parts
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
@@ -31,6 +32,7 @@ class Datasets:
     data_root: Path
     user_data: Mapping[str, UserData] = field(default_factory=dict)
     _listed: dict[tuple[object, ...], ImageSet] = field(default_factory=dict, repr=False)
+    _with_synthetic: dict[tuple[Path, bool], ImageSet] = field(default_factory=dict, repr=False)
 
     def images(self, protocol: Protocol) -> ImageSet:
         """The protocol's images. Raises ``UserError`` where some are missing or (without ``limit``) not all there."""
@@ -44,6 +46,18 @@ class Datasets:
         if protocol.exif and protocol.pixel_range:  # counting images needs neither
             images = replace(images, decoding=Decoding(protocol.exif, protocol.pixel_range))
         return replace(images, prompt_names=_prompt_names(images, protocol))
+
+    def images_of_run(self, protocol: Protocol) -> ImageSet:
+        """The protocol's images and, where it trains beside synthetic ones, those. Raises ``UserError`` likewise."""
+        images = self.images(protocol)
+        if protocol.synthetic_draw is None:
+            return images
+        folder = self._synthetic(protocol)
+        key = folder, protocol.limit is None
+        if key not in self._with_synthetic:
+            self._with_synthetic[key] = with_synthetic(images, folder)
+        found = self._with_synthetic[key]
+        return replace(found, decoding=images.decoding, prompt_names=images.prompt_names)
 
     def check(self, protocols: Iterable[Protocol]) -> dict[str, str]:
         """For every data set that is missing or incomplete, the paragraph that says so."""
@@ -71,6 +85,14 @@ class Datasets:
         if official.layout == "class-folders":
             return rule(protocol.need("split_rule")).sizes(_smoke_entry(official), protocol)
         return _sizes_of(self.images(protocol), protocol)
+
+    def _synthetic(self, protocol: Protocol) -> Path:
+        name, space = protocol.need("dataset"), protocol.need("label_space")
+        if protocol.profile != "smoke":
+            return folder_of(self.data_root, name, space)
+        from clipbench.data.painted import write_unknowns
+
+        return write_unknowns(name, cache_dir() / "smoke", space)
 
     def _is_here(self, protocol: Protocol) -> bool:
         try:

@@ -190,19 +190,22 @@ class Loop:
                 return
             orders = torch.stack([self._parts.order(seed, run, epoch) for run, seed in enumerate(self._seeds)])
             left = self._budget.steps - epoch * len(self._slices)
-            yield EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
+            plan = EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
+            synthetic, before = self._parts.synthetic, epoch * len(self._slices)
+            yield plan if synthetic is None else synthetic.beside(plan, self._seeds, before)
 
     def _train_epoch(self, plan: EpochPlan, inputs: Iterator[Any], hooks: Hooks) -> None:
         """The steps of one epoch; what they lost stays on the device, as reading it would stall a GPU."""
         self._task.train()
-        for step, part in enumerate(plan.parts, start=plan.epoch * len(self._slices)):
-            index = plan.order[:, part]
+        real = [part.stop - part.start for part in self._slices]
+        for number, part in enumerate(plan.parts):
+            step, index = plan.epoch * len(self._slices) + number, plan.order[:, part]
             losses = self._task.losses(next(inputs), sent(self._task.truth(index), self._device))
             _check_losses(losses, self._task, len(self._seeds))
             self._optimiser.step(losses, self._rate(step))
             self._task.method.after_step()
             self._losses.append(losses.detach().view(-1, len(self._seeds)).sum(dim=0))
-            hooks.advance(index.numel())
+            hooks.advance(len(self._seeds) * real[number])
             if time.monotonic() - self._told > _SECONDS_BETWEEN_LOSSES:
                 self._told = time.monotonic()
                 hooks.losses(step + 1, self._losses[-1].tolist())

@@ -126,6 +126,8 @@ def _draft(
             split_file_sha256=content.split_file_sha256,
             content_sha256=content.sha256,
             copies_in_test=content.copies,
+            synthetic_images=len(parts.synthetic),
+            synthetic_source=images.synthetic,
         ),
         model=ModelUsed(model.name, model.weights, model.weights_sha256, trainable, total, getattr(model, "note", "")),
         environment=shared.environment,

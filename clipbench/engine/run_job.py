@@ -11,6 +11,7 @@ import torch
 from clipbench.data.content import content_of, copies_told
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split, split
+from clipbench.engine.batches.synthetic import Synthetic
 from clipbench.engine.checkpoint import Checkpoint, code_digest
 from clipbench.engine.context import Context
 from clipbench.engine.device import Meter, environment
@@ -31,13 +32,12 @@ def run_job(job: Job, context: Context) -> Outcome:
     """Train the runs of a job together. Raises ``UserError`` for missing data, weights or memory."""
     began, meter = time.perf_counter(), Meter(context.device)
     protocol, seeds = job.protocol, list(job.seeds)
-    images = context.listed.images(protocol)
+    images = context.listed.images_of_run(protocol)
     splits = [split(images, protocol, seed) for seed in seeds]
     contents = [content_of(images, cut) for cut in splits]
     for said in dict.fromkeys(copies_told(images, content) for content in contents if content.copies):
         context.say(said)
-    balanced = protocol.domain_sampling == "balanced"
-    parts = _parts(images, splits, balanced=balanced)
+    parts = _parts(images, splits, protocol)
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
     runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
@@ -64,7 +64,7 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
         seeds = list(method.stage_seeds(stage)) if method.stages > 1 else list(job.seeds)
         if seeds != list(job.seeds):
             cuts = [split(images, job.protocol, seed) for seed in seeds]
-            stage_parts = _parts(images, cuts, balanced=parts.groups is not None)
+            stage_parts = _parts(images, cuts, job.protocol)
         else:
             stage_parts = parts
         loop = Loop(task, stage_parts, method.stage_protocol(stage), seeds, context.device)
@@ -118,17 +118,18 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
         )
 
 
-def _parts(images: ImageSet, splits: Sequence[Split], *, balanced: bool = False) -> Parts:
+def _parts(images: ImageSet, splits: Sequence[Split], protocol: Protocol) -> Parts:
     if len({(len(s.train), len(s.val), len(s.test)) for s in splits}) != 1:
         raise UserError("the seeds' splits differ in size and cannot train in one pass; pass --replicas 1.")
     train, test, val = (
         torch.tensor([list(getattr(s, p)) for s in splits], dtype=torch.long) for p in ("train", "test", "val")
     )
     groups = None
-    if balanced:
+    if protocol.domain_sampling == "balanced":
         numbers = {name: number for number, name in enumerate(dict.fromkeys(images.domains))}
         groups = torch.tensor([numbers[name] for name in images.domains])[train]
-    return Parts(train, test, torch.tensor(list(images.labels)), val, splits[0].known, groups)
+    labels, synthetic = torch.tensor(list(images.labels)), Synthetic.of(images, splits[0], protocol)
+    return Parts(train, test, labels, val, splits[0].known, groups, synthetic)
 
 
 def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, parts: Split) -> Cost:

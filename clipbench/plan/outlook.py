@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.data.load import Datasets
+from clipbench.errors import UserError
 from clipbench.models import family
 from clipbench.models.weights.catalogue import WITHOUT_FILE, checkpoint, hub_cache
 from clipbench.models.weights.sources import Sources
@@ -22,7 +23,10 @@ _EXTRAS: Mapping[str, tuple[str, str]] = {"clipseg": ("transformers", "segmentat
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a run is blocked: the kind (``data``, ``weights``, ``precision``, ``extra``), what lacks, and what to do."""
+    """Why a run is blocked: the kind, what lacks, and what to do.
+
+    The kinds are ``data``, ``synthetic`` (images), ``weights``, ``precision`` and ``extra``.
+    """
 
     kind: str
     what: str
@@ -53,7 +57,8 @@ class Machine:
 
     def obstacles(self, protocol: Protocol) -> list[Obstacle]:
         """What blocks runs of a protocol."""
-        found = (self._lacking_data(protocol), self._lacking_weights(protocol), self._precision(protocol))
+        data = self._lacking_data(protocol)
+        found = (data or self._lacking_synthetic(protocol), self._lacking_weights(protocol), self._precision(protocol))
         return [x for x in (*found, _lacking_extra(protocol)) if x is not None]
 
     def _of(self, planned: Planned, present: Present) -> Outlook:
@@ -70,6 +75,13 @@ class Machine:
             says = self._datasets.check([protocol]).get(key[0])
             self._data[key] = Obstacle("data", key[0].partition("@")[0], says) if says else None
         return self._data[key]
+
+    def _lacking_synthetic(self, protocol: Protocol) -> Obstacle | None:
+        try:
+            self._datasets.images_of_run(protocol)
+        except UserError as error:
+            return Obstacle("synthetic", f"synthetic images of {protocol.dataset}", str(error))
+        return None
 
     def _lacking_weights(self, protocol: Protocol) -> Obstacle | None:
         pair = protocol.need("backbone"), protocol.need("weights")

@@ -45,7 +45,7 @@ class Present:
 
     def _content(self, run: Run) -> Content | None:
         try:
-            images = self._datasets.images(run.protocol)
+            images = self._datasets.images_of_run(run.protocol)
             digests = self._digests.setdefault(images.root, {})
             return content_of(images, split(images, run.protocol, run.seed), digests)
         except UserError:

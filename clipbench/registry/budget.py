@@ -51,10 +51,18 @@ def budget(protocol: Protocol, train_images: int) -> Budget:
     return Budget(per_epoch, scheduled, by_steps=False)
 
 
+def synthetic_per_domain(protocol: Protocol) -> int:
+    """Synthetic images of each source domain in a step: a share of the batch, and one at least.
+
+    As ODG-CLIP has it (trainer/odgclip.py:282-285).
+    """
+    return max(1, int(protocol.need("synthetic_share") * protocol.need("batch_size")))
+
+
 def images_trained(protocol: Protocol, train_images: int, steps: int | None = None) -> int:
     """Images that pass through the model in so many steps (None: all that the protocol allows).
 
-    The short last batches are counted as what they hold.
+    The short last batches are counted as what they hold; synthetic images beside them are not counted.
     """
     due = budget(protocol, train_images)
     if not due.steps:

@@ -70,6 +70,20 @@ class Protocol:
         where=_DOMAINS,
         trains=True,
     )
+    synthetic_draw: str | None = _of(
+        "synthetic images of no known class beside a step's real ones: from those stored once, or each one only once",
+        *("stored", "per-step"),
+        where={**_DOMAINS, "task": ("image-text",)},
+        trains=True,
+        optional=True,
+    )
+    synthetic_share: float | None = _of(
+        "synthetic images of each source domain in a step: this share of the batch, and one at least",
+        above=0.0,
+        high=1.0,
+        beside="synthetic_draw",
+        trains=True,
+    )
     label_space: str | None = _of(
         "all classes; ODG-CLIP's class splits with its 'unknown' prompt; the same without it",
         *("closed-set", "odg", "odg-known"),

@@ -15,7 +15,8 @@ from clipbench.registry import Protocol, Run
 
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
-    *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test")
+    *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
+    *("synthetic_images", "synthetic_source"),
 }
 """Keys that older records of this schema lack."""
 
@@ -45,6 +46,8 @@ class DataUsed:
         split_file_sha256: content of the split files or of the list of class names; empty where there was none.
         content_sha256: all of these digests in one; a record is used again only while the data have the same.
         copies_in_test: test images that were byte by byte among the training or validation images.
+        synthetic_images: synthetic images of the source domains, which stood beside the real ones in training.
+        synthetic_source: how many there are of all domains, and what made them.
     """
 
     dataset: str
@@ -61,6 +64,8 @@ class DataUsed:
     split_file_sha256: str = ""
     content_sha256: str = ""
     copies_in_test: int = 0
+    synthetic_images: int = 0
+    synthetic_source: str = ""
 
 
 @dataclass(frozen=True)

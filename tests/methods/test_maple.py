@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import UserError
-from tests.parity.official_trial import SGD, Trial, apart, images, official
+from tests.parity.official_trial import SGD, Official, Trial, apart, images, official
 
 FIXTURE = official("maple")
 TEMPLATE = "a photo of a {}."
@@ -22,10 +22,10 @@ def trial(template: str = TEMPLATE, seeds: tuple[int, ...] = (1,), **fields: Any
     return Trial(given, FIXTURE.classes, template, seeds=seeds)
 
 
-def theirs(prefix: str) -> dict[str, Tensor]:
+def theirs(prefix: str, fixture: Official = FIXTURE) -> dict[str, Tensor]:
     """Official tensors by our names; blocks are stacked."""
-    whole = FIXTURE.part(f"{prefix}prompt_learner.")
-    blocks = FIXTURE.settings["prompt_depth"] - 1
+    whole = fixture.part(f"{prefix}prompt_learner.")
+    blocks = fixture.settings["prompt_depth"] - 1
 
     def stacked(name: str) -> Tensor:
         return torch.stack([whole[name.format(i)] for i in range(blocks)])

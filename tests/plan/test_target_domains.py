@@ -307,7 +307,7 @@ def test_the_commands_show_the_domains(capsys: pytest.CaptureFixture[str], tmp_p
     assert shown["photo"] == record(DORA, 2, protocol=due).id
     assert list(shown) == list(PACS)
     assert "runs" in cells["clip", "pacs"]
-    assert "runs" not in cells["maple-sd", "pacs"]
+    assert "runs" in cells["maple-sd", "pacs"]
 
 
 def test_a_cell_protocol_without_a_domain_is_not_touched() -> None:

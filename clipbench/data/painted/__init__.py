@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from clipbench.data.painted.subset import Subset
 from clipbench.data.painted.subsets import SUBSETS
+from clipbench.data.painted.unknowns import write_unknowns
 from clipbench.data.painted.write import data_folder, generator_version, write_subset
 
-__all__ = ["SUBSETS", "Subset", "data_folder", "generator_version", "write_subset"]
+__all__ = ["SUBSETS", "Subset", "data_folder", "generator_version", "write_subset", "write_unknowns"]

@@ -44,8 +44,9 @@ def split(images: ImageSet, protocol: Protocol, seed: int) -> Split:
     """
     cut = rule(protocol.need("split_rule")).cut(images, protocol, 0 if protocol.split_draw == "once" else seed)
     if protocol.limit is not None:
-        train, val, test = (_limited(part, images, protocol.limit) for part in (cut.train, cut.val, cut.test))
-        cut = replace(cut, train=train, val=val, test=test)
+        parts = (cut.train, cut.val, cut.test, cut.synthetic)
+        train, val, test, synthetic = (_limited(part, images, protocol.limit) for part in parts)
+        cut = replace(cut, train=train, val=val, test=test, synthetic=synthetic)
     return replace(cut, digest=_digest(images, cut))
 
 

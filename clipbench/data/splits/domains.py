@@ -31,7 +31,9 @@ def _cut(images: ImageSet, protocol: Protocol, _: int) -> Split:
     test = [i for i in test_images if images.domains[i] == protocol.test_domain and images.labels[i] in classes.target]
     if not test:
         raise UserError(f"{images.root}: the held-out domain {protocol.test_domain} has no image to test on.")
-    return Split(train, test, "", known=classes.known)
+    unknown = len(images.classes)
+    synthetic = [i for i, label in enumerate(images.labels) if label == unknown and images.domains[i] in sources]
+    return Split(train, test, "", known=classes.known, synthetic=synthetic)
 
 
 @dataclass(frozen=True)

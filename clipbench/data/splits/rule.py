@@ -18,6 +18,8 @@ class Split:
     ``known`` are the classes that training saw, where the test part holds others too (ODG-CLIP's class splits): the
     accuracy that such a protocol reports is over their images alone, and its H-score the harmonic mean of that and of
     the share of the other images that are recognised as unknown. It is empty where every class is known.
+    ``synthetic`` are images of no class, of the source domains, that stand beside the training images; the digest
+    leaves their paths out.
     """
 
     train: Sequence[int]
@@ -25,6 +27,7 @@ class Split:
     digest: str
     val: Sequence[int] = ()
     known: Sequence[int] = ()
+    synthetic: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,10 @@ class Classification(Task):
         first = next(plans, None)
         if first is None:
             return iter(())
-        plans, used = chain([first], plans), first.order
-        # A stage may train on the images of a seed that is none of the pass's: features of those were not kept.
-        repeats = not self._images.crops and bool(torch.isin(used, self._parts.train).all())
+        # A stage may train on the images of a seed that is none of the pass's: features of those were not kept. And an
+        # epoch need not show every image (balanced domains, synthetic ones): later ones show others.
+        plans, used = chain([first], plans), torch.unique(torch.cat([first.order.flatten(), self._trained_on()]))
+        repeats = not self._images.crops and bool(torch.isin(used, self._trained_on()).all())
         if self._bank is not None and repeats:
             return self._bank.train_batches(self._protocol, seeds, plans)
         return self._images.train_batches(used, seeds, plans)
@@ -209,9 +210,14 @@ class Classification(Task):
             if len(used):
                 bank.add(self._plain(part), used, encoder, 1)
         if trains and not self._images.crops:
-            used = torch.unique(self._parts.train)
+            used = torch.unique(self._trained_on())
             bank.add(self._images.flipped(used), used, encoder, self._images.flips)
         return bank
+
+    def _trained_on(self) -> Tensor:
+        """The images of all runs that training shows, ``[n]``: of the train part, and synthetic ones beside them."""
+        real, synthetic = self._parts.train.flatten(), self._parts.synthetic
+        return real if synthetic is None else torch.cat([real, synthetic.index])
 
     def _moves(self) -> bool:
         """Whether the features of an image need a gradient (asked of one image, not declared), or follow statistics."""

@@ -63,8 +63,8 @@ def prompts_of(images: ImageSet, protocol: Protocol, *, rejects: bool = False) -
     """One prompt per class; the template ``dataset`` is the data set's own.
 
     With ODG-CLIP's label spaces the classes that no source domain has get none; ``odg`` adds one that says unknown
-    (ODG-CLIP pacs.py:329-334), unless the method ``rejects`` by itself. Raises ``UserError`` for a template without a
-    place for the name.
+    (ODG-CLIP pacs.py:329-334), unless the method ``rejects`` by itself; so do synthetic images of no known class, which
+    train it. Raises ``UserError`` for a template without a place for the name.
     """
     # A linear head's protocol has no template.
     template = "" if protocol.template is None else protocol.template
@@ -77,6 +77,7 @@ def prompts_of(images: ImageSet, protocol: Protocol, *, rejects: bool = False) -
         known = class_split(images.dataset, images.classes).known
         classes = [label for label in classes if images.classes[label] in known]
     names = [images.prompt_names[label] for label in classes]
-    if odg and not rejects:
+    unknown = odg or protocol.synthetic_draw is not None
+    if unknown and not rejects:
         names = [*names, UNKNOWN]
-    return Prompts(names, template, [*classes, count] if odg or rejects else classes, count + odg)
+    return Prompts(names, template, [*classes, count] if unknown or rejects else classes, count + odg)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.data.splits import Split
+from clipbench.engine.batches.synthetic import Synthetic
 from clipbench.engine.batches.views import EpochPlan, balanced_order, epoch_order
 from clipbench.methods.base import Method
 
@@ -24,7 +25,8 @@ class Parts:
     """Train, test and validation indices of each run, ``[R, n]``, and the label of every image ``[N]``.
 
     ``known`` are the classes whose images are scored; all of them where it is empty. ``groups`` ``[R, n]`` says which
-    source domain each training image is of, where a batch holds as many of each.
+    source domain each training image is of, where a batch holds as many of each; ``synthetic`` images stand beside
+    every batch.
     """
 
     train: Tensor
@@ -33,6 +35,7 @@ class Parts:
     val: Tensor = field(default_factory=lambda: torch.zeros(1, 0, dtype=torch.long))
     known: Sequence[int] = ()
     groups: Tensor | None = None
+    synthetic: Synthetic | None = None
 
     def order(self, seed: int, run: int, epoch: int) -> Tensor:
         """The positions ``[n]`` in which one run sees its training images in one epoch."""
