@@ -6,23 +6,21 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from clipbench.cli.output import show
-from clipbench.cli.records import records_of, report, results_of
-from clipbench.compare.cells import Library
+from clipbench.cli.records import records_of, report
 from clipbench.compare.folders import Match, compare_folders
 from clipbench.compare.rows import compare_rows
-from clipbench.compare.verdict import COMPARED, Comparison, compare_paper, summary
+from clipbench.compare.selected import compared
+from clipbench.compare.verdict import COMPARED, summary
 from clipbench.errors import UserError
-from clipbench.plan.filters import Filter
 from clipbench.plan.user import additions
 from clipbench.registry import find
-from clipbench.registry.find import Named
-from clipbench.registry.resolve import as_printed
 from clipbench.report.comparison import render
 from clipbench.report.rows import render_rows
 from clipbench.report.terminal import as_table
+from clipbench.results.folder import results_of
 from clipbench.results.record import Record
 from clipbench.results.scores import image_scores
 from clipbench.results.store import Store
@@ -47,25 +45,10 @@ def main(arguments: argparse.Namespace) -> int:
     chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
     if not chosen:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
-    results = compare_paper(chosen, Library(records, arguments.profile), arguments.margin)
-    if filters := [Filter.read(word) for word in arguments.only]:
-        results = _kept(results, chosen, filters)
+    results = compared(chosen, records, arguments.only, arguments.profile, arguments.margin)
     counts = summary(results)
     show(render(results, counts, arguments.format, arguments.margin, by_domain=arguments.by_domain))
     return _exit_code(counts, strict=arguments.strict)
-
-
-def _kept(results: Sequence[Comparison], chosen: Sequence[Named], filters: Sequence[Filter]) -> list[Comparison]:
-    """The cells that ``--only`` means, averages among them where every filter names their row or column."""
-    tables = {table.id: (paper, table) for paper, table in chosen}
-
-    def keeps(c: Comparison) -> bool:
-        protocol = as_printed(*tables[c.experiment], c.cell.row, c.cell.column).protocol
-        return all(one.keeps(c.cell, protocol, ()) for one in filters)
-
-    if not (kept := [c for c in results if keeps(c)]):
-        raise UserError("--only leaves no cell of these tables; `clipbench show TABLE` lists rows and columns.")
-    return kept
 
 
 def _exit_code(counts: Mapping[str, int], *, strict: bool) -> int:

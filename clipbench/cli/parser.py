@@ -11,6 +11,7 @@ from clipbench.cli import option_types as types
 
 _EPILOG = """\
 examples:
+  clipbench quickstart                          a first real verdict: fetches data and weights, says how much
   clipbench list                                what there is, and what runs today
   clipbench show table1 --protocol              every field of a protocol, and where it comes from
   clipbench run table1 --smoke                  the whole of it in minutes, on generated images
@@ -65,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     _doctor(
         commands.add_parser("doctor", help="this machine: device, versions, disk, what is here, what would run now")
     )
+    start = "a first real verdict: one data set, zero-shot, beside the printed number"
+    _command("quickstart", commands.add_parser("quickstart", help=start))
+    _command("cache", commands.add_parser("cache", help="the room that the cache takes, and --prune to free it"))
     _completion(commands.add_parser("completion", help="a script that completes commands, options and names"))
     return parser
 

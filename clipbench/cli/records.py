@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipbench.errors import UserError
-from clipbench.files import reason
+from clipbench.results.folder import results_of
 from clipbench.results.record import Record
 from clipbench.results.store import Fault, Store
 
@@ -17,17 +16,6 @@ def records_of(out: Path) -> list[Record]:
     records, faults = Store(results_of(out)).scan()
     report(faults)
     return records
-
-
-def results_of(out: Path) -> Path:
-    """``out/results``, or the folder itself where it is one of results."""
-    try:
-        found = out.is_dir()
-    except OSError as error:
-        raise UserError(f"--out {str(out)[:80]}... cannot be: {reason(error)}.") from error
-    if not found:
-        raise UserError(f"there is no folder {out}; name the folder that holds results/.")
-    return out if not (out / "results").is_dir() and any(out.glob("*/record.json")) else out / "results"
 
 
 def report(faults: Sequence[Fault]) -> None:

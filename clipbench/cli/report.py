@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from clipbench.cli import option_types as types
-from clipbench.cli.records import report, results_of
+from clipbench.cli.records import report
 from clipbench.files import write_bytes
 from clipbench.registry import find
+from clipbench.results.folder import results_of
 from clipbench.results.store import Store
 
 

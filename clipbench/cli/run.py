@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +27,45 @@ if TYPE_CHECKING:
     from clipbench.launch.launcher import Summary
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a run has left: its selection, what became of each run, what could not be tried, and the files written."""
+
+    selection: Selection
+    blocked: Mapping[str, Obstacle]
+    summary: Summary
+    written: Sequence[Path]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is there, 1 if a run failed, 2 if data or weights are missing, 4 if others still work on some."""
+        summary = self.summary
+        return 2 if self.blocked or summary.missing_weights else 1 if summary.failed else LEFT * bool(summary.elsewhere)
+
+
 def main(arguments: argparse.Namespace) -> int:
-    """Run; 0 if all is there, 1 if a run failed, 2 if data or weights are missing, 4 if others still work on some."""
+    """Run, and print what there is to see. Returns the exit code."""
     selection = select(arguments)
     arguments.tables = selection.tables
     if arguments.dry_run:
         return plan_command.show(arguments, selection)
+    if arguments.write_jobs:
+        return _write_jobs(arguments, selection)
+    done = execute(arguments, selection)
+    if arguments.format == "json":
+        missing = {o.what: says for says, o in done.blocked.items() if o.kind == "data"}
+        extra = {"missing_data": missing, "written": [str(path) for path in done.written]}
+        print(json.dumps(asdict(done.summary) | extra, indent=1))
+    else:
+        _tell(arguments, done)
+    return done.exit_code
+
+
+def execute(arguments: argparse.Namespace, selection: Selection) -> Done:
+    """Run what can run, and write the tables and figures. Raises ``UserError`` where nothing can."""
     if not selection.plan.runs:
         raise UserError(_nothing(selection.plan))
     device, kind = device_of(arguments.device)
-    if arguments.write_jobs:
-        return _write_jobs(arguments, selection)
     runs, _ = selection.outlook(kind)
     blocked = _blocked(runs)
     here = [run.planned for run in runs if not any(o.says in blocked for o in run.obstacles)]
@@ -45,13 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(_all_blocked(arguments, selection, list(blocked.values())))
     _say(arguments, [*selection.said, *_before(selection, blocked)])
     summary = _carry_out(arguments, replace(selection.plan, runs=here), selection, device)
-    written = _write_reports(arguments, selection)
-    if arguments.format == "json":
-        missing = {o.what: says for says, o in blocked.items() if o.kind == "data"}
-        print(json.dumps(asdict(summary) | {"missing_data": missing, "written": [str(p) for p in written]}, indent=1))
-    else:
-        _tell(arguments, selection.plan, summary, list(blocked), written)
-    return 2 if blocked or summary.missing_weights else 1 if summary.failed else LEFT if summary.elsewhere else 0
+    return Done(selection, blocked, summary, _write_reports(arguments, selection))
 
 
 def _blocked(runs: Sequence[Outlook]) -> Mapping[str, Obstacle]:
@@ -125,6 +147,9 @@ def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
     from clipbench.launch.launcher import Options
     from clipbench.launch.work import Work
 
+    if not selection.plan.runs:
+        raise UserError(_nothing(selection.plan))
+    device_of(arguments.device)
     jobs, datasets = jobs_of(selection.plan), selection.datasets
     options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
     where = selection.store.root, datasets.data_root, selection.sources, datasets.user_data
@@ -151,27 +176,32 @@ def _nothing(plan: Plan) -> str:
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 
-def _tell(
-    arguments: argparse.Namespace, plan: Plan, summary: Summary, blocked: Sequence[str], written: Sequence[Path]
-) -> None:
+def _tell(arguments: argparse.Namespace, done: Done) -> None:
     """What was done, where it lies, and what is next."""
-    for path in written:
+    summary, gaps = done.summary, done.selection.plan.gaps
+    for path in done.written:
         if path.suffix == ".md":
             print(f"\n{path.read_text(encoding='utf-8')}")
-    folders = sorted({str(p.parent) for p in written})
+    folders = sorted({str(p.parent) for p in done.written})
     made = f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there"
     print(f"{made}. Written: {', '.join(folders) or 'nothing'}.")
+    for line in shortfalls(done):
+        print(line)
+    for reason in sorted({gap.reason for gap in gaps}):
+        print(f"{sum(g.reason == reason for g in gaps)} cells cannot run yet: {reason}")
+    if done.written:
+        print(next_command(arguments))
+
+
+def shortfalls(done: Done) -> list[str]:
+    """What was asked for and is not there: runs of other processes, failed ones, and data that are missing."""
+    lines, summary = [], done.summary
     if summary.elsewhere:
-        print(
+        lines.append(
             f"{len(summary.elsewhere)} runs are in the hands of other processes; "
             f"run this again when they are done, or with --wait."
         )
     for reason in dict.fromkeys(summary.failed.values()):
         ids = [run_id for run_id, why in summary.failed.items() if why == reason]
-        print(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")
-    for reason in sorted({gap.reason for gap in plan.gaps}):
-        print(f"{sum(g.reason == reason for g in plan.gaps)} cells cannot run yet: {reason}")
-    for paragraph in blocked:
-        print(f"missing: {paragraph}")
-    if written:
-        print(next_command(arguments))
+        lines.append(f"{len(ids)} runs failed ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}): {reason}")
+    return lines + [f"missing: {paragraph}" for paragraph in done.blocked]

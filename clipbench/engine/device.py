@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from functools import cache
@@ -64,13 +63,24 @@ class Meter:
         """Bytes: allocated on the GPU, or resident in this process (over its life)."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+        return _peak_resident()
 
     def energy(self) -> float | None:
         """Joules drawn by the device (all its users), or None where it does not say."""
         now = _energy(self._device)
         return None if now is None or self._energy is None else (now - self._energy) / 1000.0
+
+
+def _peak_resident() -> int:
+    """Bytes that this process had in memory at most; Windows counts them too, and elsewhere."""
+    if sys.platform == "win32":
+        from psutil import Process
+
+        return int(Process().memory_info().peak_wset)
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def _energy(device: torch.device) -> int | None:

@@ -11,7 +11,7 @@ from types import FrameType
 
 PREEMPTED = 75
 """The exit code of a process that a batch system has asked to go: the same command goes on where it stopped."""
-_ASKS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_ASKS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 
 
 class StoppedError(KeyboardInterrupt):

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from clipbench.data.progress import Progress
 from clipbench.engine.context import Context
-from clipbench.engine.stop import StoppedError, listening
+from clipbench.engine.stop import PREEMPTED, StoppedError, listening
 from clipbench.errors import UserError
 from clipbench.launch.launcher import Options, Summary
 from clipbench.launch.work import Work
@@ -131,7 +131,7 @@ class _Team:
 
     def stop(self, error: StoppedError) -> None:
         """Pass the request on, and wait until the workers have saved what they have."""
-        asked = signal.SIGINT if error.code != signal.SIGTERM else signal.SIGTERM
+        asked = stop_signal(error.code)
         with self._lock:
             members = list(self._members)
         for member in members:
@@ -200,6 +200,7 @@ class _Team:
             text=True,
             env={**os.environ, **threads},
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         member = _Member(slot, process)
         with self._lock:
@@ -230,6 +231,13 @@ class _Team:
             self._progress.say(f"[{member.slot.device}] {event['say']}")
         if "summary" in event:
             member.summary = event["summary"]
+
+
+def stop_signal(code: int) -> int:
+    """What asks a worker to stop, where this process ends with ``code``. Windows knows but one signal for a group."""
+    if (windows := getattr(signal, "CTRL_BREAK_EVENT", None)) is not None:
+        return int(windows)
+    return signal.SIGTERM if code == PREEMPTED else signal.SIGINT
 
 
 def _drain(stream: IO[str] | None, lines: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -43,6 +43,15 @@ class Filter:
         }
         names = found[self.key] if self.key in found else [_plain(protocol.get(self.key))]
         return any(fnmatchcase(name, value) for name in names for value in self.values)
+
+
+def as_words(only: Mapping[str, object]) -> list[str]:
+    """``{"dataset": "dtd", "shots": [1, 4]}`` as the words of ``--only``: ``dataset=dtd``, ``shots=1|4``."""
+    return [f"{key}={'|'.join(_plain(value) for value in _several(values))}" for key, values in only.items()]
+
+
+def _several(values: object) -> Iterable[object]:
+    return [values] if isinstance(values, str) or not isinstance(values, Iterable) else values
 
 
 def _plain(value: object) -> str:
