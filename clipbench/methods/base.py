@@ -206,9 +206,25 @@ class Method(nn.Module):
         return self.loss(checked_logits(self, self.logits(features)), truth)
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
-        """Loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``: by default the mean cross-entropy."""
+        """Loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``: the mean cross-entropy, or SigLIP's loss."""
+        if self.setting.protocol.loss == "sigmoid":
+            return self.sigmoid_loss(logits, truth)
         each = functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
         return each.view(truth.shape).mean(dim=1)
+
+    def sigmoid_loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """SigLIP's loss ``[R]`` (Zhai et al., ICCV 2023, eq. 2) of logits ``[R, B, C]`` to which its bias comes here.
+
+        Each image and class is a pair of its own, right or wrong; the sum over the classes, the mean over the images.
+        """
+        bias = self.setting.model.logit_bias
+        if bias is None:
+            raise UserError(
+                f"loss = sigmoid needs the bias that a model was trained with, and {self.setting.model.name} has none; "
+                f"only SigLIPs have one. Pass --set loss=cross-entropy."
+            )
+        right = 2.0 * functional.one_hot(truth, logits.shape[-1]) - 1.0
+        return -functional.logsigmoid(right * (logits + bias.to(logits.device))).sum(dim=-1).mean(dim=1)
 
     def combine(self, gradients: Sequence[Sequence[Tensor]]) -> Sequence[Tensor]:
         """One gradient per trained parameter from those of each of the K losses (ProGrad's projection)."""

@@ -64,6 +64,8 @@ def build(config: Mapping[str, Any], where: str) -> Any:
     kind = CoCa if "multimodal_cfg" in parts else CustomTextCLIP if config.get("custom_text") else CLIP
     # open_clip would fetch the timm trunk's own weights, only to overwrite them.
     parts["vision_cfg"] = {**parts["vision_cfg"], "timm_model_pretrained": False}
+    if str(parts["vision_cfg"].get("timm_model_name", "")).startswith("clipbench_"):
+        import clipbench.models.tiny.architectures  # noqa: F401  (registers them with timm)
     try:
         return kind(**parts)
     except Exception as error:

@@ -10,7 +10,7 @@ from clipbench.data.catalogue import known as known_datasets
 from clipbench.methods import METHODS, is_own
 from clipbench.plan.target_domains import EACH
 from clipbench.registry import Cell, Paper, Protocol, Resolved, Table
-from clipbench.registry.protocol import cannot_run, lacks
+from clipbench.registry.protocol import SHARED, cannot_run, lacks
 from clipbench.registry.reads import lacking
 from clipbench.registry.resolve import as_printed
 
@@ -65,8 +65,9 @@ def _dataset(protocol: Protocol) -> str | None:
 
 def _loss(protocol: Protocol) -> str | None:
     """A loss of masks does not fit classes, nor the other way round."""
-    masks = protocol.task == "segmentation"
-    if protocol.loss is None or masks != (protocol.loss == "cross-entropy"):
+    losses = {"image-text": ("cross-entropy", "sigmoid"), "linear-head": ("cross-entropy",)}
+    masks = tuple(word for word in SHARED["loss"].words if word.startswith("dice"))
+    if protocol.loss is None or protocol.loss in losses.get(protocol.need("task"), masks):
         return None
     return f"the loss {protocol.loss} is none of the task {protocol.task}"
 

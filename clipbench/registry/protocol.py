@@ -278,7 +278,11 @@ class Protocol:
     gradient_clip: float | None = _of("largest gradient norm", above=0.0, trains=True, optional=True)
     batch_size: int | None = _of("images per step and run", low=1, trains=True)
     drop_last: bool | None = _of("an incomplete last batch is dropped", trains=True)
-    loss: str | None = _of("training loss", "cross-entropy", "dice", "dice+bce", "dice+bce-on-sigmoid", trains=True)
+    loss: str | None = _of(
+        "training loss; sigmoid: SigLIP's, one yes or no per image and class",
+        *("cross-entropy", "sigmoid", "dice", "dice+bce", "dice+bce-on-sigmoid"),
+        trains=True,
+    )
     precision: str | None = _of("arithmetic of the forward pass", "fp32", "bf16", "fp16")
     tested: str | None = _of("when the model is tested: at the end, or after every epoch", "last", "every-epoch")
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val", trains=True)

@@ -37,7 +37,7 @@ def test_the_registry_holds_both_papers_whole() -> None:
     assert names == {
         "lora-clip": ["figure3", "figure4", "table1", "table2", "text"],
         "clip-dora": [
-            *("fewer-steps", "fewer-steps-curves", "figure2", "related"),
+            *("fewer-steps", "fewer-steps-curves", "figure2", "models", "models-curves", "related"),
             *("table1", "table2", "table3", "table4", "towers", "towers-curves"),
         ],
     }

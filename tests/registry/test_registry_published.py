@@ -95,6 +95,7 @@ def test_the_arithmetic_test_sees_every_derived_number() -> None:
         "lora-clip/table2": 0,
         "lora-clip/text": 0,
         "clip-dora/fewer-steps": 0,
+        "clip-dora/models": 0,
         "clip-dora/related": 0,
         "clip-dora/table1": 37,
         "clip-dora/table2": 15,
