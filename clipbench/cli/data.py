@@ -1,4 +1,4 @@
-"""``clipbench data list | get | verify | cite | smoke``: get the data, check them, know where they stand."""
+"""``clipbench data list | get | verify | synthesise | cite | smoke``: get the data, check them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.cli import option_types as types
+from clipbench.cli.data_synthesis import add_synthesis, synthesise
 from clipbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     one.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all that are here)")
     one.add_argument("--quick", action="store_true", help="count files, open none")
     _common(one)
+    one = actions.add_parser("synthesise", help="synthetic images of no known class, for the rows '+ SD'")
+    add_synthesis(one)
     one = actions.add_parser("cite", help="BibTeX of a paper, its data sets and checkpoints")
     one.add_argument("tables", nargs="+", metavar="TABLE", help="table1, clip-dora/table3, lora-clip")
     one = actions.add_parser("smoke", help="write the embedded subsets, for a look at them")
@@ -49,6 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
         "list": _list,
         "get": _get,
         "verify": _verify,
+        "synthesise": synthesise,
         "cite": _cite,
         "smoke": _smoke,
     }

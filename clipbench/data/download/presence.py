@@ -12,6 +12,7 @@ from clipbench.data.layouts import reader
 from clipbench.data.layouts.listing import folders_in, image_names
 from clipbench.data.layouts.locations import owned
 from clipbench.data.official import find_images
+from clipbench.data.synthetic.folder import FOLDER as SYNTHETIC
 from clipbench.errors import UserError
 
 _DEPTH = 3
@@ -54,12 +55,16 @@ def _not_admitted(entry: Entry, data_root: Path, message: str) -> Presence:
 
 
 def strangers(data_root: Path, here: Iterable[Presence]) -> list[str]:
-    """Folders of the data root that hold images, hold none of the data sets ``here`` and bear no known set's name."""
+    """Folders of the data root that hold images, hold none of the data sets ``here`` and bear no known set's name.
+
+    The folder of synthetic images stands beside data sets, and is no stranger.
+    """
     found = [presence.where.resolve() for presence in here if presence.where is not None]
     if not data_root.is_dir() or data_root.resolve() in found:
         return []
     entries = [catalogue.entry(name) for name in catalogue.known()]
     unknown = [name for name in folders_in(data_root) if not any(owned(entry, name) for entry in entries)]
+    unknown = [name for name in unknown if name != SYNTHETIC]
     free = [name for name in unknown if not any(w.is_relative_to((data_root / name).resolve()) for w in found)]
     return [name for name in free if _holds_images(data_root / name, _DEPTH)]
 
