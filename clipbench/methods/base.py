@@ -138,6 +138,7 @@ class Method(nn.Module):
         self.setting = setting
         self._classes: Tensor | None = None
         self._classes_stay = False
+        self.stage_runs = len(setting.seeds)  # that train now: a stage may train fewer than the job has
         pretrained(setting.model).requires_grad_(False)
 
     def image_features(self, images: Tensor) -> Tensor:
@@ -277,12 +278,13 @@ class Method(nn.Module):
     def new_stage(self, stage: int) -> None:
         """Start a stage: nothing that was computed before it is kept."""
         self._classes, self._classes_stay = None, False
+        self.stage_runs = len(self.stage_seeds(stage))
         self.start_stage(stage)
 
 
 def checked_logits(method: Method, logits: Any) -> Tensor:
     """The logits ``[R, B, C]``. Raises ``UserError`` for what is none: another shape or type than expected."""
-    runs, count = len(method.setting.seeds), len(method.setting.classes) + method.rejects
+    runs, count = method.stage_runs, len(method.setting.classes) + method.rejects
     if isinstance(logits, Tensor):
         if logits.ndim == 3 and (len(logits), logits.shape[2]) == (runs, count) and logits.is_floating_point():
             return logits

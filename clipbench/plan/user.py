@@ -142,19 +142,20 @@ def _on_dataset(paper: Paper, table: Table, dataset: str, *, has_parts: bool) ->
     values = {"dataset": dataset, "exif": "rotate", "train_fraction": _TRAINED}
     column = Axis(id=_slug(name) or "own", printed=name, dataset_name=name, set=values, extra=True)
     found = {row: resolve(paper, table, Cell(row, column)) for row in table.rows if not row.derived}
-    # A user's method that cannot run stays, so that the plan says why.
-    rows = [
-        replace(row, quoted=None, extra=True, average_of=(), difference_of=())
-        for row, resolved in found.items()
-        if why_not(resolved) is None or is_own(resolved.protocol.method)
-    ]
-    if not rows:
+    runs = [row for row, resolved in found.items() if why_not(resolved) is None]
+    if not runs:
         raise UnfitError(
             f"{table.id} has no row that runs on a folder of class folders; fewshot (CLIP-DoRA, Table 1) and "
             f"table1 (LoRA-CLIP) have some."
         )
     if has_parts and any(resolved.protocol.split_rule == "stratified-fraction" for resolved in found.values()):
         column = replace(column, set={**column.set, "split_rule": "official"})
+    # A user's method that cannot run stays in the table, so that the plan says why.
+    rows = [
+        replace(row, quoted=None, extra=True, average_of=(), difference_of=())
+        for row, resolved in found.items()
+        if row in runs or is_own(resolved.protocol.method)
+    ]
     title = f"{table.title.partition(' on ')[0]} on {name}, a data set of the user's own"
     # The digest keeps apart the tables and records of two folders of one name.
     file = "-".join(part for part in (table.name, _slug(name), digest[:8]) if part)
