@@ -5,22 +5,20 @@ Accuracy is drawn against epochs, the training loss against optimiser steps, as 
 
 from __future__ import annotations
 
-import io
-import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Panel, Paper, Table
+from clipbench.report.frame import Shape, framed, plain_axes, saved, title_of
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.record import Record
@@ -32,6 +30,9 @@ _OTHER = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 _MARKERS = "osD^vPX*"
 _POINTS = 200
 _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cross-entropy)"}
+_COMPARED = ("accuracy",)
+"""What has one range in all panels. Losses depend on the number of classes: one range would flatten half of them."""
+_SHAPE = Shape(width=3.1, height=2.1, left=0.58, legend_columns=5)
 
 
 @dataclass(frozen=True)
@@ -88,30 +89,39 @@ def _figure(
     footing: tuple[Provenance, Sequence[str]],
 ) -> Figure:
     about, reasons = footing
-    columns = min(2, len(experiment.panels))
-    rows = math.ceil(len(experiment.panels) / columns)
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.7 * columns, 2.75 * rows + 0.75), dpi=200, layout="constrained")
-        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.75 * rows, 0.75)).flat
-        grid = top.subplots(rows, columns, squeeze=False)
-        styles = _styles(experiment, source)
-        for axes, panel in zip(grid.flat, experiment.panels, strict=False):
-            _panel(axes, panel, experiment.y or "accuracy", curves, styles)
-        for axes in grid.flat[len(experiment.panels) :]:
-            axes.set_visible(False)
-        title = f"{experiment.printed} of {paper.short}: {experiment.title[0].lower()}{experiment.title[1:]}"
-        top.suptitle(f"{title}\n({_standing(about)})" if reasons else title, fontsize=10)
-        lines = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
-        bottom.legend(lines.values(), lines.keys(), loc="upper center", ncols=min(len(lines), 5), frameon=False)
-        why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
-        small = "\n".join(textwrap.fill(line, 75 * columns) for line in [*why, *about.lines()])
-        bottom.text(0.5, 0.08, small, ha="center", fontsize=5.5, color="#8b0000" if reasons else "#444444")
-        settle(figure)
+    y, styles = experiment.y or "accuracy", _styles(experiment, source)
+    title = f"{experiment.printed} of {paper.short}: {experiment.title[0].lower()}{experiment.title[1:]}"
+    why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
+    caption = [_means(curves, y), *why, *about.lines()]
+    shown = {styles[row]["label"]: styles[row] for panel, row in curves if curves[panel, row]}
+    legend = [(Line2D([], [], markersize=4, linewidth=1.4, **_line(style, y)), label) for label, style in shown.items()]
+    with plain_axes():
+        figure, panels = framed(
+            _SHAPE, len(experiment.panels), title_of(title, about, reasons), legend, caption, warns=bool(reasons)
+        )
+        for axes, panel in zip(panels, experiment.panels, strict=True):
+            _panel(axes, panel, y, curves, styles)
+        if y in _COMPARED:
+            _one_range([axes for axes in panels if axes.get_lines()])
     return figure
 
 
-def _standing(about: Provenance) -> str:
-    return "smoke profile, not the paper's" if about.smoke else "not the paper's protocol: see below"
+def _means(curves: Curves, y: str) -> str:
+    """What line and band are, and over how many seeds."""
+    counts = sorted({len(runs) for runs in curves.values() if runs})
+    if counts == [1]:
+        return "Each line is one seed."
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    text = f"Line: mean over {seeds} seeds. Band: from the lowest to the highest of them."
+    return text if y in _COMPARED else f"{text} Each panel has a range of its own."
+
+
+def _one_range(panels: Sequence[Axes]) -> None:
+    """The same range of values in all panels, so that they can be compared by eye."""
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        axes.yaxis.label.set_visible(axes.get_position().x0 == panels[0].get_position().x0)
 
 
 def _styles(experiment: Table, source: Table) -> dict[str, dict[str, str]]:
@@ -133,6 +143,11 @@ def _styles(experiment: Table, source: Table) -> dict[str, dict[str, str]]:
     }
 
 
+def _line(style: Mapping[str, str], y: str) -> dict[str, Any]:
+    """Losses have a point every few steps, too many for markers."""
+    return {**style, "marker": ""} if y == "train_loss" else dict(style)
+
+
 def _label(source: Table, name: str) -> str:
     row = source.row(name)
     if "rank" in row.set and "alpha" in row.set:
@@ -145,15 +160,16 @@ def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str
     axes.set_title(panel.title, fontsize=9, loc="left")
     axes.set_xlabel("Optimiser step" if y == "train_loss" else "Epoch")
     axes.set_ylabel(_LABELS.get(y, y))
+    axes.yaxis.set_label_coords(-0.42 / _SHAPE.width, 0.5)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     for row in panel.rows:
         runs = curves.get((panel.title, row), ())
         if not runs:
             continue
         values, x = np.array([run.y for run in runs]), runs[0].x
-        style = styles[row] if y != "train_loss" else styles[row] | {"marker": ""}
+        style = _line(styles[row], y)
         axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(x, values.mean(axis=0), markersize=3, linewidth=1.4, **style)  # type: ignore[arg-type]
+        axes.plot(x, values.mean(axis=0), markersize=3, linewidth=1.4, **style)
         if y != "train_loss":
             axes.set_xticks(x if len(x) <= 12 else x[:: len(x) // 10])
     if not axes.get_lines():
@@ -180,19 +196,3 @@ def _numbers(curves: Curves, y: str) -> bytes:
         for at, value in zip(run.x.tolist(), run.y.tolist(), strict=True)
     ]
     return pd.DataFrame(rows).to_csv(index=False).encode()
-
-
-def settle(figure: Figure) -> None:
-    """Lay out once and round: the last bits of the solver's answer vary, and with them whole files."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for axes in figure.axes:
-        axes.set_position(tuple(round(x, 4) for x in axes.get_position().bounds))
-
-
-def saved(figure: Figure, kind: str) -> bytes:
-    """The file of a figure, the same bytes every time."""
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "clipbench", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "clipbench"})
-    return buffer.getvalue()

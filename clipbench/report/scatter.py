@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,7 +22,7 @@ from numpy.typing import NDArray
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.curves import saved, settle
+from clipbench.report.frame import Shape, framed, minus, plain_axes, saved, title_of
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.companions import FEATURES
 from clipbench.results.record import Record
@@ -35,6 +33,7 @@ Floats = NDArray[np.float32]
 # Okabe and Ito's colours, told apart by the colour-blind too; with the markers, 48 classes have each a sign of its own.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#b8a800")
 _MARKERS = "os^DvP"
+_SHAPE = Shape(width=3.5, height=2.8, left=0.15)
 _SEED, _PERPLEXITY, _NEIGHBOURS, _FEWEST = 0, 30.0, 10, 5
 
 
@@ -119,25 +118,13 @@ def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, stor
 
 
 def _figure(paper: Paper, experiment: Table, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
-    columns = min(2, len(clouds))
-    rows = math.ceil(len(clouds) / columns)
     names = _names([cloud for cloud in clouds.values() if isinstance(cloud, Cloud)])
-    low = 0.75 + 0.16 * math.ceil(len(names) / 4)
-    with mpl.rc_context({"font.size": 9}):
-        figure = Figure(figsize=(3.7 * columns, 3.3 * rows + low), dpi=200, layout="constrained")
-        top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(3.3 * rows, low)).flat
-        grid = top.subplots(rows, columns, squeeze=False)
-        for axes, (title, cloud) in zip(grid.flat, clouds.items(), strict=False):
-            _panel(axes, title, cloud)
-        for axes in grid.flat[len(clouds) :]:
-            axes.set_visible(False)
-        title = f"{experiment.printed} of {paper.short}: {experiment.title}"
-        top.suptitle(f"{title}\n(smoke profile, not the paper's)" if about.smoke else title, fontsize=10)
-        if names:
-            bottom.legend(handles=_legend(names), loc="upper center", ncols=4, frameon=False, fontsize=7)
-        small = "\n".join(textwrap.fill(line, 70 * columns) for line in (*about.lines(), _HOW))
-        bottom.text(0.5, 0.02, small, ha="center", fontsize=5.5, color="#8b0000" if about.smoke else "#444444")
-        settle(figure)
+    title = title_of(f"{experiment.printed} of {paper.short}: {experiment.title}", about)
+    caption = (*about.lines(), _HOW)
+    with plain_axes():
+        figure, panels = framed(_SHAPE, len(clouds), title, _legend(names), caption, warns=about.smoke)
+        for axes, (panel, cloud) in zip(panels, clouds.items(), strict=True):
+            _panel(axes, panel, cloud)
     return figure
 
 
@@ -162,19 +149,21 @@ def _panel(axes: Axes, title: str, cloud: Cloud | str) -> None:
     axes.set_title(title, fontsize=9, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.spines[:].set_visible(True)
     if isinstance(cloud, str):
         axes.text(0.5, 0.5, cloud, ha="center", va="center", transform=axes.transAxes, color="#888888")
         return
     for label in np.unique(cloud.labels):
         x, y = cloud.points[cloud.labels == label].T
         axes.plot(x, y, linestyle="none", markersize=4.0, **_sign(int(label)))
-    apart = "not defined" if math.isnan(cloud.silhouette) else f"{cloud.silhouette:.3f}"
-    axes.set_xlabel(f"silhouette {apart}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8)
+    apart = "not defined" if math.isnan(cloud.silhouette) else minus(f"{cloud.silhouette:.3f}")
+    axes.set_xlabel(f"silhouette {apart}, {_NEIGHBOURS}-NN accuracy {cloud.neighbours:.1f} %", fontsize=8, loc="left")
 
 
-def _legend(names: Sequence[str]) -> list[Line2D]:
+def _legend(names: Sequence[str]) -> list[tuple[Line2D, str]]:
+    """Names of classes as words: data sets write them with underscores."""
     style: dict[str, Any] = {"linestyle": "none", "markersize": 5.0}
-    return [Line2D([], [], label=name, **style, **_sign(label)) for label, name in enumerate(names)]
+    return [(Line2D([], [], **style, **_sign(label)), name.replace("_", " ")) for label, name in enumerate(names)]
 
 
 def _names(clouds: Sequence[Cloud]) -> Sequence[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -15,11 +14,14 @@ from matplotlib.figure import Figure
 
 from clipbench.compare.choices import Gain, Sensitivity, Shift
 from clipbench.files import write_bytes
+from clipbench.report.frame import saved
 from clipbench.report.provenance import provenance_of
 from clipbench.report.terminal import as_table
 
 _HEADERS = ("assumption", "default", "choice", "mean shift", "cells from", "to", "cells", "seeds", "of largest gain")
 _BLUE, _GREY, _RED = "#2171b5", "#9a9a9a", "#d55e00"
+
+_SIGNS = "Blue: mean over the cells, with its 95 % interval over the seeds. Grey: single cells. Red: claimed gains."
 
 
 def render(results: Sequence[Sensitivity], kind: str) -> str:
@@ -33,7 +35,7 @@ def write(result: Sensitivity, out: Path) -> list[Path]:
     """``figures/<paper>/<experiment>-assumptions.{png,svg,csv}``."""
     stem = out / "figures" / result.paper.id / f"{result.experiment.name}-assumptions"
     figure = _figure(result)
-    contents = {"png": _saved(figure, "png"), "svg": _saved(figure, "svg"), "csv": _numbers(result)}
+    contents = {"png": saved(figure, "png"), "svg": saved(figure, "svg"), "csv": _numbers(result)}
     return [write_bytes(stem.with_name(f"{stem.name}.{suffix}"), content) for suffix, content in contents.items()]
 
 
@@ -105,8 +107,8 @@ def _figure(s: Sensitivity) -> Figure:
         smoke = s.profile == "smoke"
         title = f"{s.experiment.printed} of {s.paper.short}: how far each unsaid choice moves the number"
         figure.suptitle(f"{title}\n(smoke profile, not the paper's)" if smoke else title, fontsize=9)
-        small = "\n".join(textwrap.fill(line, 150) for line in about(s))
-        figure.supxlabel(small, fontsize=5, color="#8b0000" if smoke else "#444444")
+        small = "\n".join(textwrap.fill(line, 120) for line in (_SIGNS, *about(s)))
+        figure.supxlabel(small, fontsize=6, color="#8b0000" if smoke else "#444444")
     return figure
 
 
@@ -127,7 +129,7 @@ def _dressed(axes: Axes, s: Sensitivity, gains: Sequence[str], names: Sequence[s
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.tick_params(axis="y", length=0)
     unit = "points" if s.experiment.unit == "%" else s.experiment.unit
-    axes.set_xlabel(f"Shift of {s.experiment.metric} from the default choice ({unit}); grey: single cells")
+    axes.set_xlabel(f"Shift of {s.experiment.metric} from the default choice ({unit})")
 
 
 def _claimed(gain: Gain) -> str:
@@ -178,10 +180,3 @@ def _values(s: Sensitivity) -> dict[str, object]:
             for x in s.shifts
         ],
     }
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "clipbench", "svg.fonttype": "none"}):
-        figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "clipbench"})
-    return buffer.getvalue()

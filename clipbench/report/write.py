@@ -48,7 +48,7 @@ def write_tables(
 def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
     """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure whose runs are there.
 
-    Of a table of segmentations, ``<table>-<row>-<column>.png``: contact sheets.
+    Of a table of segmentations, ``<table>-<dataset>.png``: a contact sheet of each data set.
     """
     store = Store(out / "results")
     library = Library(store.scan()[0], profile)

@@ -26,7 +26,7 @@ SIDE = 224
 class Sheet:
     """Images ``[n, s, s, 3]`` (uint8), masks and predictions ``[n, s, s]`` (bool), names, and Dice in percent.
 
-    They are spread over the ranks by Dice of ``total`` test images, the worst first.
+    They are spread evenly over the list of ``total`` test images: the same ones for every method on a split.
     """
 
     images: NDArray[np.uint8]
@@ -60,9 +60,8 @@ class Sheet:
             return cls(images, masks, predictions, names, dice, int(found["total"]))
 
 
-def spread(scores: Sequence[float], count: int) -> list[int]:
-    """At most ``count`` indices, lowest score first, evenly over the ranks: worst and best are among them."""
-    ranked = sorted(range(len(scores)), key=lambda i: scores[i])
-    if len(ranked) <= count:
-        return ranked
-    return [ranked[round(k * (len(ranked) - 1) / max(count - 1, 1))] for k in range(count)]
+def spread(total: int, count: int) -> list[int]:
+    """At most ``count`` positions, evenly over a list of ``total``: the first and the last are among them."""
+    if total <= count:
+        return list(range(total))
+    return [round(k * (total - 1) / max(count - 1, 1)) for k in range(count)]

@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from clipbench.compare.cells import Library
 from clipbench.registry import Overrides
+from clipbench.report import curves
 from clipbench.report.curves import draw_curves
 from clipbench.report.write import write_figures
 from clipbench.results.record import Record
@@ -63,6 +65,32 @@ def test_every_curve_is_in_the_legend_and_the_axes_are_named(drawn: dict[str, by
     for text in ("r = 4, α = 8", "r = 8, α = 16", "CLIP Full tuning", "Epoch", "Overall accuracy", "not run"):
         assert text in svg
     assert "smoke" not in svg.lower()
+
+
+def test_the_caption_says_what_line_and_band_are(drawn: dict[str, bytes]) -> None:
+    assert "Line: mean over 2 seeds. Band: from the lowest to the highest of them." in drawn["svg"].decode()
+    alone = [r for r in made() if r.seed == 1]
+    svg = draw_curves(*table("lora-clip/figure3"), Library(alone), Store(Path("nowhere")))["svg"].decode()
+    assert "Each line is one seed." in svg
+    assert "Band" not in svg
+
+
+def test_panels_share_one_range_and_all_begins_at_one_left_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(curves, "saved", lambda figure, _: figures.append(figure) or b"")
+    runs = [r for r in made() if r.origin.column == "ucm-80" or r.origin.row == "lora-r4"]
+    draw_curves(*table("lora-clip/figure3"), Library(runs), Store(Path("nowhere")))
+    panels = figures[0].axes
+    drawn = [axes for axes in panels if axes.get_lines()]
+    assert len({axes.get_ylim() for axes in drawn}) == 1
+    assert len(drawn) == 2
+    lowest = min(line.get_ydata().min() for axes in drawn for line in axes.get_lines())
+    assert drawn[0].get_ylim()[0] < lowest
+    left = {round(axes.get_position().x0, 4) for axes in panels[::2]}
+    left |= {round(text.get_position()[0], 4) for text in figures[0].texts}
+    assert len(left) == 1
+    figures[0].draw_without_rendering()
+    assert all(text.get_window_extent().x1 <= figures[0].bbox.x1 for text in figures[0].texts)
 
 
 def test_a_smoke_figure_says_so() -> None:

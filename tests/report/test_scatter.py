@@ -16,13 +16,14 @@ from safetensors.torch import save
 
 from clipbench.compare.cells import Library
 from clipbench.registry import Overrides
+from clipbench.report import scatter
 from clipbench.report.scatter import _sign, draw_scatter, neighbour_accuracy, silhouette
 from clipbench.report.write import write_figures
 from clipbench.results.companions import FEATURES
 from clipbench.results.store import Draft, Store
 from tests.factory import record, table
 
-CLASSES = [f"class {i}" for i in range(31)]
+CLASSES = [f"a_class_{i}" for i in range(31)]
 WHERE = ("lora-clip/table2", "clip-l", "optimal31-80")
 
 
@@ -66,7 +67,8 @@ def test_the_picture_says_its_scores_its_classes_and_what_was_not_run(drawn: dic
     assert drawn["png"].startswith(b"\x89PNG")
     assert svg.count("not run") == 2
     assert svg.count("10-NN accuracy") == 2
-    assert all(f">{name}<" in svg for name in CLASSES)
+    assert all(f">{name.replace('_', ' ')}<" in svg for name in CLASSES)
+    assert "a_class" not in svg
     assert "SMOKE PROFILE" in svg
 
 
@@ -84,6 +86,14 @@ def test_a_run_without_features_is_asked_for_again(tmp_path: Path) -> None:
     found = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)
     assert found["svg"].decode().count("--force") == 2
     assert found["csv"] == b""
+
+
+def test_a_negative_silhouette_has_a_true_minus_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scatter, "silhouette", lambda *_: -0.25)
+    store = Store(tmp_path / "results")
+    store.publish([draft()])
+    svg = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)["svg"].decode()
+    assert svg.count("silhouette \N{MINUS SIGN}0.250") == 2
 
 
 @pytest.mark.parametrize(("images", "shown", "said"), [(1, 31, "silhouette not defined"), (6, 4, "too few for a map")])

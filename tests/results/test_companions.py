@@ -8,14 +8,12 @@ import pytest
 from clipbench.results.companions import Sheet, spread
 
 
-def test_scores_are_spread() -> None:
-    assert spread([5.0, 1.0, 3.0], 8) == [1, 2, 0]
-    scores = [float(x) for x in np.random.default_rng(0).permutation(100)]
-    chosen = spread(scores, 5)
-    assert [scores[i] for i in chosen] == pytest.approx([0, 25, 50, 74, 99], abs=1)
-    assert len(set(chosen)) == 5
-    assert spread(scores, 1) == [scores.index(0.0)]
-    assert spread([], 3) == []
+def test_images_are_spread_over_the_list() -> None:
+    assert spread(3, 8) == [0, 1, 2]
+    assert spread(100, 5) == pytest.approx([0, 25, 50, 74, 99], abs=1)
+    assert len(set(spread(9, 8))) == 8
+    assert spread(100, 1) == [0]
+    assert spread(0, 3) == []
 
 
 def test_round_trip() -> None:

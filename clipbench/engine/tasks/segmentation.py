@@ -164,7 +164,7 @@ class Segmentation(Task):
         return joined([overlap(unpack(some, self._side), self.truth(which).cpu()) for some, which in chunks])
 
     def _sheet(self, predictions: Tensor, index: Tensor, dice: Sequence[float]) -> Sheet:
-        shown = spread(dice, ROWS)
+        shown = spread(len(dice), ROWS)
         which = index[shown]
         side = min(self._side, SIDE)
         pixels = functional.interpolate(self._images.pixels(which).float(), (side, side), mode="area")
