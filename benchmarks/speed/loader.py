@@ -2,7 +2,7 @@
 
     python benchmarks/speed/loader.py [--cases ...] [--threads 1]
 
-Runs the command's own passes on generated images in the data sets' genuine files (AID, Caltech101) and reads the clock
+Runs the command's own jobs on generated images in the data sets' genuine files (AID, Caltech101) and reads the clock
 around the model's forward, the backward pass, AdamW's step, and each request for the next batch. The first epoch's
 decoding is not in it: it happens once per data set, before training. The report replaces --out (loader.md beside this
 file).
@@ -23,20 +23,21 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from clipbench.engine.place import Workplace
 from tabulate import tabulate
 
 from clipbench.engine.batches.crops import Crops
 from clipbench.engine.batches.views import Images
-from clipbench.engine.run_job import run_pass
-from clipbench.engine.tasks.task import Task
+from clipbench.engine.context import Context
+from clipbench.engine.run_job import run_job
+from clipbench.engine.tasks.classification import Classification
+from clipbench.plan.jobs import jobs_of
 from clipbench.plan.select import make_plan
 from clipbench.registry import Overrides
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pass: which cell, and what is changed."""
+    """One job: which cell, and what is changed."""
 
     experiment: str
     row: str
@@ -99,16 +100,16 @@ class Clock:
 def measured(case: Case, folder: Path) -> list[str]:
     """Shares of the time between the first request for a batch and the last optimiser step, in percent."""
     overrides = Overrides("smoke", fields=case.fields | {"tested": "last"})
-    runs = list(make_plan([case.experiment], overrides, [f"row={case.row}", f"dataset={case.dataset}"], (1,)).runs)
-    place, clock = Workplace(folder, torch.device("cpu"), folder), Clock()
+    plan = make_plan([case.experiment], overrides, [f"row={case.row}", f"dataset={case.dataset}"], (1,))
+    context, clock = Context(folder, torch.device("cpu"), folder), Clock()
     with (
-        patch.object(Task, "forward", clock.timed("forward", Task.forward)),
+        patch.object(Classification, "losses", clock.timed("forward", Classification.losses)),
         patch.object(torch.autograd, "backward", clock.timed("backward", torch.autograd.backward)),
         patch.object(torch.optim.AdamW, "step", clock.timed("optimiser", torch.optim.AdamW.step)),
         patch.object(Images, "train_batches", clock.waited(Images.train_batches)),
         patch.object(Crops, "train_batches", clock.waited(Crops.train_batches)),
     ):
-        (draft,) = run_pass(runs[:1], place).drafts
+        (draft,) = run_job(jobs_of(plan)[0], context).drafts
     total = clock.last - (clock.first or 0.0)
     inside = sum(seconds for name, seconds in clock.spent.items() if name != "waiting")
     shares = [inside, *clock.spent.values(), total - inside - clock.spent["waiting"]]
@@ -125,7 +126,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         rows = [[name, *measured(CASES[name], Path(folder))] for name in options.cases]
-    head = ["pass", "steps", "s", "in all three, %", "forward", "backward", "optimiser", "waiting for batches", "rest"]
+    head = ["job", "steps", "s", "in all three, %", "forward", "backward", "optimiser", "waiting for batches", "rest"]
     table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
     command = " ".join(["python benchmarks/speed/loader.py", *sys.argv[1:]])
     about = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from clipbench.cli.records import report
 from clipbench.errors import UserError
 from clipbench.registry import find
 from clipbench.report.write import write_figures
@@ -14,7 +15,7 @@ def main(arguments: argparse.Namespace) -> int:
     figures = [experiment for _, experiment in find(arguments.tables) if experiment.panels]
     if not figures:
         raise UserError(f"{', '.join(arguments.tables)} names no figure; `clipbench list` shows them.")
-    written = write_figures(arguments.tables, arguments.out, arguments.profile)
+    written = write_figures(arguments.tables, arguments.out, arguments.profile, report)
     if not written:
         raise UserError(
             f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.cli import plan as plan_command
+from clipbench.cli.records import report
 from clipbench.cli.selection import Selection, device_of, select
 from clipbench.cli.user_data import about_own, about_unfit, next_command
 from clipbench.data.progress import duration
@@ -163,9 +164,9 @@ def _write_reports(arguments: argparse.Namespace, selection: Selection) -> list[
 
     profile, added = "smoke" if arguments.smoke else "full", selection.added
     if added.own:
-        return write_tables(selection.tables, arguments.out, profile, added.apply)
+        return write_tables(selection.tables, arguments.out, profile, added.apply, say_faults=report)
     everything = [f"{paper}/*" for paper in dict.fromkeys(paper.id for paper, _ in find(selection.tables))]
-    tables = write_tables(added.fitting(everything)[0], arguments.out, profile, added.apply)
+    tables = write_tables(added.fitting(everything)[0], arguments.out, profile, added.apply, say_faults=report)
     return [*tables, *write_figures(everything, arguments.out, profile)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from clipbench.cli.records import report
 from clipbench.errors import UserError
 from clipbench.plan.user import additions
 from clipbench.report.write import write_tables
@@ -13,7 +14,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Write the tables, and print the Markdown of each."""
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, out, profile = added.fitting(arguments.tables)[0], arguments.out, arguments.profile
-    written = write_tables(words, out, profile, added.apply, by_domain=arguments.by_domain)
+    written = write_tables(words, out, profile, added.apply, by_domain=arguments.by_domain, say_faults=report)
     if not written:
         raise UserError(
             f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clipbench.compare.cells import Library
@@ -12,20 +12,32 @@ from clipbench.plan.select import source_of
 from clipbench.registry import Paper, Table, find
 from clipbench.registry.find import Added, nothing_added
 from clipbench.registry.printed import load_published
-from clipbench.results.store import Store
+from clipbench.results.store import Fault, Store
 
 _FORMATS = ("md", "csv", "tex", "json")
 
 
+def unsaid(_: Sequence[Fault]) -> None:
+    """Nobody is told of the folders that are no trustworthy records."""
+
+
 def write_tables(
-    patterns: Sequence[str], out: Path, profile: str | None, added: Added = nothing_added, *, by_domain: bool = False
+    patterns: Sequence[str],
+    out: Path,
+    profile: str | None,
+    added: Added = nothing_added,
+    *,
+    by_domain: bool = False,
+    say_faults: Callable[[Sequence[Fault]], None] = unsaid,
 ) -> list[Path]:
     """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
     from clipbench.report import table as t
     from clipbench.report.latex import latex
     from clipbench.report.markdown import markdown
 
-    library = Library(Store(out / "results").scan()[0], profile)
+    records, faults = Store(out / "results").scan()
+    say_faults(faults)
+    library = Library(records, profile)
     written = []
     for paper, experiment in find(patterns, added):
         if experiment.panels:
@@ -45,13 +57,20 @@ def write_tables(
     return written
 
 
-def write_figures(patterns: Sequence[str], out: Path, profile: str | None) -> list[Path]:
+def write_figures(
+    patterns: Sequence[str],
+    out: Path,
+    profile: str | None,
+    say_faults: Callable[[Sequence[Fault]], None] = unsaid,
+) -> list[Path]:
     """``figures/<paper>/<figure>.{png,svg,csv}`` for every matching figure whose runs are there.
 
     Of a table of segmentations, ``<table>-<dataset>.png``: a contact sheet of each data set.
     """
     store = Store(out / "results")
-    library = Library(store.scan()[0], profile)
+    records, faults = store.scan()
+    say_faults(faults)
+    library = Library(records, profile)
     written = []
     for paper, experiment in find(patterns):
         folder = out / "figures" / paper.id
