@@ -11,7 +11,7 @@ import pandas as pd
 from clipbench.compare.verdict import Comparison
 from clipbench.registry import Axis
 from clipbench.report.by_domain import domain_sides
-from clipbench.report.numbers import decimals_of, difference_text, measured_text, side_text
+from clipbench.report.numbers import decimals_of, difference_text, measured_text, shared_runs, side_text
 from clipbench.report.provenance import provenance_of
 from clipbench.report.table import cell_values
 from clipbench.report.terminal import as_table
@@ -65,7 +65,7 @@ def _blocks(results: Sequence[Comparison], ending: str, kind: str, by_domain: bo
 
 def _about(cells: Sequence[Comparison]) -> list[str]:
     """Where the measured numbers come from: runs, or the architecture alone."""
-    lines = provenance_of(r for c in cells if c.measured for r in c.measured.records).lines()
+    lines = provenance_of(r for c in cells if c.measured for r in c.measured.records).lines() + shared_runs(cells)
     computed = sum(1 for c in cells if c.measured and not c.measured.records)
     return (
         [*lines, f"{computed} of the numbers are computed from the architecture; they need no run."]

@@ -65,7 +65,7 @@ def latex(table: Table, *, by_domain: bool = False) -> str:
         body.append(_line(line))
     about = "".join(f"% {line}\n" for line in table.provenance.lines())
     caption = f"{e.title} ({e.printed} of {table.paper.short})." if not all(r.extra for r in e.rows) else f"{e.title}."
-    notes = footnotes(e, table.cells, shares_runs=table.shares_runs)
+    notes = footnotes(e, table.cells)
     more = "".join(
         _environment(
             f"{name} by target domain.",

@@ -29,7 +29,7 @@ def markdown(table: Table, *, by_domain: bool = False) -> str:
     title = f"# {e.id}: {e.printed} of {table.paper.short}\n\n{e.title}." if of_paper else f"# {e.title}"
     note = "Measured: mean ± sample standard deviation (number of runs). Bold: the best of a column."
     note += " Printed: as in the paper, misprints included." if of_paper else ""
-    notes = "".join(f"\n{_text(line)}\n" for line in footnotes(e, table.cells, shares_runs=table.shares_runs))
+    notes = "".join(f"\n{_text(line)}\n" for line in footnotes(e, table.cells))
     domains = domain_tables(table.cells) if by_domain else ""
     return f"{title}\n\n{about}\n\n{note}\n\n" + "\n".join(lines) + f"\n{notes}{domains}"
 

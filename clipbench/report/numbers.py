@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from clipbench.compare.stats import Side
 from clipbench.compare.verdict import Comparison
-from clipbench.registry import Table
+from clipbench.registry import Cell, Table
 
 MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
 """Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""
@@ -48,7 +48,7 @@ def decimals_of(cell: Comparison) -> int:
     return max(cell.published.decimals or 0, 2) if cell.published else 2
 
 
-def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bool = False) -> list[str]:
+def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
     """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers."""
     measured = [c.measured for c in cells if c.measured]
     said: dict[str, list[str]] = {
@@ -64,8 +64,7 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bo
     notes = [what + sentence(reasons) for what, reasons in said.items() if reasons]
     if any(c.measured and c.measured.exact and not c.measured.records for c in cells):
         notes.append("Counts and shares of parameters are computed from the architecture; they need no run.")
-    if shares_runs:
-        notes.append("The smoke profile has one tiny model for every backbone: some cells show the same runs.")
+    notes += shared_runs(cells)
     if any(MARKS["quoted"] in measured_text(c) for c in cells):
         notes.append(f"{MARKS['quoted']} beside a number that the paper quotes from elsewhere.")
     if any(m.selected_on_test for m in measured):
@@ -75,6 +74,25 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, shares_runs: bo
     if any(m.by_domain for m in measured):
         notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
     return [*notes, *_cautions(experiment)]
+
+
+def shared_runs(cells: Sequence[Comparison]) -> list[str]:
+    """Which rows or groups of columns show the same runs of the smoke profile; nothing where none do."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for c in cells:
+        for record in c.measured.records if c.measured and not c.cell.derived else ():
+            if record.protocol.profile == "smoke":
+                found.setdefault((record.id, c.published.metric if c.published else ""), []).append(c.cell)
+    names = dict.fromkeys(name for places in found.values() if len(places) > 1 for name in _apart(places))
+    several = ", ".join(names)
+    return [f"The smoke profile has one tiny model for every backbone: {several} show the same runs."] if names else []
+
+
+def _apart(places: Sequence[Cell]) -> Sequence[str]:
+    """What tells cells apart: the groups of their columns where they stand in one row, else their rows."""
+    if len({cell.row.id for cell in places}) == 1:
+        return [cell.column.group or cell.column.printed for cell in places]
+    return [cell.row.printed for cell in places]
 
 
 def _cautions(experiment: Table) -> list[str]:

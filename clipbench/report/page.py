@@ -156,7 +156,7 @@ def _table(named: Named, library: Library, margin: float) -> TableView:
         rows=rows,
         listed=listed,
         quoted=len(folded),
-        notes=footnotes(printed, table.cells, shares_runs=table.shares_runs),
+        notes=footnotes(printed, table.cells),
         protocol=shared_fields(paper, printed, runnable_cells(printed)),
     )
 

@@ -72,17 +72,6 @@ class Table:
             if any(c and c.verdict in JUDGED for c in cells):
                 yield Line(row, "verdict", [_judgement(c) if c else "" for c in cells], set())
 
-    @property
-    def shares_runs(self) -> bool:
-        """Whether runs of the smoke profile stand in several cells of one kind: its tiny model is every backbone."""
-        places: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        for c in self.cells:
-            for record in c.measured.records if c.measured and not c.cell.derived else ():
-                if record.protocol.profile == "smoke":
-                    metric = self.experiment.metric_of(c.cell)
-                    places.setdefault((record.id, metric), set()).add((c.cell.row.id, c.cell.column.id))
-        return any(len(found) > 1 for found in places.values())
-
     def _best(self, kind: str) -> set[tuple[str, str]]:
         """The cells with the best number of their column within their group of rows, as papers print them bold.
 

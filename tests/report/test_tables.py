@@ -240,6 +240,17 @@ def test_smoke_numbers_are_marked_in_every_format() -> None:
         assert "smoke profile" in render(made.cells, counts, kind, 0.5)
 
 
+def test_backbones_that_the_smoke_profile_fills_with_one_model_are_named() -> None:
+    where = ("clip-dora/table2", "dtd", "b16-1shot")
+    made = built(records(where, (40.0,), overrides=PRETEND), where[0])
+    assert sum(c.measured is not None for c in made.cells) == 3
+    said = "one tiny model for every backbone: ViT-B/16, ViT-B/32, ViT-L/14 show the same runs"
+    for text in (markdown(made), latex(made), render(made.cells, summary(made.cells), "text", 0.5)):
+        assert said in text
+    alone = built(records(CELL, (40.0,), overrides=PRETEND))
+    assert "tiny model for every" not in markdown(alone)
+
+
 def test_full_numbers_carry_no_smoke_mark() -> None:
     made = built(FULL)
     for text in (markdown(made), latex(made), t.csv(made), t.to_json(made)):
