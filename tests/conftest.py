@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clipbench.plan.runnable import missing_reason
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is imported: two threads on a busy machine crawl
 
 
@@ -18,6 +20,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("CLIPBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("CLIPBENCH_DATA", raising=False)
         yield
+
+
+@pytest.fixture
+def no_method_is_implemented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if this version of clipbench had no method yet; nothing that was asked before or within is remembered."""
+    monkeypatch.setattr("clipbench.plan.runnable.METHODS", {})
+    missing_reason.cache_clear()
+    yield
+    missing_reason.cache_clear()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason
-from clipbench.plan.select import repeatable, runnable_cells, source_of
+from clipbench.plan.select import cells_of, repeatable, runnable_cells, source_of
 from clipbench.plan.target_domains import domains_of, runs_of
 from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, Table, find, resolve
 from clipbench.registry.printed import PrintedNumber, load_published
@@ -41,7 +41,7 @@ def _print(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) 
         print(_numbers(table, load_published(paper)))
     source = source_of(paper, table)
     seeds = seeds_of(paper, source, overrides)
-    cells = runnable_cells(source)
+    cells = cells_of(table, source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
     each = f", once for each target domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
     per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from statistics import fmean
 
 from clipbench.audit.parameters import computed
@@ -113,7 +114,7 @@ class Library:
     def _digests(self, paper: Paper, experiment: Table, cell: Cell, canonical: Protocol) -> list[str]:
         """Groups of records: of the paper's protocol, other full ones, smoke's default, others; newest first."""
         # Cells of one protocol (a table's Dice, and the parameters of the same runs) share their records.
-        same = [c for c in experiment.cells() if c == cell or _shares(paper, experiment, c, canonical)]
+        same = {cell, *_by_protocol(paper, experiment).get(canonical.digest, ())}
         where = [(experiment.id, c.row.id, c.column.id) for c in same]
         found = set().union(*(self._by_origin.get(place, ()) for place in where)) | {canonical.digest}
         smoke = ""
@@ -155,9 +156,15 @@ class Library:
         )
 
 
-def _shares(paper: Paper, experiment: Table, cell: Cell, canonical: Protocol) -> bool:
-    """Whether a cell has that protocol as the paper prints it."""
-    return not cell.derived and as_printed(paper, experiment, cell.row, cell.column).protocol == canonical
+@cache
+def _by_protocol(paper: Paper, experiment: Table) -> Mapping[str, Sequence[Cell]]:
+    """The cells that are run, by the digest of the protocol that the paper prints for them."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in experiment.cells():
+        if not cell.derived:
+            digest = as_printed(paper, experiment, cell.row, cell.column).protocol.digest
+            cells.setdefault(digest, []).append(cell)
+    return cells
 
 
 def _from_architecture(protocol: Protocol, metric: str) -> float | None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 from clipbench.errors import UserError
@@ -103,6 +104,7 @@ class PrintedNumber:
         return self.value.decimals if self.value else 0
 
 
+@cache
 def load_published(paper: Paper) -> Mapping[Key, PrintedNumber]:
     """Every printed number of a paper by (experiment, row, column), in the file's order.
 

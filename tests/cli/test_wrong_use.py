@@ -108,8 +108,8 @@ def test_missing_data_is_a_paragraph_that_says_what_where_and_how(capsys: Captur
     assert not (tmp_path / "out").exists()
 
 
-def test_what_cannot_run_yet_says_so(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench.plan.runnable.METHODS", {})
+@pytest.mark.usefixtures("no_method_is_implemented")
+def test_what_cannot_run_yet_says_so(capsys: Captured, tmp_path: Path) -> None:
     code, _, err = call(capsys, "run", "lora-clip/table2", "--only", "row=mamba-b", "--out", tmp_path)
     assert code == 2
     assert "the method lora is not implemented yet" in err

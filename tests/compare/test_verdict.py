@@ -12,7 +12,7 @@ from clipbench.compare.cells import Library
 from clipbench.compare.folders import compare_folders
 from clipbench.compare.verdict import WORDS, Comparison, compare_paper, summary
 from clipbench.data.catalogue import entry
-from clipbench.plan import runnable as capabilities
+from clipbench.plan import runnable
 from clipbench.registry import Overrides
 from clipbench.registry.printed import load_published
 from clipbench.results.record import Record
@@ -133,14 +133,14 @@ def test_not_run_and_quoted() -> None:
     assert "MBLANet" in found["mblanet", "ucm-80"].reason
 
 
-def test_not_run_says_what_is_missing_in_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipbench.plan.runnable.METHODS", {})
+@pytest.mark.usefixtures("no_method_is_implemented")
+def test_not_run_says_what_is_missing_in_the_code() -> None:
     assert "the method lora is not implemented yet" in verdicts([], "lora-clip/table2")["mamba-b", "ucm-80"].reason
 
 
 def test_unobtainable_where_the_catalogue_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = replace(entry("ucm"), gone="its server was switched off in 2030")
-    monkeypatch.setattr(capabilities, "entry", lambda name: gone if name == "ucm" else entry(name))
+    monkeypatch.setattr(runnable, "entry", lambda name: gone if name == "ucm" else entry(name))
     found = verdicts([])
     assert found["lora-r8", "ucm-80"].verdict == "unobtainable"
     assert found["lora-r8", "ucm-80"].reason == "its server was switched off in 2030"
