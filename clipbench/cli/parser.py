@@ -51,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     _run(commands.add_parser("run", help="run tables; what is there already is not run again", **run))
     work = "carry out jobs that run --write-jobs has written, beside other processes that do the same"
     _command("work", commands.add_parser("work", help=work))
+    again = "test a finished run again from what it has kept (run --keep adapters)"
+    _command("evaluate", commands.add_parser("evaluate", help=again))
     _command("status", commands.add_parser("status", help="how far the jobs are that were submitted to Slurm"))
     _command("merge", commands.add_parser("merge", help="put the results of several places together"))
     _compare(commands.add_parser("compare", help="measured beside printed, with a verdict for every cell"))
@@ -120,6 +122,9 @@ def _run(p: argparse.ArgumentParser) -> None:
     )
     machine.add_argument(
         "--write-jobs", type=types.path, metavar="FILE", help="only write the jobs, for clipbench work"
+    )
+    machine.add_argument(
+        "--keep", choices=("adapters",), action="append", default=[], help="beside the record: all that was trained"
     )
     machine.add_argument("--dry-run", action="store_true", help="show the plan and run nothing: clipbench plan")
     machine.add_argument("--jobs", action="store_true", help="with --dry-run: every job with its seeds and its state")

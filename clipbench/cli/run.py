@@ -140,7 +140,7 @@ def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, 
         from clipbench.launch.devices import Devices, parse_devices
 
         launcher = Devices(parse_devices(arguments.devices))
-    return launcher.launch(jobs_of(plan), store, context, options)
+    return launcher.launch(jobs_of(plan, arguments.keep), store, context, options)
 
 
 def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
@@ -151,7 +151,7 @@ def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
     if not selection.plan.runs:
         raise UserError(_nothing(selection.plan))
     device_of(arguments.device)
-    jobs, datasets = jobs_of(selection.plan), selection.datasets
+    jobs, datasets = jobs_of(selection.plan, arguments.keep), selection.datasets
     options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
     where = selection.store.root, datasets.data_root, selection.sources, datasets.user_data
     path = Work(jobs, *where, options).write(arguments.write_jobs)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clipbench.adapters.kinds import Branch
 from clipbench.engine.batches.views import EpochPlan, batches
+from clipbench.engine.kept import moving, trained
 from clipbench.engine.optimiser import Optimiser
 from clipbench.engine.schedule import learning_rate
 from clipbench.engine.tasks.task import NO_NUMBERS, Outputs, Parts, Task
@@ -134,6 +134,13 @@ class Loop:
             self.collect_losses(state)
         return state
 
+    def evaluate(self) -> Tested:
+        """Test the model as it is, with what is fitted after training fitted anew."""
+        if self._fits:
+            self._task.eval()
+            self._task.method.finish()
+        return self._examine("test", 0, Hooks(_ignore, _ignore))
+
     def collect_losses(self, state: State) -> None:
         """Bring the losses of the last steps from the device into the state."""
         if self._losses:
@@ -146,42 +153,28 @@ class Loop:
 
         Everything else follows from the protocol.
         """
-        trained = {name: p.detach() for name, p in self._trained().items()}
+        parameters = {name: p.detach() for name, p in trained(self._task).items()}
         watched = {} if self._validation is None else {"validation": self._validation.state()}
         best = [{"score": score, "parameters": values} for score, values in self._best_test]
-        buffers = self._buffers()
-        return {"parameters": trained, "buffers": buffers, "best": best, **self._optimiser.state(), **watched}
+        buffers = moving(self._task)
+        return {"parameters": parameters, "buffers": buffers, "best": best, **self._optimiser.state(), **watched}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take up a checkpoint of the same stage of the same job."""
         self._put(saved["parameters"])
         with torch.no_grad():
-            for name, buffer in self._buffers().items():
+            for name, buffer in moving(self._task).items():
                 buffer.copy_(saved["buffers"][name])
         self._optimiser.restore(saved)
         self._best_test = [(each["score"], each["parameters"]) for each in saved["best"]]
         if self._validation is not None:
             self._validation.restore(saved["validation"])
 
-    def _trained(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self._task.named_parameters() if p.requires_grad}
-
-    def _buffers(self) -> dict[str, Tensor]:
-        """What changes beside the parameters: the method's buffers, adapters' schedules, batch statistics."""
-        parameters = {name for name, _ in self._task.named_parameters()}
-        moving = {k: v for k, v in self._task.method.state_dict(prefix="method.").items() if k not in parameters}
-        for name, module in self._task.named_modules():
-            if isinstance(module, Branch):
-                moving |= {f"{name}.{key}": module.get_buffer(key) for key in module.scheduled}
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-                moving |= {f"{name}.{key}": value for key, value in module.named_buffers(recurse=False)}
-        return moving
-
     @torch.no_grad()
     def _put(self, values: Mapping[str, Tensor]) -> None:
-        trained = self._trained()
+        parameters = trained(self._task)
         for name, value in values.items():
-            trained[name].copy_(value)
+            parameters[name].copy_(value)
 
     def _plans(self, start: int) -> Iterator[EpochPlan]:
         """Epoch after epoch: who sees what when. The last one ends with the budget, or at the early stop."""
@@ -245,7 +238,7 @@ class Loop:
         if self._validation is None:
             return [(None, None)] * len(self._seeds)
         found = self._examine("val", epoch, hooks)
-        self._validation.step(epoch, found.losses[0], found.scores[0], self._trained())
+        self._validation.step(epoch, found.losses[0], found.scores[0], trained(self._task))
         return [(loss, score) for loss, score in zip(found.losses, found.scores, strict=True)]
 
     def _finish(self, state: State, hooks: Hooks) -> None:
@@ -285,7 +278,7 @@ class Loop:
         self._best_test = self._best_test or [(-1.0, {})] * len(scores)
         for run, score in enumerate(scores):
             if score > self._best_test[run][0]:
-                values = {name: p.detach()[run].clone() for name, p in self._trained().items()}
+                values = {name: p.detach()[run].clone() for name, p in trained(self._task).items()}
                 self._best_test[run] = (score, values)
 
     def _mean_losses(self, state: State, since: int) -> list[float]:

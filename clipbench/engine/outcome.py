@@ -13,6 +13,7 @@ from clipbench.data.content import Content
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import Split
 from clipbench.engine.checkpoint import Checkpoint
+from clipbench.engine.kept import kept_files, trained_state
 from clipbench.engine.loop import State
 from clipbench.engine.tasks.classification import npz
 from clipbench.engine.tasks.task import NO_NUMBERS, Outputs, Task
@@ -66,9 +67,11 @@ def outcome(job: Job, splits: Sequence[Split], state: State, shared: Shared) -> 
             continue
         outputs = {name: values[number] for name, values in state.outputs[state.chosen[number]].items()}
         draft = _draft(run, job, splits[number], history, outputs, shared, shared.contents[number])
-        ended_at_chance = at_chance(draft.record)
-        trained = _trained_state(shared.task, number) if ended_at_chance or "adapters" in job.keep else {}
-        drafts.append(Draft(draft.record, {**draft.files, **files, **trained, **shared.kept[number]}))
+        if at_chance(draft.record):
+            files |= _trained_state(shared.task, number)
+        if "adapters" in job.keep:
+            files |= kept_files(shared.task, number)
+        drafts.append(Draft(draft.record, {**draft.files, **files, **shared.kept[number]}))
     return drafts, diverged
 
 
@@ -151,9 +154,7 @@ def _over_epochs(history: Sequence[Epoch], score: str) -> dict[str, float]:
 
 def _trained_state(task: Task, number: int) -> dict[str, bytes]:
     """What was trained of one run, under the names of the task's parameters."""
-    runs = task.method.setting.seeds
-    trained = {name: p.detach().cpu() for name, p in task.named_parameters() if p.requires_grad}
-    tensors = {name: (value if len(runs) == 1 else value[number]).contiguous() for name, value in trained.items()}
+    tensors = dict(trained_state(task, number))
     return {"trained.safetensors": save(tensors)} if tensors else {}
 
 

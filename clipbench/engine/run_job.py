@@ -37,7 +37,7 @@ def run_job(job: Job, context: Context) -> Outcome:
     contents = [content_of(images, cut) for cut in splits]
     for said in dict.fromkeys(copies_told(images, content) for content in contents if content.copies):
         context.say(said)
-    parts = _parts(images, splits, protocol)
+    parts = parts_of(images, splits, protocol)
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
     runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
@@ -64,7 +64,7 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
         seeds = list(method.stage_seeds(stage)) if method.stages > 1 else list(job.seeds)
         if seeds != list(job.seeds):
             cuts = [split(images, job.protocol, seed) for seed in seeds]
-            stage_parts = _parts(images, cuts, job.protocol)
+            stage_parts = parts_of(images, cuts, job.protocol)
         else:
             stage_parts = parts
         loop = Loop(task, stage_parts, method.stage_protocol(stage), seeds, context.device)
@@ -118,7 +118,8 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
         )
 
 
-def _parts(images: ImageSet, splits: Sequence[Split], protocol: Protocol) -> Parts:
+def parts_of(images: ImageSet, splits: Sequence[Split], protocol: Protocol) -> Parts:
+    """The images of each seed by their part. Raises ``UserError`` where the seeds' parts differ in size."""
     if len({(len(s.train), len(s.val), len(s.test)) for s in splits}) != 1:
         raise UserError("the seeds' splits differ in size and cannot train in one pass; pass --replicas 1.")
     train, test, val = (

@@ -193,5 +193,5 @@ def test_robust_one_odd_record(capsys: Captured, tmp_path: Path) -> None:
         code, _, err = call(capsys, *command, "--out", tmp_path)
         assert code == 0
         assert err.count("not used: ") == len(odd)
-    assert "90.00" in (tmp_path / "tables" / "lora-clip" / "table1.csv").read_text()
+    assert "90.00" in (tmp_path / "tables" / "lora-clip" / "table1.md").read_text()
     assert [r.id for r in Store(tmp_path / "results").scan()[0]] == [whole.id]
