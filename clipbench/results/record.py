@@ -149,8 +149,9 @@ class Record:
     per image the ``masks`` and ``predictions`` as packed bits of ``size x size`` pixels); ``losses.npz`` (``losses``,
     the training loss of every step) where anything was trained; ``trained.safetensors`` (what was trained) where the
     run ended no better than guessing; with ``--keep adapters`` ``adapters.safetensors`` and ``adapters.json`` (in the
-    format of ``clipbench.adapters``) and ``parameters.safetensors`` (what else was trained); ``sheet.npz`` (a few test images, small, with mask and prediction) of a
-    segmentation; and, where a figure draws the run's features, ``features.safetensors`` (see ``clipbench.plan.keep``).
+    format of ``clipbench.adapters``) and ``parameters.safetensors`` (what else was trained); ``sheet.npz`` (a few test
+    images, small, with mask and prediction) of a segmentation; and, where a figure draws the run's features,
+    ``features.safetensors`` (see ``clipbench.plan.keep``).
     The first of ``metrics`` is what the task is about: ``accuracy`` or ``dice``.
     """
 
