@@ -93,11 +93,6 @@ def title_of(title: str, about: Provenance, reasons: Sequence[str] = ()) -> str:
     return f"{title}\n(not the paper's protocol: see below)" if reasons else title
 
 
-def minus(text: str) -> str:
-    """With a true minus sign in place of each hyphen: for text that is a number."""
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def saved(figure: Figure, kind: str) -> bytes:
     """The file of a figure, the same bytes every time."""
     buffer = io.BytesIO()

@@ -33,8 +33,13 @@ def difference_text(cell: Comparison) -> str:
     """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
     if cell.ours is None or cell.published is None or cell.published.value is None:
         return ""
-    text = f"{cell.ours.mean - float(cell.published.value):+.2f}".replace("-", "−")
+    text = minus(f"{cell.ours.mean - float(cell.published.value):+.2f}")
     return f"[{text}]" if cell.verdict == "not comparable" else text
+
+
+def minus(text: str) -> str:
+    """With a true minus sign in place of each hyphen: for text that is a number."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def side_text(side: Side, decimals: int) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from clipbench.compare.rows import RowDifference
+from clipbench.report.numbers import minus
 from clipbench.report.terminal import as_table
 
 _ABOUT = (
@@ -26,7 +27,7 @@ def render_rows(results: Sequence[RowDifference], names: tuple[str, str], kind: 
 def _numbers(r: RowDifference) -> tuple[str, str, str]:
     if not r.seeds:
         return "", "", ""
-    return f"{r.first:.2f}", f"{r.second:.2f}", f"{r.difference:+.2f}"
+    return f"{r.first:.2f}", f"{r.second:.2f}", minus(f"{r.difference:+.2f}")
 
 
 def _values(r: RowDifference) -> dict[str, object]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.frame import Shape, framed, minus, plain_axes, saved, title_of
+from clipbench.report.frame import Shape, framed, plain_axes, saved, title_of
+from clipbench.report.numbers import minus
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.companions import FEATURES
 from clipbench.results.record import Record
