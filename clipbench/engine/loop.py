@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -95,13 +95,15 @@ class Loop:
         trains = self._budget.steps > 0
         size, drop = (protocol.need("batch_size"), bool(protocol.need("drop_last"))) if trains else (1, False)
         self._slices = batches(parts.train.shape[1], size, drop_last=drop) if trains else []
+        if trains and (own := task.method.epoch_order(0, parts.labels[parts.train])) is not None:
+            self._slices = list(own[1])
+            steps = len(self._slices) * self._budget.epochs
+            self._budget = replace(self._budget, steps_per_epoch=len(self._slices), steps=steps)
         plateau = trains and protocol.schedule == "plateau"
         self._rates = (
             [] if plateau else [learning_rate(protocol, step, self._budget) for step in range(self._budget.steps)]
         )
-        combine = task.method.combine if type(task.method).combine is not Method.combine else None
-        groups = task.parameter_groups() if trains else []
-        self._optimiser = Optimiser(groups, protocol, device, len(self._seeds), combine)
+        self._optimiser = self._new_optimiser(trains=trains)
         self._validation = Validation(protocol) if validates(protocol) and trains else None
         # What is not trained has one state, and no epoch to choose.
         self._selection = protocol.need("selection") if trains else "last"
@@ -170,6 +172,12 @@ class Loop:
         if self._validation is not None:
             self._validation.restore(saved["validation"])
 
+    def _new_optimiser(self, *, trains: bool = True) -> Optimiser:
+        method = self._task.method
+        combine = method.combine if type(method).combine is not Method.combine else None
+        groups = self._task.parameter_groups() if trains else []
+        return Optimiser(groups, self._protocol, self._device, len(self._seeds), combine)
+
     @torch.no_grad()
     def _put(self, values: Mapping[str, Tensor]) -> None:
         parameters = trained(self._task)
@@ -181,7 +189,12 @@ class Loop:
         for epoch in range(start, self._budget.epochs):
             if self._validation is not None and self._validation.ended:
                 return
-            orders = torch.stack([self._parts.order(seed, run, epoch) for run, seed in enumerate(self._seeds)])
+            own = self._task.method.epoch_order(epoch, self._parts.labels[self._parts.train])
+            orders = (
+                torch.stack([self._parts.order(seed, run, epoch) for run, seed in enumerate(self._seeds)])
+                if own is None
+                else own[0]
+            )
             left = self._budget.steps - epoch * len(self._slices)
             plan = EpochPlan(epoch, torch.gather(self._parts.train, 1, orders), self._slices[:left])
             synthetic, before = self._parts.synthetic, epoch * len(self._slices)
@@ -193,6 +206,8 @@ class Loop:
         real = [part.stop - part.start for part in self._slices]
         for number, part in enumerate(plan.parts):
             step, index = plan.epoch * len(self._slices) + number, plan.order[:, part]
+            if self._task.method.before_step(number):
+                self._optimiser = self._new_optimiser()
             losses = self._task.losses(next(inputs), sent(self._task.truth(index), self._device))
             _check_losses(losses, self._task, len(self._seeds))
             self._optimiser.step(losses, self._rate(step))

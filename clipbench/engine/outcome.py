@@ -112,7 +112,7 @@ def _draft(
         seed=run.seed,
         protocol=job.protocol,
         origin=job.origin,
-        metrics={**found.metrics, **_over_epochs(history, shared.task.score)},
+        metrics={**found.metrics, **_over_epochs(history, shared.task.score), **shared.task.method.measured()},
         history=tuple(history),
         data=DataUsed(
             dataset=images.dataset,
@@ -161,6 +161,6 @@ def _trained_state(task: Task, number: int) -> dict[str, bytes]:
 def sizes(task: Task) -> tuple[int, int]:
     """Trainable and all parameters of one run, head and adapters included."""
     runs = len(task.method.setting.seeds)
-    trained = sum(p.numel() for p in task.parameters() if p.requires_grad)
+    trained = sum(p.numel() for p in task.parameters() if p.requires_grad) // task.method.copies
     frozen = sum(p.numel() for p in task.parameters() if not p.requires_grad)
     return trained // runs, trained // runs + frozen

@@ -22,6 +22,7 @@ from clipbench.engine.tasks import make_task
 from clipbench.engine.tasks.classification import Classification
 from clipbench.engine.tasks.task import Parts, Task
 from clipbench.errors import UserError
+from clipbench.methods.base import Method
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
 from clipbench.results.job import Job
@@ -49,7 +50,8 @@ def run_job(job: Job, context: Context) -> Outcome:
     kept: list[dict[str, bytes]] = [{} for _ in seeds]
     if features and isinstance(task, Classification):
         kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
-    cost = _cost(protocol, state, time.perf_counter() - began, meter, splits[0])
+    in_order = type(task.method).epoch_order is Method.epoch_order
+    cost = _cost(protocol, state, time.perf_counter() - began, meter, len(splits[0].train), by_steps=in_order)
     shared = Shared(images, contents, task, environment(context.device), cost, kept)
     return Outcome(*outcome(job, splits, state, shared), checkpoint)
 
@@ -133,9 +135,11 @@ def parts_of(images: ImageSet, splits: Sequence[Split], protocol: Protocol) -> P
     return Parts(train, test, labels, val, splits[0].known, groups, synthetic)
 
 
-def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, parts: Split) -> Cost:
+def _cost(protocol: Protocol, state: State, seconds: float, meter: Meter, images: int, *, by_steps: bool) -> Cost:
+    """``by_steps``: the steps of an epoch are the protocol's, not cut by the method."""
+    last = state.history[-1][0]
     runs = len(state.history[-1])
     trained = sum(lines[0].train_seconds for lines in state.history)
-    images = images_trained(protocol, len(parts.train), state.history[-1][0].step)
-    rate = runs * images / max(trained, 1e-9)
+    seen = images_trained(protocol, images, last.step) if by_steps else last.epoch * images
+    rate = runs * seen / max(trained, 1e-9)
     return Cost(seconds, runs, meter.peak_memory(), meter.energy(), rate)

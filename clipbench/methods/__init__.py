@@ -35,6 +35,8 @@ METHODS: Mapping[str, str] = {
     "adalora": "clipbench.methods.adalora:AdaLoRA",
     "qlora": "clipbench.methods.qlora:QLoRA",
     "laplace-lora": "clipbench.methods.laplace_lora:LaplaceLoRA",
+    "text-head": "clipbench.methods.text_head:TextHead",
+    "federated-lora": "clipbench.methods.federated:FederatedLoRA",
     "full": "clipbench.methods.full:FullTuning",
     "full-affine": "clipbench.methods.full_affine:FullAffine",
     "eam": "clipbench.methods.eam:TwoStageMixup",

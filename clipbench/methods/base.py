@@ -130,6 +130,9 @@ class Method(nn.Module):
     rejects: ClassVar[bool] = False
     """Its last column of logits stands for an unknown class (an open-set rule): ``[R, B, C + 1]``."""
 
+    copies: int = 1
+    """Copies of what one run trains that are in the model at once (clients of federated learning): counted once."""
+
     stages: ClassVar[int] = 1
     """How often training begins anew, with a fresh optimiser and schedule and what the stage before has trained."""
 
@@ -252,6 +255,18 @@ class Method(nn.Module):
     def start_stage(self, stage: int) -> None:
         """Free, freeze or expand parameters before a stage begins."""
 
+    def epoch_order(self, epoch: int, labels: Tensor) -> tuple[Tensor, Sequence[slice]] | None:  # noqa: ARG002
+        """Positions ``[R, m]`` in the training images of labels ``[R, n]`` that an epoch sees, and its batches' slices.
+
+        As many batches in every epoch. None: each run sees every image once, in an order of its own, ``batch_size`` at
+        a time.
+        """
+        return None
+
+    def before_step(self, step: int) -> bool:  # noqa: ARG002
+        """Before step ``step`` of an epoch (from 0); whether the optimiser starts afresh, without momentum."""
+        return False
+
     def after_step(self) -> None:
         """After each step of the optimiser, with the gradients still there: a schedule that prunes, averages."""
 
@@ -263,6 +278,10 @@ class Method(nn.Module):
 
     def finish(self) -> None:
         """After training, before the last test: what is fitted to features, not trained by steps."""
+
+    def measured(self) -> Mapping[str, float]:
+        """Further numbers of each run for its record, by name."""
+        return {}
 
     def test_batch(self) -> int | None:
         """Images of each run in a test batch, where logits depend on what else is in it; None where they do not."""

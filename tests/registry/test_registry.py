@@ -35,7 +35,10 @@ def resolved(paper_id: str, table: str, row: str, column: str) -> Resolved:
 def test_the_registry_holds_both_papers_whole() -> None:
     names = {p.id: sorted(p.tables) for p in PAPERS.values()}
     assert names == {
-        "lora-clip": ["figure3", "figure4", "table1", "table2", "text"],
+        "lora-clip": [
+            *("federated", "federated-curves", "figure3", "figure4", "multimodal", "multimodal-curves"),
+            *("table1", "table2", "text"),
+        ],
         "clip-dora": [
             *("fewer-steps", "fewer-steps-curves", "figure2", "models", "models-curves", "related"),
             *("table1", "table2", "table3", "table4", "towers", "towers-curves"),
