@@ -21,6 +21,7 @@ PROMPTS = 16
 """Additive prompts of full length that the "no" tower's inputs get; the test takes their mean (model.py:600-616)."""
 _PARTS = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection")
 _EPS = 1e-4
+_STAND_IN_STD = 0.02
 
 
 class NoTower(nn.Module):
@@ -80,14 +81,25 @@ class CLIPN(Method):
             "than the largest probability, with or without its yes",
             words=("competing-to-win", "agreeing-to-differ", "agreeing-to-differ-softmax"),
         ),
+        Field(
+            "clipn_tower",
+            str,
+            "CLIPN: its second text tower from the weights file, or in its place a copy of the first with random "
+            "prompts, which proves the machinery only",
+            words=("weights-file", "stand-in"),
+            optional=True,
+        ),
     )
 
     def setup(self, setting: Setting) -> None:
         """Put the second tower beside the model. Raises ``MissingWeightsError`` where the weights file has none."""
         super().setup(setting)
+        self.no = NoTower(setting.model.text.tower).requires_grad_(False)
+        if setting.protocol.get("clipn_tower") == "stand-in":
+            self.no.prompt.normal_(std=_STAND_IN_STD, generator=torch.Generator().manual_seed(0))
+            return
         if setting.weights_file is None:
             raise MissingWeightsError(f"CLIPN needs weights of its own, with a second text tower. {WHERE}")
-        self.no = NoTower(setting.model.text.tower).requires_grad_(False)
         self.no.load({key.removeprefix("module."): value for key, value in read_tensors(setting.weights_file).items()})
 
     def no_features(self) -> Tensor:

@@ -51,10 +51,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Smoke:
-    """What the smoke profile replaces in a protocol, and its seeds."""
+    """What the smoke profile replaces in a protocol, its seeds, and the columns that it runs (none named: all)."""
 
     set: Mapping[str, Any]
     seeds: Sequence[int]
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,5 +164,5 @@ def _case(entry: Any, at: At) -> Case:
 
 
 def _smoke(entry: Any, at: At) -> Smoke:
-    strict(entry, at, {"seeds": list, "set": dict}, {})
-    return Smoke(entry["set"], seeds(entry["seeds"], at / "seeds"))
+    strict(entry, at, {"seeds": list, "set": dict}, {"columns": list})
+    return Smoke(entry["set"], seeds(entry["seeds"], at / "seeds"), tuple(entry.get("columns", ())))
