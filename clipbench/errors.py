@@ -16,6 +16,10 @@ class MissingWeightsError(UserError):
     """Pretrained weights that are not to be had, or do not fit: every run with them meets the same fault."""
 
 
+class MissingTowerError(MissingWeightsError):
+    """Weights without a part that one method needs: every run of that method with them meets the same fault."""
+
+
 def near(name: str, known: Iterable[str], count: int = 1) -> str:
     """`` Did you mean table2?``, for the end of a sentence on an unknown name; empty where nothing is like it."""
     from difflib import get_close_matches

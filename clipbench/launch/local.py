@@ -18,7 +18,7 @@ from clipbench.engine.outcome import Diverged, Outcome
 from clipbench.engine.run_job import run_job
 from clipbench.engine.stop import listening
 from clipbench.engine.validation import trains_alone
-from clipbench.errors import MissingWeightsError, UserError
+from clipbench.errors import MissingTowerError, MissingWeightsError, UserError
 from clipbench.files import WriteError, write_bytes, write_json, write_text
 from clipbench.launch.curves import Curves
 from clipbench.launch.launcher import Options, Report, Reporter, Summary
@@ -108,7 +108,8 @@ class _Worker:
     def work(self, job: Job) -> None:
         """One job under a claim; a job that does not fit into the GPU's memory is halved."""
         ids = [run.id for run in job.runs]
-        if reason := self.summary.missing_weights.get(_weights(job)):
+        missing = self.summary.missing_weights
+        if reason := missing.get(_weights(job)) or missing.get(_tower(job)):
             self.summary.failed |= dict.fromkeys(ids, reason)
             return
         with self.store.claim(ids) as claim:
@@ -148,7 +149,8 @@ class _Worker:
             return False
         except UserError as error:
             if isinstance(error, MissingWeightsError):
-                self.summary.missing_weights[_weights(job)] = str(error)
+                name = _tower(job) if isinstance(error, MissingTowerError) else _weights(job)
+                self.summary.missing_weights[name] = str(error)
             self._fail(job, str(error), "not run")
             return True
         except KeyboardInterrupt:
@@ -222,6 +224,10 @@ class _Worker:
 
 def _weights(job: Job) -> str:
     return f"{job.protocol.backbone} {job.protocol.weights}"
+
+
+def _tower(job: Job) -> str:
+    return f"{_weights(job)}, with what {job.protocol.method} needs"
 
 
 def _line(epochs: Sequence[Epoch]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clipbench.errors import MissingWeightsError
+from clipbench.errors import MissingTowerError
 from clipbench.methods.base import Method, Setting
 from clipbench.models.towers import TextTower
 from clipbench.models.transfer import sent
@@ -40,7 +40,7 @@ class NoTower(nn.Module):
         own = {name: tensors[self.key(name)] for name in self.state_dict() if self.key(name) in tensors}
         lacking = sorted(set(self.state_dict()) - set(own))
         if lacking:
-            raise MissingWeightsError(
+            raise MissingTowerError(
                 f"the weights file has no 'no' text tower of CLIPN: {len(lacking)} tensors are missing, such as "
                 f"{self.key(lacking[0])}. {WHERE}"
             )
@@ -92,14 +92,14 @@ class CLIPN(Method):
     )
 
     def setup(self, setting: Setting) -> None:
-        """Put the second tower beside the model. Raises ``MissingWeightsError`` where the weights file has none."""
+        """Put the second tower beside the model. Raises ``MissingTowerError`` where the weights file has none."""
         super().setup(setting)
         self.no = NoTower(setting.model.text.tower).requires_grad_(False)
         if setting.protocol.get("clipn_tower") == "stand-in":
             self.no.prompt.normal_(std=_STAND_IN_STD, generator=torch.Generator().manual_seed(0))
             return
         if setting.weights_file is None:
-            raise MissingWeightsError(f"CLIPN needs weights of its own, with a second text tower. {WHERE}")
+            raise MissingTowerError(f"CLIPN needs weights of its own, with a second text tower. {WHERE}")
         self.no.load({key.removeprefix("module."): value for key, value in read_tensors(setting.weights_file).items()})
 
     def no_features(self) -> Tensor:

@@ -106,9 +106,10 @@ class OSDA(Method):
 
     def start_epoch(self, epoch: int, seeds: Sequence[int]) -> None:
         """Restart each run's streams: dropout, and which unlabelled images stand beside a batch."""
-        self._draws = [torch.Generator().manual_seed((seed + 1) % 2**63) for seed in seeds]
+        setting, runs = self.setting, range(len(seeds))
+        self._draws = [setting.stream(f"osda unknowns {epoch}", run) for run in runs]
         for number, layer in enumerate((self.first, self.second)):
-            layer.generators = [torch.Generator().manual_seed((seed + 2 + number + epoch) % 2**63) for seed in seeds]
+            layer.generators = [setting.stream(f"osda dropout {number} {epoch}", run) for run in runs]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything decays, batch norms and biases too (utils/utils.py:18-28)."""
@@ -117,13 +118,19 @@ class OSDA(Method):
     def losses(self, features: Tensor, truth: Tensor) -> Tensor:
         """Source cross-entropy plus target loss, ``[R]``, of features ``[R*B, D]`` (trainer_osda.py:114-135)."""
         source = features.float().view(len(self.weight), -1, features.shape[-1])
+        if self.setting.protocol.need("osda_unknowns") == "source-class":
+            return self._last_class_unknown(source, truth)
         return self.loss(self.classify(self.head(source)), truth) + self.boundary(self.unlabelled(source, truth))
 
-    def boundary(self, target: Tensor) -> Tensor:
-        """Target loss ``[R]`` of features ``[R, B, D]``: binary cross-entropy of the unknown's probability and 0.5."""
+    def boundary(self, target: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Target loss ``[R]`` of features ``[R, B, D]``: binary cross-entropy of the unknown's probability and 0.5.
+
+        Its mean is over all images, or over those ``chosen`` ``[R, B]`` (0 where there is none).
+        """
         found = self.classify(_Reversed.apply(self.head(target))).softmax(dim=-1)
         unknown = found[..., -1]
-        return -0.5 * (torch.log(unknown + _EPS) + torch.log(1.0 - unknown + _EPS)).mean(dim=1)
+        each = -0.5 * (torch.log(unknown + _EPS) + torch.log(1.0 - unknown + _EPS))
+        return each.mean(dim=1) if chosen is None else _mean_of(each, chosen)
 
     def head(self, x: Tensor) -> Tensor:
         """``[R, B, D]`` to ``[R, B, width]``."""
@@ -140,12 +147,9 @@ class OSDA(Method):
 
     def unlabelled(self, source: Tensor, truth: Tensor) -> Tensor:
         """Features ``[R, B, D]`` of images whose class is not looked at, as many as in the batch."""
-        kind = self.setting.protocol.need("osda_unknowns")
-        if kind == "target":
+        if self.setting.protocol.need("osda_unknowns") == "target":
             return self._from_target(source.shape[1])
-        if kind == "mixtures":
-            return self._mixed(source, truth)
-        return self._set_aside(source, truth)
+        return self._mixed(source, truth)
 
     def _from_target(self, count: int) -> Tensor:
         if self._target is None:
@@ -170,14 +174,17 @@ class OSDA(Method):
         differ = (torch.gather(truth, 1, order) != truth)[..., None]
         return torch.where(differ, (source + other) / 2.0, source)
 
-    def _set_aside(self, source: Tensor, truth: Tensor) -> Tensor:
-        """The images of the last known class, repeated to the batch's size; the whole batch where it has none."""
-        rows = []
-        for features, labels in zip(source, truth, strict=True):
-            chosen = features[labels == len(self.setting.classes) - 1]
-            chosen = chosen if len(chosen) else features
-            rows.append(chosen.repeat(math.ceil(len(features) / len(chosen)), 1)[: len(features)])
-        return torch.stack(rows)
+    def _last_class_unknown(self, source: Tensor, truth: Tensor) -> Tensor:
+        """The loss ``[R]`` with the last known class held out: the others are learned, its images are the unknown."""
+        unknown = truth == len(self.setting.classes) - 1
+        logits = self.classify(self.head(source))
+        each = functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none").view(truth.shape)
+        return _mean_of(each, ~unknown) + self.boundary(source, unknown)
+
+
+def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean ``[R]`` of the chosen ones of ``[R, B]``; 0 where there is none."""
+    return (values * chosen).sum(dim=1) / chosen.sum(dim=1).clamp(min=1)
 
 
 def _linear(inputs: int, outputs: int, streams: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:

@@ -75,11 +75,12 @@ def test_a_cell_is_planned_as_one_run_per_domain_and_seed(profile: str) -> None:
 
 def test_the_rows_of_the_table_that_run() -> None:
     plan = make_plan(["domains"], Overrides())
-    rows = {"clip", "openmax", "osda-bp", "cocoop", "maple", "promptsrc", "clipn", "clip-lora", "clip-dora"}
+    rows = {"clip", "openmax", "osda-bp", "cocoop", "maple", "promptsrc", "clipn", "maple-sd"}
+    rows |= {"clip-lora", "clip-dora"}
     assert {p.cell.row.id for p in plan.runs} == rows
     assert {p.cell.column.id for p in plan.runs} == {"pacs", "officehome", "digits_dg", "mini_domainnet"}
     alone = sum(p.cell.row.id in ("clip", "openmax", "clipn") for p in plan.runs)
-    assert len(plan.runs) == alone + 6 * 4 * 4 * 3
+    assert len(plan.runs) == alone + 7 * 4 * 4 * 3
     assert not plan.gaps
 
 
@@ -260,7 +261,7 @@ def test_the_finding_on_digits_is_said_where_it_belongs() -> None:
         ("lora-clip/table1", {"resnet50-eam", "mblanet"}),
         ("clip-dora/table1", set()),
         ("clip-dora/table2", set()),
-        (TABLE, {"clip", "openmax", "osda-bp", "cocoop", "maple", "promptsrc", "clipn"}),
+        (TABLE, {"clip", "openmax", "osda-bp", "cocoop", "maple", "promptsrc", "clipn", "maple-sd"}),
     ],
 )
 def test_quoted_rows_that_run(name: str, rows: set[str]) -> None:
