@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -259,3 +260,53 @@ def test_clipn_runs_from_a_file_with_both_towers(
     save_file(first, path)
     with pytest.raises(MissingWeightsError, match="no 'no' text tower"):
         method_of("clipn").setup(Setting(model, names, "a photo of a {}.", protocol, (1,), CPU, weights_file=path))
+
+
+def test_clipns_stand_in_is_a_copy_with_random_prompts(
+    clipn: tuple[ImageText, NoTower, dict[str, Tensor]],
+) -> None:
+    model, _, _ = clipn
+    method = method_of("clipn")
+    protocol = Protocol.of(
+        {"method": "clipn", "clipn_decision": "competing-to-win", "clipn_tower": "stand-in", "logit_scale": 100.0}
+    )
+    method.setup(Setting(model, ["cat", "dog"], "a photo of a {}.", protocol, (1,), CPU))
+    apart = method.no_features() - model.encode_text(method.prompts())[0]  # type: ignore[operator]
+    assert 0 < float(apart.abs().max()) < 1
+    assert method.trained() == []
+
+
+def _with_unknowns(kind: str) -> OSDA:
+    method = _osda(load_file(FOLDER / "osda_bp.safetensors"), masks=False).train()
+    setting = method.setting
+    values = {**setting.protocol.as_dict(), "osda_unknowns": kind}
+    method.setting = replace(setting, protocol=Protocol.of(values))
+    method.start_epoch(0, (1,))
+    return method
+
+
+def test_osda_learns_nothing_of_a_class_that_is_held_out() -> None:
+    """Its images enter the boundary alone: the gradient of their class's output is that of the unknown's loss."""
+    numbers = load_file(FOLDER / "osda_bp.safetensors")
+    source, truth = numbers["x_source"], numbers["y_source"][None]
+    method, last = _with_unknowns("source-class"), 5
+    held = truth[0] == last
+    assert held.any()
+    loss = method.losses(source, truth)
+    logits = method.classify(method.head(source[None]))[0]
+    unknown = logits.softmax(-1)[held, -1].clamp(1e-6, 1 - 1e-6)
+    due = functional.cross_entropy(logits[~held], truth[0][~held]) - 0.5 * (unknown.log() + (1 - unknown).log()).mean()
+    torch.testing.assert_close(loss[0], due, rtol=1e-5, atol=1e-5)
+    none = method.losses(source, torch.where(truth == last, 0, truth))
+    plain = functional.cross_entropy(logits, torch.where(held, 0, truth[0]))
+    torch.testing.assert_close(none[0], plain, rtol=1e-5, atol=1e-5)
+
+
+def test_osdas_mixtures_lie_between_two_classes() -> None:
+    numbers = load_file(FOLDER / "osda_bp.safetensors")
+    source, truth = numbers["x_source"][None], numbers["y_source"][None]
+    mixed = _with_unknowns("mixtures")._mixed(source, truth)
+    for row, label, found in zip(source[0], truth[0].tolist(), mixed[0], strict=True):
+        halves = [(row + other) / 2 for other, its in zip(source[0], truth[0].tolist(), strict=True) if its != label]
+        assert any(torch.allclose(found, half) for half in [*halves, row])
+    assert not torch.equal(mixed, source)

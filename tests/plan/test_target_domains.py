@@ -318,3 +318,21 @@ def test_a_cell_protocol_without_a_domain_is_not_touched() -> None:
     assert domains.by_domain(records(("lora-clip/table1", "lora-r8", "ucm-80"), (1.0, 2.0)), lambda r: r.seed) == {
         "": {1: 1, 2: 2}
     }
+
+
+# The smoke profile, and choices that change what is tested
+
+
+def test_the_smoke_profile_runs_two_benchmarks_and_ten_rows() -> None:
+    plan = make_plan(["domains"], Overrides("smoke"))
+    assert {p.cell.column.id for p in plan.runs} == {"pacs", "digits_dg"}
+    assert len({p.cell.row.id for p in plan.runs}) == 10
+    assert {p.run.seed for p in plan.runs} == {1, 2}
+    assert {gap.reason for gap in plan.gaps} == {"the smoke profile runs pacs and digits_dg of this table"}
+
+
+def test_the_best_epoch_on_the_target_is_looked_for_after_every_epoch() -> None:
+    best = Overrides(assume={"dg-selection": "best-test"})
+    trained = {p.cell.row.id: p.run.protocol for p in make_plan(["domains"], best).runs if p.run.protocol.epochs}
+    assert len(trained) == 7
+    assert {(p.selection, p.tested) for p in trained.values()} == {("best-test", "every-epoch")}
