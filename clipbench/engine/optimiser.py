@@ -51,7 +51,7 @@ class Optimiser:
         groups = [group for group in groups if group["params"]]
         self._trained: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self._lr = float(protocol.need("lr")) if self._trained else 0.0
-        self._clip, self._combine = protocol.gradient_clip, combine
+        self._clip, self._bound, self._combine = protocol.gradient_clip, protocol.gradient_bound, combine
         scaled = protocol.need("precision") == "fp16"
         self._shares = []
         for run in range(runs) if scaled and runs > 1 else [None]:
@@ -71,8 +71,11 @@ class Optimiser:
             for group in share.optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             share.take_gradients(self._trained)
-            if self._clip is not None:
+            if self._clip is not None or self._bound is not None:
                 share.scaler.unscale_(share.optimizer)
+            if self._bound is not None:
+                nn.utils.clip_grad_value_(share.leaves, self._bound)
+            if self._clip is not None:
                 nn.utils.clip_grad_norm_(share.leaves, self._clip)
             share.scaler.step(share.optimizer)
             share.scaler.update()

@@ -40,6 +40,7 @@ METHODS: Mapping[str, str] = {
     "full": "clipbench.methods.full:FullTuning",
     "full-affine": "clipbench.methods.full_affine:FullAffine",
     "eam": "clipbench.methods.eam:TwoStageMixup",
+    "emscnet": "clipbench.methods.emscnet:EMSCNet",
     "coop": "clipbench.methods.coop:CoOp",
     "cocoop": "clipbench.methods.cocoop:CoCoOp",
     "kgcoop": "clipbench.methods.kgcoop:KgCoOp",

@@ -276,6 +276,7 @@ class Protocol:
         unless="steps_per_shot",
     )
     gradient_clip: float | None = _of("largest gradient norm", above=0.0, trains=True, optional=True)
+    gradient_bound: float | None = _of("largest entry of a gradient", above=0.0, trains=True, optional=True)
     batch_size: int | None = _of("images per step and run", low=1, trains=True)
     drop_last: bool | None = _of("an incomplete last batch is dropped", trains=True)
     loss: str | None = _of(

@@ -43,7 +43,7 @@ def test_as_json(capsys: Captured, tmp_path: Path) -> None:
     assert found["disk"]["data"] == found["disk"]["data"] | {"folder": str(tmp_path), "exists": True}
     assert found["disk"]["data"]["free"] > 0
     table1 = next(e for e in found["tables"] if e["table"] == "lora-clip/table1")
-    assert table1["cells"] == table1["data_missing"] == table1["smoke"] == 60
+    assert table1["cells"] == table1["data_missing"] == table1["smoke"] == 66
     assert table1["runnable"] == table1["weights_missing"] == table1["not_implemented"] == 0
 
 

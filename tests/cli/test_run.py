@@ -62,7 +62,7 @@ def test_a_dry_run_names_missing_data_and_makes_nothing(capsys: Captured, tmp_pa
     assert code == 2
     plan = json.loads(out)
     assert set(plan["missing_data"]) == {"ucm", "aid", "resisc45", "optimal31"}
-    assert len(plan["runs"]) == 60 * 5
+    assert len(plan["runs"]) == 66 * 5
     assert {r["state"] for r in plan["runs"]} == {"blocked"}
     assert all("data" in {o["kind"] for o in r["blocked_by"]} for r in plan["runs"])
     assert not (tmp_path / "out").exists()

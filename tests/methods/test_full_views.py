@@ -24,6 +24,7 @@ from tests.factory import protocol_of
 SHORT: dict[str, dict[str, Any]] = {
     "resnet50-eam": {"epochs": 2, "first_epochs": 2, "unmixed_epochs": 1, "batch_size": 24},
     "mblanet": {"epochs": 3, "batch_size": 24, "centre_crop": 28},
+    "emscnet-vit-b": {"epochs": 3, "batch_size": 24, "milestones": (1.0,), "image_size": 64},
 }
 
 
