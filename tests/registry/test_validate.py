@@ -74,7 +74,7 @@ def test_the_command_names_file_and_line_and_goes_on_with_the_next_paper(
     change(registry / LORA / TABLE, 'dataset = "aid"', 'dataset = "umc"')
     assert main(["validate", str(registry)]) == 2
     said = capsys.readouterr()
-    assert f"{registry / LORA / TABLE}, line 30, columns, aid-20, dataset: the data set 'umc'" in said.err
+    assert f"{registry / LORA / TABLE}, line 31, columns, aid-20, dataset: the data set 'umc'" in said.err
     assert "Did you mean ucm?" in said.err
     assert f"clip-dora: {len(find(['clip-dora']))} tables and figures" in said.out
 
