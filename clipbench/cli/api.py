@@ -72,7 +72,7 @@ class Options(TypedDict, total=False):
     """Name of a model, or an open_clip config file."""
     weights: str | Path
     """Their tag, ``"random"``, or a safetensors or torch file."""
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16", "fp16-weights"]
     """Arithmetic of the forward pass."""
     device: str
     """``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"`` (default)."""

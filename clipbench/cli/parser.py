@@ -174,7 +174,9 @@ def _protocol_options(p: argparse.ArgumentParser) -> None:
         help="open_clip name, timm ViT (vit_base_patch16_224), mambavision_tiny to _large, or an open_clip FILE.json",
     )
     group.add_argument("--weights", metavar="NAME|FILE", help="its tag, 'random', or a safetensors or torch file")
-    group.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="arithmetic of the forward pass")
+    group.add_argument(
+        "--precision", choices=("fp32", "bf16", "fp16", "fp16-weights"), help="arithmetic of the forward pass"
+    )
     group.add_argument(
         "--set",
         type=types.fields,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clipbench.models.half import HALF
 from clipbench.registry import Protocol
 
 Combine = Callable[[Sequence[Sequence[Tensor]]], Sequence[Tensor]]
@@ -52,7 +53,7 @@ class Optimiser:
         self._trained: list[nn.Parameter] = [p for group in groups for p in group["params"]]
         self._lr = float(protocol.need("lr")) if self._trained else 0.0
         self._clip, self._bound, self._combine = protocol.gradient_clip, protocol.gradient_bound, combine
-        scaled = protocol.need("precision") == "fp16"
+        scaled = protocol.need("precision") in ("fp16", HALF)
         self._shares = []
         for run in range(runs) if scaled and runs > 1 else [None]:
             leaves = [p if run is None else nn.Parameter(p.detach()[run]) for p in self._trained]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clipbench.errors import UserError
+from clipbench.models.half import HALF
 from clipbench.registry import Protocol
 
 
@@ -189,10 +190,15 @@ class Method(nn.Module):
         return self.cosine(features, self.class_features())
 
     def cosine(self, features: Tensor, classes: Tensor) -> Tensor:
-        """Scaled cosines ``[R, B, C]``, in float32, of features ``[R*B, D]`` and class features ``[R, C, D]``."""
+        """Scaled cosines ``[R, B, C]``, float32, of features ``[R*B, D]`` and class features ``[R, C, D]``."""
         with torch.autocast(features.device.type, enabled=False):
             images = functional.normalize(features.float(), dim=-1).view(len(classes), -1, features.shape[-1])
-            return self.scale() * torch.bmm(images, functional.normalize(classes.float(), dim=-1).transpose(1, 2))
+            prompts = functional.normalize(classes.float(), dim=-1).transpose(1, 2)
+            if (
+                self.setting.protocol.precision == HALF
+            ):  # the product too is of half precision, as in CLIP-LoRA lora.py:112
+                return torch.bmm((self.scale() * images).half(), prompts.half()).float()
+            return self.scale() * torch.bmm(images, prompts)
 
     def scale(self) -> float | Tensor:
         """The factor on the cosine: the protocol's ``logit_scale``, or the checkpoint's own where it names none."""

@@ -104,7 +104,7 @@ def _check(setting: Setting, tokens: int, depth: int) -> None:
             f"{setting.protocol.origin or 'this protocol'}: tokens are to enter {depth} blocks (prompt_depth), and "
             f"{model.name} has {model.text_layers} in its text tower and {model.image_layers} plain ones for images."
         )
-    if setting.protocol.need("context_dtype") == "fp16" and setting.protocol.need("precision") == "fp16":
+    if setting.protocol.need("context_dtype") == "fp16" and setting.protocol.need("precision").startswith("fp16"):
         raise UserError(
             f"{setting.protocol.origin or 'this protocol'}: context_dtype fp16 leaves no float32 copy for a loss scale "
             f"to act on; take it with precision fp32 or bf16."

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import UserError
+from clipbench.models.half import HALF
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, HALF: torch.float16}
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
@@ -41,7 +42,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     """The forward pass's arithmetic. Raises ``UserError`` where the device cannot do it."""
     if precision == "fp32":
         return nullcontext()
-    if precision == "fp16" and device.type == "cpu":
+    if _DTYPES[precision] == torch.float16 and device.type == "cpu":
         raise UserError("fp16 autocast needs a GPU; on the CPU use --precision bf16 or fp32.")
     context: AbstractContextManager[None] = torch.autocast(device.type, dtype=_DTYPES[precision])
     return context

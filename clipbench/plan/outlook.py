@@ -94,7 +94,7 @@ class Machine:
         return self._weights[pair]
 
     def _precision(self, protocol: Protocol) -> Obstacle | None:
-        if protocol.need("precision") != "fp16" or self._device != "cpu":
+        if not protocol.need("precision").startswith("fp16") or self._device != "cpu":
             return None
         return Obstacle("precision", "fp16", "fp16 needs a GPU; on the CPU use --precision bf16 or fp32")
 

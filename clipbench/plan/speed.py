@@ -48,7 +48,8 @@ class Rates:
 
     def of(self, precision: str) -> float:
         """The measured rate, or else the nominal one."""
-        return self.measured.get(precision) or NOMINAL.get((self.device, precision), 1e11)
+        arithmetic = precision.removesuffix("-weights")
+        return self.measured.get(arithmetic) or NOMINAL.get((self.device, arithmetic), 1e11)
 
 
 def rates(device: str) -> Rates:

@@ -284,7 +284,10 @@ class Protocol:
         *("cross-entropy", "sigmoid", "dice", "dice+bce", "dice+bce-on-sigmoid"),
         trains=True,
     )
-    precision: str | None = _of("arithmetic of the forward pass", "fp32", "bf16", "fp16")
+    precision: str | None = _of(
+        "arithmetic of the forward pass; fp16-weights: fp16 with half-precision weights and residual stream",
+        *("fp32", "bf16", "fp16", "fp16-weights"),
+    )
     tested: str | None = _of("when the model is tested: at the end, or after every epoch", "last", "every-epoch")
     selection: str | None = _of("the epoch whose number counts", "last", "best-test", "best-val", trains=True)
     of_method: tuple[tuple[str, Any], ...] = ()

@@ -28,6 +28,7 @@ from clipbench.engine.tasks.task import Outputs, Parts, Results, Task
 from clipbench.errors import UserError
 from clipbench.methods import method as method_of
 from clipbench.methods.base import Method, Setting, Support, checked_logits, pretrained
+from clipbench.models.half import HALF, halve
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.image_tower import ImageTower
 from clipbench.models.load import load_image_tower
@@ -55,11 +56,13 @@ class Classification(Task):
     ) -> None:
         super().__init__()
         method = method_of(protocol.need("method"))
+        self._precision = str(protocol.need("precision"))
         self.model = model = _model(protocol, context)
         self.pretrained = pretrained(model).to(context.device)
+        if self._precision == HALF:
+            halve(self.pretrained)
         head = protocol.need("task") == "linear-head"
         self.head = LinearHead(seeds, len(images.classes), model.width, protocol) if head else None
-        self._precision = str(protocol.need("precision"))
         self._protocol, self._parts, self._seeds, self._device = protocol, parts, tuple(seeds), context.device
         self._prompts = prompts = prompts_of(images, protocol, rejects=method.rejects)
         self._images = JobImages(images, model, protocol, context)
@@ -86,6 +89,11 @@ class Classification(Task):
         )
         if not hasattr(method, "setting"):
             raise UserError(f"setup of the method {type(method).__name__} must begin with super().setup(setting).")
+        if self._precision == HALF and any(p.dtype == torch.float16 for p in method.trained()):
+            raise UserError(
+                f"precision {HALF} is for frozen weights: the method {protocol.method} trains some of them, and a loss "
+                f"scale needs float32 copies. Take precision fp16."
+            )
         self.to(context.device)
         self._bank = self._features_once(trains=due.steps > 0)
 

@@ -29,6 +29,7 @@ from clipbench.methods import method as method_of
 from clipbench.methods.base import Setting
 from clipbench.models.clipseg.load import load_clipseg
 from clipbench.models.clipseg.network import Segmenter
+from clipbench.models.half import HALF
 from clipbench.models.transfer import autocast, sent
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget
@@ -189,6 +190,8 @@ def unpack(bits: Tensor, side: int) -> Tensor:
 
 
 def _check(protocol: Protocol) -> None:
+    if protocol.precision == HALF:
+        raise UserError(f"segmentation runs in fp32, bf16 or fp16; {HALF} is OpenAI's code of CLIP.")
     views = {protocol.need("train_transform"), protocol.need("test_transform")}
     if views != {"resize"} or protocol.hflip or protocol.vflip:
         raise UserError(
