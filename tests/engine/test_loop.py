@@ -259,6 +259,7 @@ def test_splits_of_different_size_do_not_train_together() -> None:
     from clipbench.data.splits import Split
     from clipbench.errors import UserError
 
-    images = image_set(planned()[0].run.protocol, Path())
+    protocol = planned()[0].run.protocol
+    images = image_set(protocol, Path())
     with pytest.raises(UserError, match="--replicas 1"):
-        jobs._parts(images, [Split([0, 1], [2], ""), Split([0], [1, 2], "")])
+        jobs.parts_of(images, [Split([0, 1], [2], ""), Split([0], [1, 2], "")], protocol)
