@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
@@ -28,7 +29,7 @@ from clipbench.results.store import Store
 _RANKED = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
 _OTHER = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
 _MARKERS = "osD^vPX*"
-_POINTS = 200
+_POINTS, _FEWEST = 200, 8
 _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cross-entropy)"}
 _COMPARED = ("accuracy",)
 """What has one range in all panels. Losses depend on the number of classes: one range would flatten half of them."""
@@ -70,15 +71,20 @@ def draw_curves(paper: Paper, experiment: Table, library: Library, store: Store)
 
 
 def _series(record: Record, y: str, store: Store) -> Series:
-    """Accuracy by epoch, or the loss by step: the means of at most two hundred equal stretches of steps."""
+    """Accuracy by epoch, or the loss by step: means of equal stretches, of four steps where there are enough."""
     if y != "train_loss":
         lines = [line for line in record.history if getattr(line, y) is not None]
         return Series(record, np.array([line.epoch for line in lines]), np.array([getattr(line, y) for line in lines]))
     with np.load(store.path(record.id, "losses.npz"), allow_pickle=False) as file:
         losses = file["losses"].astype(np.float64)
-    stretches = np.array_split(np.arange(len(losses)), min(_POINTS, max(len(losses) // 4, 1)))
+    stretches = np.array_split(np.arange(len(losses)), _stretches(len(losses)))
     ends = np.array([stretch[-1] + 1 for stretch in stretches])
     return Series(record, ends, np.array([losses[stretch].mean() for stretch in stretches]))
+
+
+def _stretches(steps: int) -> int:
+    """How many points a curve of that many steps has: a line needs some, and nobody sees more than two hundred."""
+    return min(_POINTS, max(steps // 4, min(steps, _FEWEST)))
 
 
 def _figure(
@@ -170,6 +176,7 @@ def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str
         style = _line(styles[row], y)
         axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
         axes.plot(x, values.mean(axis=0), markersize=3, linewidth=1.4, **style)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if y != "train_loss":
             axes.set_xticks(x if len(x) <= 12 else x[:: len(x) // 10])
     if not axes.get_lines():

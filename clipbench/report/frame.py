@@ -60,7 +60,7 @@ def framed(
     top = _EDGE + _height(len(titles), _TITLE_SIZE)
     pitch = _PANEL_TITLE + shape.height + _BELOW_PANEL
     legend_columns = min(len(legend), shape.legend_columns)
-    legend_top = top + rows * pitch + 0.05
+    legend_top = top + rows * pitch + 0.1
     caption_top = legend_top + (_height(math.ceil(len(legend) / legend_columns), _LEGEND_SIZE) if legend else 0) + 0.12
     height = caption_top + _height(len(lines), _CAPTION_SIZE) + _EDGE
     figure = Figure(figsize=(width, height), dpi=200)

@@ -93,6 +93,10 @@ def test_panels_share_one_range_and_all_begins_at_one_left_edge(monkeypatch: pyt
     assert all(text.get_window_extent().x1 <= figures[0].bbox.x1 for text in figures[0].texts)
 
 
+def test_a_loss_has_points_enough_for_a_line_and_no_more_than_can_be_seen() -> None:
+    assert [curves._stretches(steps) for steps in (4, 16, 64, 2000)] == [4, 8, 16, 200]
+
+
 def test_a_smoke_figure_says_so() -> None:
     found = draw_curves(*table("lora-clip/figure3"), Library(made("smoke")), Store(Path("nowhere")))
     assert "SMOKE PROFILE" in found["svg"].decode()
