@@ -86,7 +86,7 @@ def line(paper: Paper, figure: Table, numbers: list[PrintedNumber], records: lis
     missing = [reason for c in cells if not c.quoted and (reason := missing_reason(paper, table, c))]
     return Line(
         table=figure.id,
-        printed_as=figure.printed,
+        printed_as=f"not in the paper ({figure.printed})" if all(row.extra for row in table.rows) else figure.printed,
         title=figure.title,
         aliases=list(figure.aliases),
         printed=len(printed),

@@ -25,9 +25,9 @@ from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.record import Record
 from clipbench.results.store import Store
 
-# Low to high rank runs from light to dark (readable in grey); what is no rank stands out in Okabe and Ito's vermilion.
+# Low to high rank runs from light to dark (readable in grey); what is no rank has Okabe and Ito's colours.
 _RANKED = ("#9ecae1", "#4292c6", "#2171b5", "#08306b")
-_OTHER = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")
+_OTHER = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#b8a800", "#8c564b")
 _MARKERS = "osD^vPX*"
 _POINTS, _FEWEST = 200, 8
 _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cross-entropy)"}

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from clipbench.cli.list import line
 from clipbench.cli.main import main
+from clipbench.plan.needs import Here
+from clipbench.registry import load_papers
 from tests.cli.commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
 from tests.factory import record, records
 
@@ -110,3 +113,14 @@ def test_no_command_prints_help_and_version_works(capsys: Captured) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["--version"])
     assert stop.value.code == 0
+
+
+def test_every_table_of_extra_rows_has_a_figure_and_is_listed_as_not_in_the_paper(tmp_path: Path) -> None:
+    for paper in load_papers():
+        for experiment in paper.tables.values():
+            if experiment.rows and all(row.extra for row in experiment.rows):
+                drawn = [e for e in paper.tables.values() if e.source == experiment.name]
+                assert drawn, experiment.id
+                for each in (experiment, *drawn):
+                    found = line(paper, each, [], [], Here(tmp_path))
+                    assert found.printed_as == f"not in the paper ({each.printed})"

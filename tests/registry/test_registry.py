@@ -40,7 +40,7 @@ def test_the_registry_holds_both_papers_whole() -> None:
             *("table1", "table2", "text"),
         ],
         "clip-dora": [
-            *("fewer-steps", "fewer-steps-curves", "figure2", "models", "models-curves", "related"),
+            *("fewer-steps", "fewer-steps-curves", "figure2", "models", "models-curves", "related", "related-curves"),
             *("table1", "table2", "table3", "table4", "towers", "towers-curves"),
         ],
     }
