@@ -17,7 +17,8 @@ from clipbench.data.synthetic.folder import folder_of
 from clipbench.data.synthetic.manifest import Manifest, Picture
 from clipbench.files import beside
 
-_PER_DOMAIN = 24
+_PER_DOMAIN = 48
+"""As many as a run of the smoke profile has steps: each may stand in one only (``synthetic_draw = per-step``)."""
 
 
 def write_unknowns(dataset: str, root: Path, label_space: str) -> Path:

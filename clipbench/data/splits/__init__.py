@@ -44,8 +44,10 @@ def split(images: ImageSet, protocol: Protocol, seed: int) -> Split:
     """
     cut = rule(protocol.need("split_rule")).cut(images, protocol, 0 if protocol.split_draw == "once" else seed)
     if protocol.limit is not None:
-        parts = (cut.train, cut.val, cut.test, cut.synthetic)
-        train, val, test, synthetic = (_limited(part, images, protocol.limit) for part in parts)
+        train, val, test = (_limited(part, images, protocol.limit) for part in (cut.train, cut.val, cut.test))
+        # Where each synthetic image stands in one step only, as many are needed as there are steps.
+        once = protocol.synthetic_draw == "per-step"
+        synthetic = cut.synthetic if once else _limited(cut.synthetic, images, protocol.limit)
         cut = replace(cut, train=train, val=val, test=test, synthetic=synthetic)
     return replace(cut, digest=_digest(images, cut))
 
