@@ -6,7 +6,7 @@ Accuracy is drawn against epochs, the training loss against optimiser steps, as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,6 +34,8 @@ _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cro
 _COMPARED = ("accuracy",)
 """What has one range in all panels. Losses depend on the number of classes: one range would flatten half of them."""
 _SHAPE = Shape(width=3.1, height=2.1, left=0.58, legend_columns=5)
+_LETTERS, _HANDLE = 105, 7
+"""Letters of a legend that the width of two panels holds, and those that the line beside a label takes the room of."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,11 @@ def _figure(
     caption = [_means(curves, y), *why, *about.lines()]
     shown = {styles[row]["label"]: styles[row] for panel, row in curves if curves[panel, row]}
     legend = [(Line2D([], [], markersize=4, linewidth=1.4, **_line(style, y)), label) for label, style in shown.items()]
+    longest = max((len(label) for label in shown), default=1)
+    shape = replace(_SHAPE, legend_columns=max(1, min(_SHAPE.legend_columns, _LETTERS // (longest + _HANDLE))))
     with plain_axes():
         figure, panels = framed(
-            _SHAPE, len(experiment.panels), title_of(title, about, reasons), legend, caption, warns=bool(reasons)
+            shape, len(experiment.panels), title_of(title, about, reasons), legend, caption, warns=bool(reasons)
         )
         for axes, panel in zip(panels, experiment.panels, strict=True):
             _panel(axes, panel, y, curves, styles)
