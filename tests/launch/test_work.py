@@ -151,3 +151,16 @@ def test_pauses_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
         now[0] += step
         running._note()
     assert running.seconds() == pytest.approx(13.0)
+
+
+def test_a_part_that_the_weights_lack_stops_its_method_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CLIPN's second tower is not in the weights that CLIP-LoRA after it runs with."""
+    only = "column=pacs,test_domain=photo,row=clipn|clip-lora"
+    words = ["--set", "clipn_tower=weights-file", "--limit", "1", "--epochs", "1", "--seeds", "1"]
+    assert main(["run", "domains", "--smoke", "--only", only, *words, "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "CLIPN needs weights of its own" in said.out + said.err
+    records, _ = Store(tmp_path / "results").scan()
+    assert [record.origin.row for record in records] == ["clip-lora"]
