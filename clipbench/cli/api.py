@@ -88,6 +88,8 @@ class Options(TypedDict, total=False):
     """Stay until the runs of other processes are done."""
     log: Literal["csv", "tensorboard", "wandb"]
     """Where curves go while runs train."""
+    keep: Sequence[Literal["adapters"]]
+    """Beside each record all that was trained, for ``clipbench evaluate``: ``["adapters"]``."""
     force: bool
     """Run again what is there; the old record is set aside."""
 

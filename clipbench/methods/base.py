@@ -217,7 +217,8 @@ class Method(nn.Module):
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         """Loss ``[R]`` of logits ``[R, B, C]`` and labels ``[R, B]``: the mean cross-entropy, or SigLIP's loss."""
-        if self.setting.protocol.loss == "sigmoid":
+        setting = getattr(self, "setting", None)
+        if setting is not None and setting.protocol.loss == "sigmoid":
             return self.sigmoid_loss(logits, truth)
         each = functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
         return each.view(truth.shape).mean(dim=1)
@@ -309,6 +310,9 @@ class Method(nn.Module):
 
 def checked_logits(method: Method, logits: Any) -> Tensor:
     """The logits ``[R, B, C]``. Raises ``UserError`` for what is none: another shape or type than expected."""
+    if not hasattr(method, "setting"):  # a method by itself: nothing says what is expected
+        found_by_itself: Tensor = logits
+        return found_by_itself
     runs, count = method.stage_runs, len(method.setting.classes) + method.rejects
     if isinstance(logits, Tensor):
         if logits.ndim == 3 and (len(logits), logits.shape[2]) == (runs, count) and logits.is_floating_point():

@@ -72,7 +72,8 @@ def _loss(protocol: Protocol) -> str | None:
     return f"the loss {protocol.loss} is none of the task {protocol.task}"
 
 
-def _rates(protocol: Protocol) -> str | None:
+def rates_fault(protocol: Protocol) -> str | None:
+    """Where the rate would rise to its lowest value."""
     if protocol.lr is None or protocol.lr_min is None or protocol.lr_min <= protocol.lr:
         return None
     return f"lr_min = {protocol.lr_min:g} is above lr = {protocol.lr:g}; set both"
@@ -120,5 +121,5 @@ def _generated() -> frozenset[str]:
 
 
 _RULES: tuple[Callable[[Protocol], str | None], ...] = (
-    *(_method, _values, _fields, _dataset, _loss, _rates, _views, _prompts, _domains),
+    *(_method, _values, _fields, _dataset, _loss, rates_fault, _views, _prompts, _domains),
 )

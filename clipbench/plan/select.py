@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from clipbench.errors import UserError
 from clipbench.plan.filters import Filter
-from clipbench.plan.runnable import missing_reason, why_not
+from clipbench.plan.runnable import missing_reason, rates_fault, why_not
 from clipbench.plan.target_domains import runs_of
 from clipbench.registry import Cell, Overrides, Panel, Paper, Resolved, Run, Table, find, resolve
 from clipbench.registry.find import Added, nothing_added
@@ -79,6 +79,8 @@ def make_plan(
             if not chosen:
                 continue
             matched.append(resolved)
+            if overrides.fields.keys() & {"lr", "lr_min"} and (fault := rates_fault(resolved.protocol)):
+                raise UserError(f"{table.id}, row {cell.row.id}: {fault}.")
             if reason := why_not(resolved):
                 gaps.append(Gap(table, cell, reason))
                 continue

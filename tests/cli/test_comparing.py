@@ -6,6 +6,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
 from tests.factory import record, records
 
@@ -52,7 +54,8 @@ def test_the_margin_is_the_users(capsys: Captured, tmp_path: Path) -> None:
     assert found["margin"] == 0.05
 
 
-def test_two_folders(capsys: Captured, tmp_path: Path) -> None:
+def test_two_folders(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     ours = publish(tmp_path / "ours", records(CELL, NEAR))
     same = publish(tmp_path / "same", records(CELL, NEAR))
     far = publish(tmp_path / "far", records(CELL, [s - 9 for s in NEAR]))

@@ -176,7 +176,10 @@ def test_list_of_an_experiment_says_what_it_still_needs(
     assert all(d["state"] == "missing" and d["standing_source"] and d["by_hand"] for d in found["data"])
 
 
-def test_list_says_where_a_standing_was_not_re_checked(capsys: Captured, tmp_path: Path) -> None:
+def test_list_says_where_a_standing_was_not_re_checked(
+    capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     lines = call(capsys, "list", "--data", tmp_path)[1].splitlines()
     told = {
         line.split()[0]: line.endswith(", not re-checked") for line in lines if line.split()[:1] and "0 of " in line

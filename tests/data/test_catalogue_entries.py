@@ -123,6 +123,7 @@ def test_a_wrong_entry_is_refused(addition: str, said: str, tmp_path: Path, monk
     text = f'{required}\nhow = "x"\ncitation = "x"\nfolders = []\n{addition}\n'
     (tmp_path / "made_up.toml").write_text(text)
     monkeypatch.setattr(catalogue, "_FOLDER", tmp_path)
+    monkeypatch.setattr(catalogue, "known", known.__wrapped__)
     with pytest.raises(UserError, match=re.escape(said)) as error:
         entry("made_up")
     assert "made_up.toml" in str(error.value)

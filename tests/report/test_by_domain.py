@@ -164,7 +164,10 @@ def test_the_command_writes_them(
     assert "by held-out" not in (tmp_path / "tables/clip-dora/table3.md").read_text("utf-8")
 
 
-def test_two_folders_name_the_domain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_folders_name_the_domain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
     for name in ("a", "b"):
         Store(tmp_path / name / "results").publish([Draft(r, {}) for r in made("clip-dora")])
     assert main(["compare", "--out", str(tmp_path / "a"), "--against", str(tmp_path / "b")]) == 0
