@@ -311,8 +311,8 @@ class Method(nn.Module):
 def checked_logits(method: Method, logits: Any) -> Tensor:
     """The logits ``[R, B, C]``. Raises ``UserError`` for what is none: another shape or type than expected."""
     if not hasattr(method, "setting"):  # a method by itself: nothing says what is expected
-        found_by_itself: Tensor = logits
-        return found_by_itself
+        unchecked: Tensor = logits
+        return unchecked
     runs, count = method.stage_runs, len(method.setting.classes) + method.rejects
     if isinstance(logits, Tensor):
         if logits.ndim == 3 and (len(logits), logits.shape[2]) == (runs, count) and logits.is_floating_point():

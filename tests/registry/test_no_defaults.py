@@ -16,8 +16,9 @@ def hidden_defaults(source: str) -> list[int]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
             left, right = node.values[0], node.values[-1]
-            constant = isinstance(right, ast.Constant | ast.Tuple)
-            if isinstance(left, ast.Attribute) and left.attr in FIELDS and constant and _protocol(left.value):
+            value = isinstance(right, ast.Constant | ast.Tuple | ast.Name | ast.Call)
+            value = value or (isinstance(right, ast.Attribute) and not _protocol(right.value))
+            if isinstance(left, ast.Attribute) and left.attr in FIELDS and value and _protocol(left.value):
                 found.append(node.lineno)
     return found
 
@@ -28,10 +29,9 @@ def _protocol(node: ast.expr) -> bool:
 
 
 def test_the_search_finds_them() -> None:
-    assert hidden_defaults("a = protocol.lr or 0.1\nb = self._protocol.towers or 'both'\nc = run.protocol.shots") == [
-        1,
-        2,
-    ]
+    flawed = "a = protocol.lr or 0.1\nb = self._protocol.towers or 'both'\nc = p.image_size or model.image_size"
+    assert hidden_defaults(flawed) == [1, 2, 3]
+    assert hidden_defaults("a = run.protocol.shots\nb = protocol.hflip or protocol.vflip") == []
 
 
 def test_no_code_has_a_default_for_a_field() -> None:

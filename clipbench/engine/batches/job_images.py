@@ -28,7 +28,7 @@ class JobImages:
     @property
     def size(self) -> int:
         """Side of the network's inputs, in pixels."""
-        return int(self._protocol.image_size or self._model.image_size)
+        return int(self._protocol.need("image_size"))
 
     @property
     def crops(self) -> bool:

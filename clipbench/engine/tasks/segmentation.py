@@ -65,7 +65,7 @@ class Segmentation(Task):
         _check(protocol)
         self.method = method = method_of(protocol.need("method"))
         self.model = model = load_clipseg(protocol.need("backbone"), protocol.need("weights"), context.sources)
-        model.check_size(protocol.image_size or model.image_size)
+        model.check_size(protocol.need("image_size"))
         self._protocol, self._seeds, self._device, self._names = protocol, tuple(seeds), context.device, images.files
         self._loss = str(protocol.need("loss"))
         due = budget(protocol, parts.train.shape[1])
