@@ -103,10 +103,14 @@ class CostView:
 
 
 def page(chosen: Sequence[Named], store: Store, profile: str | None, margin: float) -> str:
-    """The whole page of the chosen tables and figures, from the records of a store."""
+    """The whole page of the chosen tables and figures, from the records of a store.
+
+    Tables with a measured cell come first; one that no paper prints and nobody has measured would be an empty grid.
+    """
     records = [r for r in store.scan()[0] if profile in (None, r.protocol.profile)]
     library = Library(records)
-    tables = [_table(named, library, margin) for named in chosen if not named[1].panels]
+    views = [_table(named, library, margin) for named in chosen if not named[1].panels]
+    tables = sorted((view for view in views if view.table.cells), key=lambda view: not view.table.measured)
     results = [c for view in tables for c in view.table.cells]
     papers = list({paper.id: paper for paper, _ in chosen}.values())
     counts = summary(results)

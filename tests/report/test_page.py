@@ -97,6 +97,14 @@ def test_the_page_is_whole_and_asks_nobody_for_anything(shown: str) -> None:
     assert "default-src 'none'" in shown
 
 
+def test_measured_tables_come_first_and_empty_ones_not_at_all(tmp_path: Path) -> None:
+    text = made(tmp_path, records(CELL, NEAR), "lora-clip")
+    titles = re.findall(r"<h3[^>]*>\s*(.*?)\s*</h3>", text, re.DOTALL)
+    assert titles[0].startswith("Table I of LoRA-CLIP")
+    assert any(title.startswith("Table II") for title in titles)
+    assert not any("federated" in title for title in titles)
+
+
 def test_texts_of_records_are_escaped(shown: str) -> None:
     assert BAD not in shown
     assert shown.count("<script") == 1
