@@ -34,7 +34,8 @@ def difference_text(cell: Comparison) -> str:
     if cell.ours is None or cell.published is None or cell.published.value is None:
         return ""
     text = minus(f"{cell.ours.mean - float(cell.published.value):+.2f}")
-    return f"[{text}]" if cell.verdict == "not comparable" else text
+    unlike = cell.verdict == "not comparable" or (cell.measured is not None and bool(cell.measured.not_comparable))
+    return f"[{text}]" if unlike else text
 
 
 def minus(text: str) -> str:

@@ -23,7 +23,7 @@ from clipbench.report import table as t
 from clipbench.report.comparison import render
 from clipbench.report.latex import latex, tex
 from clipbench.report.markdown import markdown
-from clipbench.report.numbers import sentence
+from clipbench.report.numbers import difference_text, sentence
 from clipbench.report.provenance import SMOKE, provenance_of
 from clipbench.report.write import write_tables
 from clipbench.results.record import Record
@@ -277,3 +277,10 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_sentence_of_reasons_has_one_full_stop() -> None:
     assert sentence(["It has 3 of 9.", "limit 3, not none", "It has 3 of 9."]) == "It has 3 of 9; limit 3, not none."
+
+
+def test_a_difference_that_means_nothing_is_bracketed_beside_a_quoted_number_too() -> None:
+    smoke = records(("lora-clip/table1", "resnet50-eam", "ucm-80"), (34.0, 36.0), overrides=Overrides(profile="smoke"))
+    found = compare_paper([table("lora-clip/table1")], Library(smoke), 0.5)
+    (cell,) = (c for c in found if c.cell.row.id == "resnet50-eam" and c.ours)
+    assert (cell.verdict, difference_text(cell)) == ("quoted", "[\N{MINUS SIGN}63.98]")
