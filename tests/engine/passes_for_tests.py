@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from clipbench.engine.checkpoint import Checkpoint
 from clipbench.engine.context import Context
+from clipbench.engine.loop import Loop, State
 from clipbench.engine.outcome import Outcome
 from clipbench.engine.run_job import run_job
 from clipbench.plan.jobs import jobs_of
@@ -47,3 +50,28 @@ def predictions(draft: Draft) -> np.ndarray:
 def curve(draft: Draft) -> list[tuple[float, float, float]]:
     """Loss, rate and accuracy of every epoch: all of the history that is not a time."""
     return [(line.train_loss, line.lr, line.accuracy) for line in draft.record.history]
+
+
+class KilledError(Exception):
+    """In the place of a kill."""
+
+
+def check_resuming(group: Sequence[Planned], folder: Path, monkeypatch: pytest.MonkeyPatch, kills: int = 1) -> None:
+    """Killed behind the checkpoint of each of the first epochs, a job gives what it gives whole, bit for bit."""
+    due = run_planned(group, place(folder / "whole")).drafts
+    where = place(folder / "cut", checkpoint_seconds=0.0)
+    save = Checkpoint.maybe_save
+
+    def save_and_die(self: Any, loop: Loop, state: State) -> None:
+        save(self, loop, state)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "maybe_save", save_and_die)
+        for _ in range(kills):
+            with pytest.raises(KilledError):
+                run_planned(group, where)
+    found = run_planned(group, where).drafts
+    assert [curve(d) for d in found] == [curve(d) for d in due]
+    assert [d.files for d in found] == [d.files for d in due]
+    assert [d.record.metrics for d in found] == [d.record.metrics for d in due]

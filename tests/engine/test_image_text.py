@@ -13,13 +13,11 @@ import torch
 
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine import run_job as jobs
 from clipbench.engine.batches import features
-from clipbench.engine.loop import Loop, State
 from clipbench.models.tiny import load_tiny
 from clipbench.results.store import Draft
 from tests.engine.few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
-from tests.engine.passes_for_tests import curve, place, predictions, run_planned
+from tests.engine.passes_for_tests import check_resuming, place, predictions, run_planned
 
 SEEDS = (1, 2, 3)
 DROPOUT = {"adapter_dropout": 0.25}
@@ -109,29 +107,11 @@ def test_dropout_reaches_both_towers(row: str, tmp_path: Path) -> None:
     assert losses[2][-1] != pytest.approx(losses[3][-1], rel=1e-4)
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("row", ["clip-lora-1shot", "clip-dora-1shot", "linear-probe-1shot"])
 def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group = few_shot(row, (1, 2), **({} if row.startswith("linear") else DROPOUT), batch_size=3)
-    due = run_planned(group, place(tmp_path / "whole")).drafts
-    where = place(tmp_path / "cut", checkpoint_seconds=0.0)
-    save = jobs.Checkpoint.maybe_save
-
-    def save_and_die(self: Any, loop: Loop, state: State) -> None:
-        save(self, loop, state)
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs.Checkpoint, "maybe_save", save_and_die)
-        with pytest.raises(KilledError):
-            run_planned(group, where)
-    found = run_planned(group, where).drafts
-    assert [curve(d) for d in found] == [curve(d) for d in due]
-    assert [d.files for d in found] == [d.files for d in due]
-    assert [d.record.metrics for d in found] == [d.record.metrics for d in due]
+    check_resuming(
+        few_shot(row, (1, 2), **({} if row.startswith("linear") else DROPOUT), batch_size=3), tmp_path, monkeypatch
+    )
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path) -> None:

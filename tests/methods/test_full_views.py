@@ -11,14 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import functional as torchvision
 
-from clipbench.engine import run_job as jobs
-from clipbench.engine.loop import Loop, State
 from clipbench.methods.augment import centre, jittered, mixing_weight, relit, warped
 from clipbench.methods.base import Setting
 from clipbench.methods.eam import TwoStageMixup
 from clipbench.models.resnet import load_backbone
 from tests.engine.few_shot_for_tests import step_losses
-from tests.engine.passes_for_tests import curve, place, planned, run_planned
+from tests.engine.passes_for_tests import check_resuming, place, planned, run_planned
 from tests.factory import protocol_of
 
 SHORT: dict[str, dict[str, Any]] = {
@@ -134,31 +132,10 @@ def test_weight_decay_spares_biases_and_norms() -> None:
     assert sum(p.numel() for g in (decayed, spared) for p in g["params"]) == sum(p.numel() for p in method.trained())
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("row", list(SHORT))
 def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after every epoch but the last, in both stages: statistics, views and mixtures go on."""
-    group = of_row(row)
-    (due,) = run_planned(group, place(tmp_path / "whole")).drafts
-    where = place(tmp_path / "cut", checkpoint_seconds=0.0)
-    save = jobs.Checkpoint.maybe_save
-
-    def save_and_die(self: Any, loop: Loop, state: State) -> None:
-        save(self, loop, state)
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs.Checkpoint, "maybe_save", save_and_die)
-        for _ in range(3 if row == "resnet50-eam" else 2):
-            with pytest.raises(KilledError):
-                run_planned(group, where)
-    (found,) = run_planned(group, where).drafts
-    assert curve(found) == curve(due)
-    assert found.files == due.files
-    assert found.record.metrics == due.record.metrics
+    check_resuming(of_row(row), tmp_path, monkeypatch, kills=3 if row == "resnet50-eam" else 2)
 
 
 def test_both_stages_have_their_rates_and_best_and_last_epoch_are_measured(tmp_path: Path) -> None:

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from clipbench.data.load import image_set
-from clipbench.engine import run_job as jobs
-from clipbench.engine.loop import Loop, State
 from clipbench.plan.select import Planned, make_plan
 from clipbench.registry import Overrides
 from tests.engine.few_shot_for_tests import step_losses
-from tests.engine.passes_for_tests import curve, place, predictions, run_planned
+from tests.engine.passes_for_tests import check_resuming, place, predictions, run_planned
 from tests.factory import protocol_of
 
 ROWS = ("tip-adapter-f-4shot", "clip-adapter-4shot", "taskres-4shot", "maple-4shot", "promptsrc-4shot")
@@ -40,31 +38,10 @@ def test_seeds_in_one_pass_are_passes_of_their_own(row: str, tmp_path: Path) -> 
     assert step_losses(together[0])[-1] != step_losses(together[1])[-1]
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("row", ROWS)
 def test_resumed_is_uninterrupted_bit_for_bit(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the first epoch and after the second; what is averaged or kept over epochs goes on too."""
-    group = runs(row, (1, 2))
-    due = run_planned(group, place(tmp_path / "whole")).drafts
-    where = place(tmp_path / "cut", checkpoint_seconds=0.0)
-    save = jobs.Checkpoint.maybe_save
-
-    def save_and_die(self: Any, loop: Loop, state: State) -> None:
-        save(self, loop, state)
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(jobs.Checkpoint, "maybe_save", save_and_die)
-        for _ in range(2):
-            with pytest.raises(KilledError):
-                run_planned(group, where)
-    found = run_planned(group, where).drafts
-    assert [curve(d) for d in found] == [curve(d) for d in due]
-    assert [d.files for d in found] == [d.files for d in due]
-    assert [d.record.metrics for d in found] == [d.record.metrics for d in due]
+    check_resuming(runs(row, (1, 2)), tmp_path, monkeypatch, kills=2)
 
 
 def test_training_free_tip_adapter_searches_and_trains_nothing(tmp_path: Path) -> None:
