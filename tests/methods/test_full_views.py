@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import functional as torchvision
 
+from clipbench.engine.random import stream
 from clipbench.methods.augment import centre, jittered, mixing_weight, relit, warped
 from clipbench.methods.base import Setting
 from clipbench.methods.eam import TwoStageMixup
@@ -66,8 +67,8 @@ def test_lighting_is_along_the_principal_colours() -> None:
 def test_centre_and_weights() -> None:
     image = torch.arange(3 * 256 * 256).view(1, 3, 256, 256)
     assert torch.equal(centre(image, 224), torchvision.center_crop(image, [224, 224]))
-    stream = torch.Generator().manual_seed(1)
-    drawn = torch.tensor([mixing_weight(1.0, stream) for _ in range(4000)])
+    weights = torch.Generator().manual_seed(1)
+    drawn = torch.tensor([mixing_weight(1.0, weights) for _ in range(4000)])
     assert abs(float(drawn.mean()) - 0.5) < 0.02
     assert abs(float(drawn.var()) - 1 / 12) < 0.005
 
@@ -76,8 +77,7 @@ def eam(head: torch.nn.Module | None = None) -> TwoStageMixup:
     method = TwoStageMixup()
     protocol = protocol_of("lora-clip/table1", "resnet50-eam", "ucm-80")
     tower = load_backbone("clipbench-random-resnet-eam", "random")
-    streams = lambda seed, purpose: torch.Generator().manual_seed(hash((seed, purpose)) % 2**31)  # noqa: E731
-    method.setup(Setting(tower, ["a"] * 4, "", protocol, (1,), torch.device("cpu"), head, 10, 100, _stream=streams))
+    method.setup(Setting(tower, ["a"] * 4, "", protocol, (1,), torch.device("cpu"), head, 10, 100, _stream=stream))
     return method
 
 
