@@ -178,7 +178,7 @@ def test_osdas_losses_are_the_official_ones() -> None:
 def clipn() -> tuple[ImageText, NoTower, dict[str, Tensor]]:
     numbers = load_file(FOLDER / "clipn.safetensors")
     model = tiny_clip()
-    tower = NoTower(model.text.tower)
+    tower = NoTower(model.text.tower).requires_grad_(True)  # a method of another test may have frozen the model
     with torch.no_grad():
         tower.prompt.copy_(numbers["prompt_no"])
     return model, tower, numbers
