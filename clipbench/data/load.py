@@ -38,7 +38,8 @@ class Datasets:
         """The protocol's images. Raises ``UserError`` where some are missing or (without ``limit``) not all there."""
         name = protocol.need("dataset")
         with_all_parts = protocol.split_rule is not None and rule(protocol.need("split_rule")).needs_parts
-        key = (name, protocol.profile, protocol.limit is None, protocol.shots == 0, with_all_parts)
+        cut, zero_shot = protocol.limit is not None, protocol.shots == 0
+        key = (name, protocol.profile, cut, zero_shot, with_all_parts, protocol.class_list)
         if key not in self._listed:
             images = self._list(name, protocol)
             self._listed[key] = with_parts(images) if with_all_parts and not images.parts else images
@@ -133,6 +134,9 @@ def _sizes_of(images: ImageSet, protocol: Protocol) -> tuple[int, int]:
 
 def _real(official: Entry, protocol: Protocol, data_root: Path) -> ImageSet:
     needs = ("test",) if protocol.shots == 0 else ()
+    if protocol.class_list == "clip" and official.acquisition is not None:  # and no file of names is looked at
+        no_lists = replace(official.acquisition, split_files=())
+        official = replace(official, layout_options={"class_list": "clip"}, acquisition=no_lists)
     return find_images(official, data_root, partial=protocol.limit is not None, needs=needs)
 
 

@@ -128,6 +128,12 @@ class Protocol:
         *("catalogue", "with-underscores", "digits-in-words"),
         where=_PROMPTS,
     )
+    class_list: str | None = _of(
+        "ImageNet's class names: a classnames.txt beside the images, else CLIP's own; or CLIP's own always",
+        *("data-set", "clip"),
+        where={**_PROMPTS, "dataset": ("imagenet",)},
+        optional=True,
+    )
     prompt_type: str | None = _of(
         "medvlsm prompt p0 to p9, or 'mean' over all of a data set's",
         *(*(f"p{number}" for number in range(10)), "mean"),

@@ -6,18 +6,22 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
 from clipbench.data.catalogue import entry
+from clipbench.data.catalogue.acquisition import Acquisition
 from clipbench.data.images import ImageSet
+from clipbench.data.layouts.imagenet_folders import clips_own_names
 from clipbench.data.layouts.label_files import action, place_name, year_first
 from clipbench.data.layouts.rebuild import fraction_counts
+from clipbench.data.load import image_set
 from clipbench.data.official import find_images
 from clipbench.errors import UserError
+from clipbench.registry import Protocol
 from tests.data.data_trees import files_of, small, split_lists, touch, write, write_split
 
 CALTECH = small("caltech101", parts={"train": 8, "val": 4, "test": 6}, class_count=2)
@@ -361,10 +365,30 @@ def test_imagenets_folders_are_read_in_plain_order(tmp_path: Path, base: str, na
 WNIDS = ("n01440764", "n01443537", "n01484850")
 
 
-def test_imagenet_without_class_names_says_where_they_are(tmp_path: Path) -> None:
-    imagenet(tmp_path / "imagenet", tmp_path / "elsewhere.txt")
-    with pytest.raises(UserError, match=r"classnames\.txt is missing.*CoOp"):
-        find_images(small("imagenet"), tmp_path)
+def test_imagenet_without_a_file_of_names_has_clips_own(tmp_path: Path) -> None:
+    own = clips_own_names()
+    assert (own["n01440764"], own["n04008634"], own["n03773504"]) == ("tench", "missile", "missile")
+    touch(tmp_path / "imagenet/val", [f"{wnid}/1.JPEG" for wnid in own])
+    found = find_images(entry("imagenet"), tmp_path, needs=("test",), partial=True)
+    assert found.classes == tuple(own.values())
+    # The digest that is pinned from the code of CLIP-LoRA: open_clip's and timm's lists together are this list.
+    assert found.split_file_sha256 == cast(Acquisition, entry("imagenet").acquisition).split_content
+    assert found.unpublished == ()
+
+
+def test_clips_own_names_can_be_chosen_over_a_file(tmp_path: Path) -> None:
+    own = clips_own_names()
+    touch(tmp_path / "imagenet/val", [f"{wnid}/1.JPEG" for wnid in own])
+    write(tmp_path / "imagenet/classnames.txt", "".join(f"{wnid} {name} thing\n" for wnid, name in own.items()))
+    chosen = {
+        choice: image_set(Protocol(dataset="imagenet", profile="full", shots=0, limit=1, class_list=choice), tmp_path)
+        for choice in ("data-set", "clip")
+    }
+    assert chosen["clip"].classes[:2] == ("tench", "goldfish")
+    assert chosen["clip"].unpublished == ()
+    assert chosen["data-set"].classes[:2] == ("tench thing", "goldfish thing")
+    assert "classnames.txt" in chosen["data-set"].unpublished[0]
+    assert chosen["clip"].split_file_sha256 != chosen["data-set"].split_file_sha256
 
 
 def test_imagenet_without_training_images_serves_zero_shot(tmp_path: Path) -> None:
