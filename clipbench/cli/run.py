@@ -173,7 +173,7 @@ def _write_reports(arguments: argparse.Namespace, selection: Selection) -> list[
 def _nothing(plan: Plan) -> str:
     if not plan.gaps:
         return "there is nothing to run in this selection: its numbers are quoted or computed from others."
-    reasons = sorted({gap.reason for gap in plan.gaps})
+    reasons = sorted({gap.reason.removesuffix(".") for gap in plan.gaps})
     return f"none of the {len(plan.gaps)} cells of this selection can run yet: {'; '.join(reasons)}."
 
 

@@ -34,7 +34,13 @@ _PREFIXES = {
     TINY_RESNET: "resnet",
 }
 """Beginnings of the names of timm's ViTs, MambaVisions, CLIPSegs and ResNets; every other name is open_clip's."""
-_TINY_SIZE, _USUAL_SIZE = 64, 224
+_SIDES = {
+    TINY_VIT: 64,
+    TINY_MAMBA: 64,
+    TINY_RESNET: 64,
+}
+"""Sides of the images of models whose names do not say them; behind a ResNet's name may stand more."""
+_USUAL_SIDE = 224
 
 
 def family(backbone: str) -> str:
@@ -54,9 +60,10 @@ def image_size(backbone: str, config: Path | None = None) -> int:
     """
     if family(backbone) == "clipseg":
         return architecture(backbone).image_size
-    if family(backbone) == "resnet":
-        return _TINY_SIZE if backbone.startswith(TINY_RESNET) else _USUAL_SIZE
-    if family(backbone) in ("timm", "mambavision"):
+    for name, side_of_images in _SIDES.items():
+        if backbone.startswith(name):
+            return side_of_images
+    if family(backbone) in ("timm", "mambavision", "resnet"):
         named = re.search(r"_(\d+)$", backbone)
-        return _TINY_SIZE if backbone in _FAMILIES else int(named[1]) if named else _USUAL_SIZE
+        return int(named[1]) if named else _USUAL_SIDE
     return side(model_config(backbone, config))
