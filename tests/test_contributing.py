@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's four recipes, each carried out to the letter in a copy of the repository, and run by the command."""
+"""CONTRIBUTING.md's four recipes, each carried out in a copy of the repository and run by the command."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def load_backbone(backbone: str, weights: str, sources: Sources = Sources()) -> 
     """Tokens are the mean colours of an 8 x 8 grid of patches."""
     module = nn.Identity()
     return ImageTower(
-        module=module, tokens=_tokens, norm=nn.Identity(), prefix=0, width=3, image_size=64, mean=IMAGENET_MEAN,
-        std=IMAGENET_STD, name=backbone, weights=weights, weights_sha256=weights_digest(module), own_pooling="token-mean",
+        module=module, tokens=_tokens, norm=module, prefix=0, width=3, image_size=64, own_pooling="token-mean",
+        mean=IMAGENET_MEAN, std=IMAGENET_STD, name=backbone, weights=weights, weights_sha256=weights_digest(module),
     )
 
 
