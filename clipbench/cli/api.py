@@ -78,6 +78,8 @@ class Options(TypedDict, total=False):
     """``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or ``"auto"`` (default)."""
     devices: str | Sequence[str]
     """A process on each of several: ``["cuda:0", "cuda:1"]``, ``"all"``, ``"cpu:2"``."""
+    products: Literal["auto", "onednn", "pytorch"]
+    """Who takes large float32 products on a CPU; the faster one without it."""
     replicas: int
     """Seeds trained in one pass at most; all that fit without it."""
     launcher: Literal["local", "slurm"]

@@ -116,6 +116,12 @@ def _run(p: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--slurm", type=types.words, default=[], metavar="KEY=VALUE,...", help="partition=gpu,time=240,gpus=1 (minutes)"
     )
+    machine.add_argument(
+        "--products",
+        choices=("auto", "onednn", "pytorch"),
+        default="auto",
+        help="who multiplies large float32 matrices on a CPU: the faster one of oneDNN and PyTorch's library (auto)",
+    )
     machine.add_argument("--wait", action="store_true", help="stay until the runs of other processes are done")
     machine.add_argument(
         "--log", choices=("csv", "tensorboard", "wandb"), default="csv", help="curves while runs train"

@@ -25,7 +25,7 @@ LEFT = 4
 """The exit code where other processes still work on some of the runs."""
 
 if TYPE_CHECKING:
-    from clipbench.launch.launcher import Summary
+    from clipbench.launch.launcher import Options, Summary
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,12 @@ def _say(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
 def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, device: Any) -> Summary:
     """PyTorch is imported here, after everything that can be wrong without it."""
     from clipbench.engine.context import Context
-    from clipbench.launch.launcher import Launcher, Options
+    from clipbench.launch.launcher import Launcher
     from clipbench.launch.local import Local
 
     store, datasets = selection.store, selection.datasets
     checkpoints, sources = store.root / ".checkpoints", selection.sources
     context = Context(datasets.data_root, device, checkpoints, sources, datasets.user_data, datasets=datasets)
-    options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
     launcher: Launcher = Local()
     if arguments.launcher == "slurm":
         from clipbench.launch.slurm import Slurm, slurm_options
@@ -140,21 +139,26 @@ def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, 
         from clipbench.launch.devices import Devices, parse_devices
 
         launcher = Devices(parse_devices(arguments.devices))
-    return launcher.launch(jobs_of(plan, arguments.keep), store, context, options)
+    return launcher.launch(jobs_of(plan, arguments.keep), store, context, _options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """How the jobs are carried out."""
+    from clipbench.launch.launcher import Options
+
+    return Options(arguments.replicas, arguments.force, arguments.wait, arguments.log, arguments.products)
 
 
 def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
     """The jobs as a file, for ``clipbench work``."""
-    from clipbench.launch.launcher import Options
     from clipbench.launch.work import Work
 
     if not selection.plan.runs:
         raise UserError(_nothing(selection.plan))
     device_of(arguments.device)
     jobs, datasets = jobs_of(selection.plan, arguments.keep), selection.datasets
-    options = Options(arguments.replicas, arguments.force, arguments.wait, arguments.log)
     where = selection.store.root, datasets.data_root, selection.sources, datasets.user_data
-    path = Work(jobs, *where, options).write(arguments.write_jobs)
+    path = Work(jobs, *where, _options(arguments)).write(arguments.write_jobs)
     print(f"{len(jobs)} jobs in {path}; `clipbench work {path}` carries them out, in as many processes as you start.")
     return 0
 

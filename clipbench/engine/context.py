@@ -12,6 +12,7 @@ import torch
 from clipbench.data.load import Datasets
 from clipbench.data.user import UserData
 from clipbench.engine.stop import Stop
+from clipbench.models.products import AUTO
 from clipbench.models.weights.sources import Sources
 from clipbench.results.record import Epoch
 
@@ -27,6 +28,7 @@ class Context:
     Attributes:
         data_root: The folder of the data sets.
         device: Where models train.
+        products: Who takes large float32 products on a CPU: ``auto``, ``onednn`` or ``pytorch``.
         checkpoints: The folder of checkpoints, saved at most every ``checkpoint_seconds``.
         sources: Files of the user's own behind names in a protocol (a model config, weights).
         user_data: The user's own data sets, by their names in protocols.
@@ -44,6 +46,7 @@ class Context:
     sources: Sources = field(default_factory=Sources)
     user_data: Mapping[str, UserData] = field(default_factory=dict)
     checkpoint_seconds: float = 600.0
+    products: str = AUTO
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
     datasets: Datasets | None = None

@@ -13,6 +13,7 @@ from clipbench.engine.kept import restore
 from clipbench.engine.loop import Loop
 from clipbench.engine.run_job import parts_of
 from clipbench.engine.tasks import make_task
+from clipbench.models.products import PYTORCH, products
 from clipbench.results.record import Record
 
 
@@ -40,7 +41,8 @@ def evaluate(record: Record, folder: Path, context: Context) -> Evaluated:
     task.to(context.device)
     restore(task, folder)
     loop = Loop(task, parts, method.stage_protocol(method.stages - 1), seeds, context.device)
-    outputs = {name: values[0] for name, values in loop.evaluate().outputs.items()}
+    with products(record.environment.products if context.device.type == "cpu" else PYTORCH):
+        outputs = {name: values[0] for name, values in loop.evaluate().outputs.items()}
     return Evaluated(task.results(outputs, cut).metrics, _differs(record, content_of(images, cut).sha256, task.model))
 
 

@@ -23,6 +23,7 @@ from clipbench.engine.tasks.classification import Classification
 from clipbench.engine.tasks.task import Parts, Task
 from clipbench.errors import UserError
 from clipbench.methods.base import Method
+from clipbench.models.products import choose_products, products
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
 from clipbench.results.job import Job
@@ -42,17 +43,19 @@ def run_job(job: Job, context: Context) -> Outcome:
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
     runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
-    identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device)]
+    by = choose_products(context.products, context.device, task)
+    identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device), by]
     checkpoint = Checkpoint(context.checkpoints, identity, context.checkpoint_seconds)
     features = isinstance(task, Classification) and "features" in job.keep
-    seen = [task.test_features()] if features and isinstance(task, Classification) else []
-    state = _train(task, images, parts, job, context, checkpoint)
     kept: list[dict[str, bytes]] = [{} for _ in seeds]
-    if features and isinstance(task, Classification):
-        kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
+    with products(by):
+        seen = [task.test_features()] if features and isinstance(task, Classification) else []
+        state = _train(task, images, parts, job, context, checkpoint)
+        if features and isinstance(task, Classification):
+            kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
     in_order = type(task.method).epoch_order is Method.epoch_order
     cost = _cost(protocol, state, time.perf_counter() - began, meter, len(splits[0].train), by_steps=in_order)
-    shared = Shared(images, contents, task, environment(context.device), cost, kept)
+    shared = Shared(images, contents, task, environment(context.device, by), cost, kept)
     return Outcome(*outcome(job, splits, state, shared), checkpoint)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 from clipbench.engine.context import Context
+from clipbench.models.products import AUTO
 from clipbench.results.job import Job
 from clipbench.results.store import Store
 
@@ -31,6 +32,7 @@ class Options:
         replicas: Seeds in one pass at most; None for all that can share one.
         force: Whether runs that are there are made again.
         wait: Whether to stay until the runs that other processes work on are done.
+        products: Who takes large float32 products on a CPU: ``auto`` for the faster one, ``onednn`` or ``pytorch``.
         log: Where curves go while runs train: ``csv``, and ``tensorboard`` or ``wandb`` beside it.
     """
 
@@ -38,6 +40,7 @@ class Options:
     force: bool = False
     wait: bool = False
     log: str = "csv"
+    products: str = AUTO
 
 
 class Reporter(Interface):

@@ -60,7 +60,7 @@ class Local:
             if left := tuple(seed for seed in job.seeds if seed not in there):
                 todo.append(replace(job, seeds=left))
         reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
-        watched = replace(context, say=reporter.say, datasets=context.listed)
+        watched = replace(context, say=reporter.say, datasets=context.listed, products=options.products)
         worker = _Worker(store, present, watched, reporter, summary, options)
         try:
             with listening(context.stop):

@@ -69,11 +69,14 @@ def calibrate(device: torch.device, seconds: float = _SECONDS) -> Rates:
     """
     import torch
 
+    from clipbench.models.products import PYTORCH, fastest, products
+
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if device.type == "cuda":
         kinds["fp16"] = torch.float16
     share = seconds / len(kinds)
-    found = {name: _rate(device, dtype, share) for name, dtype in kinds.items()}
+    with products(fastest(torch.get_num_threads()) if device.type == "cpu" else PYTORCH):
+        found = {name: _rate(device, dtype, share) for name, dtype in kinds.items()}
     path = _file()
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))

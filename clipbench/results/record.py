@@ -16,7 +16,7 @@ from clipbench.registry import Protocol, Run
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
     *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
-    *("synthetic_images", "synthetic_source"),
+    *("synthetic_images", "synthetic_source", "products"),
 }
 """Keys that older records of this schema lack."""
 
@@ -114,7 +114,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where the run was made: versions, device, threads, and the code's commit (``+`` appended where it was dirty)."""
+    """Where the run was made: versions, device, threads, and the code's commit (``+`` appended where it was dirty).
+
+    ``products`` says who took the large float32 products on a CPU, ``onednn`` or ``pytorch`` (for the library that
+    PyTorch calls); it is empty for other devices.
+    """
 
     clipbench: str
     commit: str
@@ -124,6 +128,7 @@ class Environment:
     platform: str
     device: str
     threads: int
+    products: str = ""
 
 
 @dataclass(frozen=True)

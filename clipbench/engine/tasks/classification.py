@@ -32,6 +32,7 @@ from clipbench.models.half import HALF, halve
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.image_tower import ImageTower
 from clipbench.models.load import load_image_tower
+from clipbench.models.products import PYTORCH, products_in_use
 from clipbench.models.transfer import autocast
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget
@@ -251,6 +252,7 @@ class Classification(Task):
         )
         words = (
             f"{self.model.weights_sha256} {p.task} {p.pooling} {p.precision} {self._device.type} {torch.__version__}"
+            f"{'' if (by := products_in_use()) == PYTORCH else f' {by}'}"
         )
         return Encoder(encode, words if plain else None)
 
