@@ -52,6 +52,8 @@ class Measured:
         """What the choice of the epoch on the test images is worth; empty where they chose none."""
         if not self.selected_on_test:
             return ""
+        if self.profile == "smoke":
+            return "the test images chose the epoch of ours"
         tested = [[line.accuracy for line in r.history if line.accuracy is not None] for r in self.records]
         best, last = (fmean(pick(scores) for scores in tested if scores) for pick in (max, lambda scores: scores[-1]))
         return (
@@ -61,8 +63,8 @@ class Measured:
 
     @property
     def profile(self) -> str:
-        """``full`` or ``smoke``."""
-        return str(self.records[0].protocol.need("profile")) if self.records else "full"
+        """``full``, or ``smoke`` where any of the records is of that profile."""
+        return "smoke" if any(record.protocol.profile == "smoke" for record in self.records) else "full"
 
 
 class Library:

@@ -43,6 +43,8 @@ def on_measured(claim: Claim, bench: Bench) -> Outcome | None:
     lacking = [key for key, source in sources.items() if source is None]
     if lacking or not any(isinstance(s, Measured) for s in sources.values()):
         return Outcome(UNMEASURED, _absent(lacking, len(sources)))
+    if any(isinstance(s, Measured) and s.profile == "smoke" for s in sources.values()):
+        return Outcome(UNMEASURED, "not judged on smoke runs")
     samples = []
     for what, linear in entries:
         sample = _sample(linear, [(factor, sources[key]) for factor, key in linear.terms])

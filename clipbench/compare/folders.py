@@ -53,7 +53,8 @@ def _agreement(
     if here == there:
         return "reproduced", "identical numbers, seed by seed"
     sides = side_of(list(here.values())), side_of(list(there.values()))
-    return verdict_of(assess(*sides, test_set(records), margin), margin)
+    found = verdict_of(assess(*sides, test_set(records), margin), margin)
+    return found.verdict, found.reason
 
 
 def _by_protocol(records: Sequence[Record]) -> Mapping[str, list[Record]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipbench.compare.cells import Library, Measured
 from clipbench.compare.domains import test_images
@@ -33,6 +33,21 @@ MARGIN = 0.5
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """A verdict and what is behind it: the interval of the difference, if it was formed, and remarks in words."""
+
+    verdict: str
+    remarks: Sequence[str] = ()
+    assessment: Assessment | None = None
+    interval: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Interval and remarks in one line."""
+        return "; ".join(filter(None, [self.interval, *self.remarks]))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """One cell: what is printed, what was measured, their difference and the verdict with its reason."""
 
@@ -42,9 +57,27 @@ class Comparison:
     unit: str
     published: PrintedNumber | None
     measured: Measured | None
-    assessment: Assessment | None
-    verdict: str
-    reason: str
+    judgement: Judgement
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """The difference with its interval; None where the two numbers must not be held against each other."""
+        return self.judgement.assessment
+
+    @property
+    def verdict(self) -> str:
+        """One of ``WORDS``."""
+        return self.judgement.verdict
+
+    @property
+    def reason(self) -> str:
+        """Everything behind the verdict, in one line."""
+        return self.judgement.reason
+
+    @property
+    def smoke(self) -> bool:
+        """Whether the measured number comes from the smoke profile: no difference to it means anything."""
+        return self.measured is not None and self.measured.profile == "smoke"
 
     @property
     def ours(self) -> Side | None:
@@ -80,24 +113,23 @@ def _compare(
     measured: Measured | None,
     margin: float,
 ) -> Comparison:
-    assessment, verdict, reason = None, "", ""
     if published is None or published.value is None:
-        verdict, reason = "not comparable", "the paper prints no number here"
+        found = Judgement("not comparable", ["the paper prints no number here"])
     elif cell.quoted or published.provenance == "quoted":
-        verdict, reason = "quoted", _quoted(paper, cell, published)
+        found = Judgement("quoted", [_quoted(paper, cell, published)])
         if measured is not None:
-            assessment, _, ours = judge(published, measured, margin, _due(paper, experiment, cell, published))
-            reason += f"; ours beside it: {ours}"
+            ours = judge(published, measured, margin, _due(paper, experiment, cell, published))
+            beside = [f"ours beside it: {ours.reason}"] if ours.interval else ours.remarks
+            found = Judgement("quoted", [*found.remarks, *beside], ours.assessment)
         elif cell.row.recipe and (gap := missing_reason(paper, experiment, cell)):
-            reason += f"; {gap}"
+            found = replace(found, remarks=[*found.remarks, gap])
     elif measured is None:
-        verdict, reason = _absent(paper, experiment, cell)
+        found = _absent(paper, experiment, cell)
     else:
-        assessment, verdict, reason = judge(published, measured, margin, _due(paper, experiment, cell, published))
+        found = judge(published, measured, margin, _due(paper, experiment, cell, published))
     selected = [measured.selection] if measured and measured.selected_on_test else []
-    reason = "; ".join([reason, *selected, *experiment.cautions_of(cell)])
-    unit = experiment.unit_of(cell)
-    return Comparison(paper.id, experiment.id, cell, unit, published, measured, assessment, verdict, reason)
+    found = replace(found, remarks=[*found.remarks, *selected, *experiment.cautions_of(cell)])
+    return Comparison(paper.id, experiment.id, cell, experiment.unit_of(cell), published, measured, found)
 
 
 def _quoted(paper: Paper, cell: Cell, published: PrintedNumber) -> str:
@@ -113,55 +145,53 @@ def _due(paper: Paper, experiment: Table, cell: Cell, published: PrintedNumber) 
     return published.n or len(experiment.seeds)
 
 
-def _absent(paper: Paper, experiment: Table, cell: Cell) -> tuple[str, str]:
+def _absent(paper: Paper, experiment: Table, cell: Cell) -> Judgement:
     for part in experiment.parts(cell) if cell.derived else [cell]:
         if part.quoted or part.derived:
             continue
         if reason := unobtainable(resolve(paper, experiment, part).protocol):
-            return "unobtainable", reason
-    reason = missing_reason(paper, experiment, cell)
-    return "not run", reason or "no record in this results folder"
+            return Judgement("unobtainable", [reason])
+    return Judgement("not run", [missing_reason(paper, experiment, cell) or "no record in this results folder"])
 
 
-def judge(published: PrintedNumber, measured: Measured, margin: float, due: int) -> tuple[Assessment | None, str, str]:
-    """Assessment, verdict and reason for one pair; ``due`` is the number of repetitions that the protocol asks for."""
+def judge(published: PrintedNumber, measured: Measured, margin: float, due: int) -> Judgement:
+    """The verdict for one pair of numbers; ``due`` is the number of repetitions that the protocol asks for."""
+    lack = list(filter(None, [measured.lacking, measured.collapsed]))
     if measured.not_comparable:
-        return None, "not comparable", "; ".join(filter(None, [*measured.not_comparable, measured.lacking]))
-    lack = [said for said in (measured.lacking, measured.collapsed) if said]
+        return Judgement("not comparable", [*measured.not_comparable, *filter(None, [measured.lacking])])
     if not measured.values:
-        return None, "incomplete", "; ".join([f"0 of {due} seeds", *lack])
+        return Judgement("incomplete", [f"0 of {due} seeds", *lack])
     if measured.exact:
-        return None, *_exact(published, measured)
+        return _exact(published, measured)
     ours = side_of(list(measured.values.values()))
     std = None if published.std is None else float(published.std)
     theirs = Side(float(published.value or 0), std, published.n, published.decimals)
     assessment = assess(ours, theirs, test_set(measured.records), margin)
     if len(measured.values) < due:
-        return assessment, "incomplete", "; ".join([f"{len(measured.values)} of {due} seeds", *lack])
-    return assessment, *verdict_of(assessment, margin)
+        return Judgement("incomplete", [f"{len(measured.values)} of {due} seeds", *lack], assessment)
+    return verdict_of(assessment, margin)
 
 
-def verdict_of(assessment: Assessment, margin: float) -> tuple[str, str]:
-    """The word for an assessment, and why."""
+def verdict_of(assessment: Assessment, margin: float) -> Judgement:
+    """The verdict on a difference that is known with its interval."""
     interval = f"90% interval {assessment.low:+.2f} to {assessment.high:+.2f}, margin ±{margin:g}"
-    notes = "".join(f"; {note}" for note in assessment.notes)
     if assessment.equivalent:
-        return "reproduced", interval + notes
+        return Judgement("reproduced", assessment.notes, assessment, interval)
     if assessment.different:
-        return "deviates", interval + notes
+        return Judgement("deviates", assessment.notes, assessment, interval)
     need = assessment.seeds_needed
     wanted = f"about {need} seeds of ours would tell" if need else "no number of our seeds would tell"
-    return "compatible", f"{interval}; {wanted}{notes}"
+    return Judgement("compatible", [wanted, *assessment.notes], assessment, interval)
 
 
-def _exact(published: PrintedNumber, measured: Measured) -> tuple[str, str]:
+def _exact(published: PrintedNumber, measured: Measured) -> Judgement:
     """A number that follows from the architecture: it equals the printed one after rounding, or it does not."""
     value = next(iter(measured.values.values()))
     source = "" if measured.records else "computed from the architecture, no run needed: "
     half = 0.5 * 10.0**-published.decimals
     if math.isclose(value, float(published.value or 0), abs_tol=half * (1 + 1e-9), rel_tol=0.0):
-        return "reproduced", f"{source}{value:.4f} rounds to the printed number"
-    return "deviates", f"{source}{value:.4f} does not round to {published.raw}"
+        return Judgement("reproduced", [f"{source}{value:.4f} rounds to the printed number"])
+    return Judgement("deviates", [f"{source}{value:.4f} does not round to {published.raw}"])
 
 
 def test_set(records: Sequence[Record]) -> TestSet:

@@ -6,7 +6,7 @@ Accuracy is drawn against epochs, the training loss against optimiser steps, as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.frame import Shape, framed, plain_axes, saved, title_of
+from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
 from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.record import Record
@@ -34,8 +34,6 @@ _LABELS = {"accuracy": "Overall accuracy (%)", "train_loss": "Training loss (cro
 _COMPARED = ("accuracy",)
 """What has one range in all panels. Losses depend on the number of classes: one range would flatten half of them."""
 _SHAPE = Shape(width=3.1, height=2.1, left=0.58, legend_columns=5)
-_LETTERS, _HANDLE = 105, 7
-"""Letters of a legend that the width of two panels holds, and those that the line beside a label takes the room of."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ Curves: TypeAlias = Mapping[tuple[str, str], Sequence[Series]]
 
 
 def draw_curves(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
-    """PNG, SVG and CSV of a figure of kind ``curves``, by suffix."""
+    """PNG, SVG and CSV of a figure of kind ``curves``, by suffix; none where every run of it collapsed."""
     source = source_of(paper, experiment)
     measured = {
         (panel.title, row): library.cell(paper, source, Cell(source.row(row), source.column(column)))
@@ -66,6 +64,8 @@ def draw_curves(paper: Paper, experiment: Table, library: Library, store: Store)
         key: [_series(r, y, store) for r in sorted(m.records, key=lambda r: r.seed) if r.seed in m.values]
         for key, m in present.items()
     }
+    if not any(curves.values()):
+        return {}
     about = provenance_of(r for m in present.values() for r in m.records)
     reasons = dict.fromkeys(reason for m in present.values() for reason in m.not_comparable)
     figure = _figure(paper, experiment, source, curves, (about, tuple(reasons)))
@@ -100,19 +100,20 @@ def _figure(
     y, styles = experiment.y or "accuracy", _styles(experiment, source)
     title = f"{experiment.printed} of {paper.short}: {experiment.title[0].lower()}{experiment.title[1:]}"
     why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
-    caption = [_means(curves, y), *why, *about.lines()]
+    run = {panel for (panel, _), series in curves.items() if series}
+    panels = [panel for panel in experiment.panels if panel.title in run]
+    reasons_missing = {panel.title: "not run" for panel in experiment.panels if panel not in panels}
+    caption = [_means(curves, y), *missing(experiment.id, reasons_missing, smoke=about.smoke), *why, *about.lines()]
     shown = {styles[row]["label"]: styles[row] for panel, row in curves if curves[panel, row]}
     legend = [(Line2D([], [], markersize=4, linewidth=1.4, **_line(style, y)), label) for label, style in shown.items()]
-    longest = max((len(label) for label in shown), default=1)
-    shape = replace(_SHAPE, legend_columns=max(1, min(_SHAPE.legend_columns, _LETTERS // (longest + _HANDLE))))
     with plain_axes():
-        figure, panels = framed(
-            shape, len(experiment.panels), title_of(title, about, reasons), legend, caption, warns=bool(reasons)
-        )
-        for axes, panel in zip(panels, experiment.panels, strict=True):
+        heading = title_of(title, about, reasons)
+        figure, drawn = framed(_SHAPE, len(panels), heading, legend, caption, warns=bool(reasons))
+        for axes, panel in zip(drawn, panels, strict=True):
             _panel(axes, panel, y, curves, styles)
+            axes.yaxis.label.set_visible(axes.get_position().x0 == drawn[0].get_position().x0)
         if y in _COMPARED:
-            _one_range([axes for axes in panels if axes.get_lines()])
+            _one_range(drawn)
     return figure
 
 
@@ -131,7 +132,6 @@ def _one_range(panels: Sequence[Axes]) -> None:
     limits = [axes.get_ylim() for axes in panels]
     for axes in panels:
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-        axes.yaxis.label.set_visible(axes.get_position().x0 == panels[0].get_position().x0)
 
 
 def _styles(experiment: Table, source: Table) -> dict[str, dict[str, str]]:
@@ -183,10 +183,6 @@ def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if y != "train_loss":
             axes.set_xticks(x if len(x) <= 12 else x[:: len(x) // 10])
-    if not axes.get_lines():
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "not run", ha="center", va="center", transform=axes.transAxes, color="#888888")
 
 
 def _numbers(curves: Curves, y: str) -> bytes:

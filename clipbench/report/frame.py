@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,6 +25,8 @@ _EDGE, _PANEL_TITLE, _BELOW_PANEL = 0.12, 0.26, 0.46
 _TITLE_SIZE, _LEGEND_SIZE, _CAPTION_SIZE = 10.0, 8.0, 6.5
 _CHARACTER = 0.56
 """Width of a letter of the caption as a share of its height, on average; wide enough that no line runs over."""
+_LETTERS, _HANDLE = 15.5, 7
+"""Letters of a legend in an inch, and those that the line beside a label takes the room of."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def framed(
     lines = [line for paragraph in caption for line in _wrapped(paragraph, width - left, _CAPTION_SIZE)]
     top = _EDGE + _height(len(titles), _TITLE_SIZE)
     pitch = _PANEL_TITLE + shape.height + _BELOW_PANEL
-    legend_columns = min(len(legend), shape.legend_columns)
+    legend_columns = _legend_columns([label for _, label in legend], width - left, shape.legend_columns)
     legend_top = top + rows * pitch + 0.1
     caption_top = legend_top + (_height(math.ceil(len(legend) / legend_columns), _LEGEND_SIZE) if legend else 0) + 0.12
     height = caption_top + _height(len(lines), _CAPTION_SIZE) + _EDGE
@@ -86,11 +88,30 @@ def framed(
     return figure, axes
 
 
+def _legend_columns(labels: Sequence[str], width: float, most: int) -> int:
+    """As many as stand beside each other in so many inches, the longest label in each."""
+    longest = max(map(len, labels), default=1)
+    return max(1, min(len(labels), most, int(width * _LETTERS) // (longest + _HANDLE)))
+
+
 def title_of(title: str, about: Provenance, reasons: Sequence[str] = ()) -> str:
     """The title, with a second line where the numbers are not the paper's protocol."""
     if about.smoke:
         return f"{title}\n(smoke profile, not the paper's)"
     return f"{title}\n(not the paper's protocol: see below)" if reasons else title
+
+
+def missing(figure: str, reasons: Mapping[str, str], *, smoke: bool) -> list[str]:
+    """The line of a caption on panels without data: why each is missing, by its title, and the command that makes them.
+
+    Args:
+        figure: Id of the figure.
+        reasons: Why a panel cannot be drawn, by its title; nothing where all can.
+        smoke: Whether the other panels show the smoke profile.
+    """
+    panels = "; ".join(f"{title}: {' '.join(reason.split())}" for title, reason in reasons.items())
+    command = f"clipbench run {figure}{' --smoke' if smoke else ''}"
+    return [f"Panels not shown: {panels}. `{command}` makes them."] if reasons else []
 
 
 def saved(figure: Figure, kind: str) -> bytes:

@@ -17,21 +17,24 @@ SELECTED_ON_TEST = "¶"
 
 
 def measured_text(cell: Comparison) -> str:
-    """``51.04 ± 0.29 (2)†``: mean, sample standard deviation, number of runs, and a sign where it does not compare."""
+    """``51.04 ± 0.29 (2)†``: the number, and a sign where it does not compare."""
     if cell.measured is None:
         return ""
     mark = MARKS["not comparable"] if cell.measured.not_comparable else MARKS.get(cell.verdict, "")
-    mark += SELECTED_ON_TEST if cell.measured.selected_on_test else ""
-    if cell.ours is None:
-        return mark
-    if cell.measured.exact:
-        return f"{cell.ours.mean:.{decimals_of(cell)}f}{mark}"
-    return side_text(cell.ours, decimals_of(cell)) + mark
+    return number_text(cell) + mark + (SELECTED_ON_TEST if cell.measured.selected_on_test else "")
+
+
+def number_text(cell: Comparison) -> str:
+    """``51.04 ± 0.29 (2)``: mean, sample standard deviation, number of runs; empty where nothing was measured."""
+    if cell.ours is None or cell.measured is None:
+        return ""
+    decimals = decimals_of(cell)
+    return minus(f"{cell.ours.mean:.{decimals}f}" if cell.measured.exact else side_text(cell.ours, decimals))
 
 
 def difference_text(cell: Comparison) -> str:
-    """Measured minus printed; a difference that means nothing (smoke, another protocol) stands in brackets."""
-    if cell.ours is None or cell.published is None or cell.published.value is None:
+    """Measured minus printed, in brackets where another protocol was run; none for a smoke number."""
+    if cell.smoke or cell.ours is None or cell.published is None or cell.published.value is None:
         return ""
     text = minus(f"{cell.ours.mean - float(cell.published.value):+.2f}")
     unlike = cell.verdict == "not comparable" or (cell.measured is not None and bool(cell.measured.not_comparable))

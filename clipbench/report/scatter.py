@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from clipbench.compare.cells import Library
 from clipbench.plan.select import source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.frame import Shape, framed, plain_axes, saved, title_of
+from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
 from clipbench.report.numbers import minus
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.companions import FEATURES
@@ -119,12 +119,15 @@ def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, stor
 
 
 def _figure(paper: Paper, experiment: Table, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
-    names = _names([cloud for cloud in clouds.values() if isinstance(cloud, Cloud)])
+    present = {panel: cloud for panel, cloud in clouds.items() if isinstance(cloud, Cloud)}
+    names = _names(list(present.values()))
     title = title_of(f"{experiment.printed} of {paper.short}: {experiment.title}", about)
-    caption = (*about.lines(), _HOW)
+    shown = present or clouds
+    reasons = {panel: str(cloud) for panel, cloud in clouds.items() if panel not in shown}
+    caption = (*missing(experiment.id, reasons, smoke=about.smoke), *about.lines(), _HOW)
     with plain_axes():
-        figure, panels = framed(_SHAPE, len(clouds), title, _legend(names), caption, warns=about.smoke)
-        for axes, (panel, cloud) in zip(panels, clouds.items(), strict=True):
+        figure, panels = framed(_SHAPE, len(shown), title, _legend(names), caption, warns=about.smoke)
+        for axes, (panel, cloud) in zip(panels, shown.items(), strict=True):
             _panel(axes, panel, cloud)
     return figure
 

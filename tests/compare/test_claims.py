@@ -87,10 +87,11 @@ def test_quoted_numbers_stand_with_their_own_spread() -> None:
     assert (close.verdict, close.seeds_needed) == ("cannot be told with these seeds", None)
 
 
-def test_smoke_numbers_are_marked() -> None:
+def test_no_sentence_is_judged_on_smoke_runs() -> None:
     smoke = Overrides(profile="smoke")
     found = [r for row in ("lora-r16", "full") for r in records((T1, row, "aid-20"), [50.0, 51.0], overrides=smoke)]
-    assert judge("gain-over-full-aid-20", found).found.startswith("[not the paper's: smoke profile")
+    outcome = judge("gain-over-full-aid-20", found)
+    assert (outcome.verdict, outcome.found) == ("not measured", "not judged on smoke runs")
 
 
 @pytest.mark.parametrize(("truth", "wrong"), [(4.55, "does not hold"), (5.2, "holds"), (0.0, "holds")])

@@ -19,7 +19,7 @@ from clipbench.report.curves import draw_curves
 from clipbench.report.write import write_figures
 from clipbench.results.record import Record
 from clipbench.results.store import Draft, Store
-from tests.factory import record, table
+from tests.factory import record, records, table
 
 ROWS = ("lora-r4", "lora-r8", "full")
 
@@ -62,9 +62,33 @@ def test_the_pictures_are_pictures_and_the_same_every_time(drawn: dict[str, byte
 
 def test_every_curve_is_in_the_legend_and_the_axes_are_named(drawn: dict[str, bytes]) -> None:
     svg = drawn["svg"].decode()
-    for text in ("r = 4, α = 8", "r = 8, α = 16", "CLIP Full tuning", "Epoch", "Overall accuracy", "not run"):
+    for text in ("r = 4, α = 8", "r = 8, α = 16", "CLIP Full tuning", "Epoch", "Overall accuracy"):
         assert text in svg
     assert "smoke" not in svg.lower()
+
+
+def test_only_panels_with_runs_are_drawn_and_the_caption_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(curves, "saved", lambda figure, _: figures.append(figure) or b"")
+    draw_curves(*table("lora-clip/figure3"), Library(made("smoke")), Store(Path("nowhere")))
+    assert [axes.get_title(loc="left")[:2] for axes in figures[0].axes] == ["a)", "b)"]
+    caption = " ".join(figures[0].texts[1].get_text().split())
+    assert (
+        "Panels not shown: c) OPTIMAL-31, 80% train: not run; d) NWPU-RESISC45, 10% train: not run. "
+        "`clipbench run lora-clip/figure3 --smoke` makes them." in caption
+    )
+    labels = [axes.yaxis.label.get_visible() for axes in figures[0].axes]
+    assert labels == [True, False]  # a label of the second panel would touch the first
+
+
+def test_the_legend_of_a_single_panel_stays_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(curves, "saved", lambda figure, _: figures.append(figure) or b"")
+    rows = ("lora-r4", "lora-r8", "lora-r16", "lora-r32", "full")
+    runs = [r for row in rows for r in records(("lora-clip/table1", row, "ucm-80"), (90.0, 91.0))]
+    draw_curves(*table("lora-clip/figure3"), Library(runs), Store(Path("nowhere")))
+    figures[0].draw_without_rendering()
+    assert figures[0].legends[0].get_window_extent().x1 <= figures[0].bbox.x1
 
 
 def test_the_caption_says_what_line_and_band_are(drawn: dict[str, bytes]) -> None:
@@ -86,7 +110,8 @@ def test_panels_share_one_range_and_all_begins_at_one_left_edge(monkeypatch: pyt
     assert len(drawn) == 2
     lowest = min(line.get_ydata().min() for axes in drawn for line in axes.get_lines())
     assert drawn[0].get_ylim()[0] < lowest
-    left = {round(axes.get_position().x0, 4) for axes in panels[::2]}
+    assert len(panels) == 2
+    left = {round(panels[0].get_position().x0, 4)}
     left |= {round(text.get_position()[0], 4) for text in figures[0].texts}
     assert len(left) == 1
     figures[0].draw_without_rendering()

@@ -65,7 +65,8 @@ def test_every_image_of_a_panel_is_in_the_csv_with_its_scores(drawn: dict[str, b
 def test_the_picture_says_its_scores_its_classes_and_what_was_not_run(drawn: dict[str, bytes]) -> None:
     svg = drawn["svg"].decode()
     assert drawn["png"].startswith(b"\x89PNG")
-    assert svg.count("not run") == 2
+    assert "c) LoRA-Mamba before training: not run" in svg
+    assert svg.count(">silhouette") == 2
     assert svg.count("10-NN accuracy") == 2
     assert all(f">{name.replace('_', ' ')}<" in svg for name in CLASSES)
     assert "a_class" not in svg

@@ -279,8 +279,11 @@ def test_a_sentence_of_reasons_has_one_full_stop() -> None:
     assert sentence(["It has 3 of 9.", "limit 3, not none", "It has 3 of 9."]) == "It has 3 of 9; limit 3, not none."
 
 
-def test_a_difference_that_means_nothing_is_bracketed_beside_a_quoted_number_too() -> None:
-    smoke = records(("lora-clip/table1", "resnet50-eam", "ucm-80"), (34.0, 36.0), overrides=Overrides(profile="smoke"))
-    found = compare_paper([table("lora-clip/table1")], Library(smoke), 0.5)
-    (cell,) = (c for c in found if c.cell.row.id == "resnet50-eam" and c.ours)
-    assert (cell.verdict, difference_text(cell)) == ("quoted", "[\N{MINUS SIGN}63.98]")
+def test_a_difference_of_another_protocol_is_bracketed_and_a_smoke_number_has_none() -> None:
+    where = ("lora-clip/table1", "resnet50-eam", "ucm-80")
+    said = {}
+    for name, overrides in (("smoke", Overrides(profile="smoke")), ("other", Overrides(fields={"limit": 16}))):
+        found = compare_paper([table(where[0])], Library(records(where, (34.0, 36.0), overrides=overrides)), 0.5)
+        (cell,) = (c for c in found if c.cell.row.id == "resnet50-eam" and c.ours)
+        said[name] = (cell.verdict, difference_text(cell))
+    assert said == {"smoke": ("quoted", ""), "other": ("quoted", "[\N{MINUS SIGN}63.98]")}
