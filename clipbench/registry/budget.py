@@ -9,9 +9,6 @@ from clipbench.registry import Protocol
 _LINES = 20
 """History lines of a run that is measured in steps: hundreds of epochs of a few steps each would say little apiece."""
 
-_FEW_SHOT_STEPS = 500 * 16
-"""CLIP-LoRA's steps at 16 shots, the most that it has (lora.py:73)."""
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -47,7 +44,7 @@ def budget(protocol: Protocol, train_images: int) -> Budget:
         return Budget(per_epoch, protocol.steps_per_shot * protocol.need("shots"), by_steps=True)
     scheduled = per_epoch * protocol.need("epochs")
     if protocol.step_budget == "few-shot":
-        return Budget(per_epoch, _FEW_SHOT_STEPS, by_steps=True, period=scheduled)
+        return Budget(per_epoch, protocol.need("budget_steps"), by_steps=True, period=scheduled)
     return Budget(per_epoch, scheduled, by_steps=False)
 
 

@@ -252,9 +252,15 @@ class Protocol:
         "optimiser steps per shot, in place of epochs", low=1, where=_FEW_SHOT, trains=True, optional=True
     )
     step_budget: str | None = _of(
-        "training ends with the schedule's last epoch, or after CLIP-LoRA's 500 x 16 steps",
+        "training ends with the schedule's last epoch, or after few-shot's number of steps",
         *("schedule", "few-shot"),
         where=_DOMAINS,
+        trains=True,
+    )
+    budget_steps: int | None = _of(
+        "steps of training that does not end with the schedule",
+        low=1,
+        where={"step_budget": ("few-shot",)},
         trains=True,
     )
     patience: int | None = _of(

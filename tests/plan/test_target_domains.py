@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from clipbench.cli.main import main
@@ -336,3 +337,23 @@ def test_the_best_epoch_on_the_target_is_looked_for_after_every_epoch() -> None:
     trained = {p.cell.row.id: p.run.protocol for p in make_plan(["domains"], best).runs if p.run.protocol.epochs}
     assert len(trained) == 7
     assert {(p.selection, p.tested) for p in trained.values()} == {("best-test", "every-epoch")}
+
+
+def test_training_may_last_few_shots_steps_in_place_of_the_schedules(tmp_path: Path) -> None:
+    """The assumption's other choice, run: its steps, whatever the number of epochs, and a rate that spans the epochs."""
+    choice = Overrides("smoke", assume={"dg-step-budget": "few-shot"})
+    steps = {p.run.protocol.budget_steps for p in make_plan(["domains"], choice).runs if p.cell.row.id == "clip-dora"}
+    assert steps == {30}
+    assert protocol_of(*DORA, Overrides(assume={"dg-step-budget": "few-shot"})).budget_steps == 500 * 16
+    assert protocol_of(*DORA).budget_steps is None
+    words = ["--only", "row=clip-lora,column=pacs,test_domain=photo", "--seeds", "1", "--out", str(tmp_path)]
+    assert main(["run", "domains", "--smoke", *words, "--assume", "dg-step-budget=few-shot"]) == 0
+    assert len(np.load(next(tmp_path.rglob("losses.npz")))["losses"]) == 30
+
+
+def test_batches_may_hold_as_many_images_of_each_domain(tmp_path: Path) -> None:
+    words = ["--only", "row=clip-lora,column=pacs,test_domain=photo", "--seeds", "1", "--out", str(tmp_path)]
+    assert main(["run", "domains", "--smoke", *words, "--assume", "dg-domain-sampling=balanced"]) == 0
+    made = json.loads(next(tmp_path.rglob("record.json")).read_text())
+    assert made["protocol"]["domain_sampling"] == "balanced"
+    assert made["metrics"]["accuracy"] > 2 * 100 / 7
