@@ -62,8 +62,8 @@ def test_constant() -> None:
 
 def test_training_beyond_the_schedules_period_is_pytorchs() -> None:
     protocol = Protocol(
-        lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="step", step_budget="few-shot", budget_steps=8000, epochs=10,
-        batch_size=32, drop_last=False,
+        lr=2e-4, lr_min=2e-6, schedule="cosine", schedule_step="step", step_budget="few-shot", budget_steps=8000,
+        epochs=10, batch_size=32, drop_last=False,
     )  # fmt: skip
     due = budget(protocol, 3200)
     assert (due.steps, due.period, due.steps_per_epoch) == (8000, 1000, 100)

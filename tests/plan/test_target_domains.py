@@ -340,7 +340,7 @@ def test_the_best_epoch_on_the_target_is_looked_for_after_every_epoch() -> None:
 
 
 def test_training_may_last_few_shots_steps_in_place_of_the_schedules(tmp_path: Path) -> None:
-    """The assumption's other choice, run: its steps, whatever the number of epochs, and a rate that spans the epochs."""
+    """The assumption's other choice, run: its steps, whatever the number of epochs."""
     choice = Overrides("smoke", assume={"dg-step-budget": "few-shot"})
     steps = {p.run.protocol.budget_steps for p in make_plan(["domains"], choice).runs if p.cell.row.id == "clip-dora"}
     assert steps == {30}
