@@ -114,7 +114,8 @@ def _compare(
     margin: float,
 ) -> Comparison:
     if published is None or published.value is None:
-        found = Judgement("not comparable", ["the paper prints no number here"])
+        unlike = measured.not_comparable if measured else ()
+        found = Judgement("not comparable", ["the paper prints no number here", *unlike])
     elif cell.quoted or published.provenance == "quoted":
         found = Judgement("quoted", [_quoted(paper, cell, published)])
         if measured is not None:

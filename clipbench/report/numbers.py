@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from clipbench.compare.stats import Side
 from clipbench.compare.verdict import Comparison
 from clipbench.registry import Cell, Table
+from clipbench.report.provenance import provenance_of
 
 MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
 """Signs behind measured numbers that must not be read as the paper's protocol, or that stand beside a quoted number."""
@@ -83,6 +84,19 @@ def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
     if any(m.by_domain for m in measured):
         notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
     return [*notes, *_cautions(experiment)]
+
+
+def where_from(cells: Sequence[Comparison]) -> list[str]:
+    """What the measured numbers come from: runs, or the architecture alone; nothing where none is measured."""
+    measured = [c.measured for c in cells if c.measured]
+    records = [r for m in measured for r in m.records]
+    computed = sum(1 for m in measured if not m.records)
+    are = "1 number is" if computed == 1 else f"{computed} numbers are"
+    return [
+        *(provenance_of(records).lines() if records else []),
+        *shared_runs(cells),
+        *([f"{are} computed from the architecture, without a run."] if computed else []),
+    ]
 
 
 def shared_runs(cells: Sequence[Comparison]) -> list[str]:

@@ -35,7 +35,7 @@ from clipbench.report.claims import Judged
 from clipbench.report.claims import summary as claim_counts
 from clipbench.report.comparison import summary_line
 from clipbench.report.evidence import Evidence, FieldLine, evidence, shared_fields
-from clipbench.report.numbers import difference_text, footnotes, measured_text
+from clipbench.report.numbers import difference_text, footnotes, measured_text, where_from
 from clipbench.report.provenance import provenance_of
 from clipbench.report.table import Table
 from clipbench.report.write import drawn
@@ -68,6 +68,7 @@ class TableView:
     rows: Sequence[tuple[Axis, Sequence[CellView | None]]]
     listed: Sequence[CellView]
     quoted: int
+    about: Sequence[str]
     notes: Sequence[str]
     protocol: Sequence[FieldLine]
 
@@ -144,7 +145,10 @@ def _table(named: Named, library: Library, margin: float) -> TableView:
     raw = {(line.row.id, line.kind): line for line in table.lines()}
     by_cell = {(c.cell.row.id, c.cell.column.id): c for c in table.cells}
     rows = []
+    with_numbers = {c.cell.row.id for c in table.cells if c.measured}
     for row in printed.rows:
+        if row.extra and row.id not in with_numbers:
+            continue
         cells: list[CellView | None] = []
         for at, column in enumerate(printed.columns):
             bold = frozenset(k for k in ("printed", "measured") if (x := raw.get((row.id, k))) and at in x.bold)
@@ -160,6 +164,7 @@ def _table(named: Named, library: Library, margin: float) -> TableView:
         rows=rows,
         listed=listed,
         quoted=len(folded),
+        about=where_from(table.cells) or ["Nothing is measured yet."],
         notes=footnotes(printed, table.cells),
         protocol=shared_fields(paper, printed, runnable_cells(printed)),
     )

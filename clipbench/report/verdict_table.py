@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from clipbench.compare.verdict import Comparison
 from clipbench.registry import Axis
 from clipbench.report.by_domain import domain_sides
-from clipbench.report.numbers import decimals_of, difference_text, minus, number_text, shared_runs, side_text
-from clipbench.report.provenance import provenance_of
+from clipbench.report.numbers import decimals_of, difference_text, minus, number_text, side_text, where_from
 from clipbench.report.terminal import as_table, wrapped
 
 _DIFFERENCE = "difference"
@@ -38,8 +37,8 @@ def block(name: str, cells: Sequence[Comparison], kind: str, *, by_domain: bool)
     parts = [[_table(measured, list(notes), kind, by_domain)] if measured else [], listed, others]
     if kind == "md":
         paragraphs = ["\n".join(part) for part in (*parts[:2], [f"* {line}" for line in others]) if part]
-        return "\n\n".join([f"## {name}", *_about(measured), *paragraphs]) + "\n"
-    head = [name, *map(wrapped, _about(measured))]
+        return "\n\n".join([f"## {name}", *where_from(measured), *_only_group(measured), *paragraphs]) + "\n"
+    head = [name, *map(wrapped, [*where_from(measured), *_only_group(measured)])]
     return "\n".join([*head, *(line for part in _for_terminal(parts) for line in part), ""])
 
 
@@ -49,18 +48,6 @@ def _for_terminal(parts: Sequence[Sequence[str]]) -> list[list[str]]:
         *([["", *table, ""]] if table else []),
         *([[wrapped(note, further="   ") for note in notes]] if notes else []),
         *([[*([""] if notes else []), *map(wrapped, others)]] if others else []),
-    ]
-
-
-def _about(measured: Sequence[Comparison]) -> list[str]:
-    """Where the measured numbers come from: runs, or the architecture alone."""
-    records = [r for c in measured if c.measured for r in c.measured.records]
-    computed = sum(1 for c in measured if c.measured and not c.measured.records)
-    return [
-        *(provenance_of(records).lines() if records else []),
-        *shared_runs(measured),
-        *_only_group(measured),
-        *([f"{_counted(computed)} computed from the architecture, without a run."] if computed else []),
     ]
 
 
@@ -121,7 +108,7 @@ def _absent(cells: Sequence[Comparison]) -> list[str]:
     rows = list(dict.fromkeys(c.cell.row.printed for c in quoted))
     shown = ", ".join(rows[:6]) + (f" and {len(rows) - 6} more" if len(rows) > 6 else "")
     if quoted:
-        lines.append(f"{_counted(len(quoted))} quoted from other papers, with nothing measured beside them ({shown}).")
+        lines.append(f"{len(quoted)} quoted from other papers, with nothing measured beside them ({shown})")
     return lines
 
 
@@ -130,10 +117,6 @@ def _by_text(said: Iterable[tuple[str, Comparison]]) -> Notes:
     for text, cell in said:
         found.setdefault(text, []).append(cell)
     return found
-
-
-def _counted(number: int) -> str:
-    return f"{number} numbers are" if number != 1 else "1 number is"
 
 
 def _where(cells: Sequence[Comparison], among: Sequence[Comparison]) -> str:
