@@ -35,7 +35,7 @@ from clipbench.report.claims import Judged
 from clipbench.report.claims import summary as claim_counts
 from clipbench.report.comparison import summary_line
 from clipbench.report.evidence import Evidence, FieldLine, evidence, shared_fields
-from clipbench.report.numbers import difference_text, footnotes, measured_text, where_from
+from clipbench.report.numbers import difference_text, footnotes, measured_text
 from clipbench.report.provenance import provenance_of
 from clipbench.report.table import Table
 from clipbench.report.write import drawn
@@ -164,7 +164,8 @@ def _table(named: Named, library: Library, margin: float) -> TableView:
         rows=rows,
         listed=listed,
         quoted=len(folded),
-        about=where_from(table.cells) or ["Nothing is measured yet."],
+        # What is computed from the architecture has a note below.
+        about=table.provenance.lines() if table.measured or not with_numbers else [],
         notes=footnotes(printed, table.cells),
         protocol=shared_fields(paper, printed, runnable_cells(printed)),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.registry import find
+from clipbench.registry import Overrides, find
 from clipbench.report.page import page
 from clipbench.results.record import Record
 from clipbench.results.store import Draft, Store
@@ -105,6 +105,22 @@ def test_measured_tables_come_first_and_empty_ones_not_at_all(tmp_path: Path) ->
     assert not any("federated" in title for title in titles)
 
 
+def test_computed_numbers_count_as_such_and_unprinted_rows_need_a_number(tmp_path: Path) -> None:
+    text = made(tmp_path, records(CELL, NEAR), "lora-clip/text", "lora-clip/table1")
+    computed = text.partition('id="lora-clip-text"')[2].partition("</article>")[0]
+    assert "Nothing is measured yet" not in computed
+    assert "computed from the architecture" in computed
+    assert "(not in the paper)" not in text.partition('id="lora-clip-table1"')[2].partition("</article>")[0]
+
+
+def test_no_claim_is_judged_on_smoke_runs(tmp_path: Path) -> None:
+    smoke = Overrides(profile="smoke")
+    runs = [r for row in ("lora-r16", "full") for r in records((CELL[0], row, "aid-20"), (50.0, 51.0), overrides=smoke)]
+    text = made(tmp_path, runs, "lora-clip/table1")
+    assert "not measured: not judged on smoke runs" in text.partition('id="claims"')[2]
+    assert not re.search(r"[+−]4[678]\.\d\d", text)  # printed 98.35 and 97.71 less 50.5
+
+
 def test_texts_of_records_are_escaped(shown: str) -> None:
     assert BAD not in shown
     assert shown.count("<script") == 1
@@ -112,8 +128,6 @@ def test_texts_of_records_are_escaped(shown: str) -> None:
 
 
 def test_an_effect_of_a_choice_stands_beside_the_assumption(tmp_path: Path) -> None:
-    from clipbench.registry import Overrides
-
     other = Overrides(assume={"scaling": "alpha"})
     runs = [*records(CELL, NEAR), *records(CELL, [s - 2 for s in NEAR], overrides=other)]
     assert "−2.00" in made(tmp_path, runs, "lora-clip/table1").partition('id="assumptions"')[2]
