@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from clipbench.errors import UserError
 from clipbench.registry import Axis, Cell, Paper, Table
 from clipbench.registry.decimal import Decimal
+from clipbench.registry.shapes import LABEL
+from clipbench.registry.toml_files import read_text
 
 PROVENANCES = ("measured", "quoted", "not stated")
 COLUMNS = (
@@ -126,18 +129,17 @@ def load_published(paper: Paper) -> Mapping[Key, PrintedNumber]:
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows with their line numbers, once the header is known to be `COLUMNS`."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            _check_header(header, path)
-            rows = [(reader.line_num, cells) for cells in reader]
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; every paper's folder holds it.") from None
+        reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+        header = next(reader, [])
+        _check_header(header, path)
+        rows = [(reader.line_num, cells) for cells in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid CSV: {error}") from None
     for number, cells in rows:
         if len(cells) != len(header):
             raise UserError(f"{path}, line {number}: {len(cells)} fields; the header has {len(header)}")
+        if odd := next((cell for cell in cells if cell and not LABEL.holds(cell)), None):
+            raise UserError(f"{path}, line {number}: {odd[:40]!r} is no {LABEL.says}")
     return [(number, dict(zip(header, cells, strict=True))) for number, cells in rows]
 
 
@@ -193,8 +195,8 @@ def _operation(cell: Cell) -> str:
 
 def _whole(row: Mapping[str, str], name: str, where: str) -> int | None:
     text = row[name]
-    if text and not re.fullmatch(r"\d+", text, re.ASCII):
-        raise UserError(f"{where}: {name} = {text!r} is not a whole number")
+    if text and not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise UserError(f"{where}: {name} = {text[:40]!r} is not a whole number of at most 9 digits")
     if name == "n" and text and int(text) == 0:
         raise UserError(f"{where}: n = 0; a printed number has one repetition at least, or leave it empty")
     return int(text) if text else None

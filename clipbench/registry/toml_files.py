@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import UserError
+from clipbench.registry.shapes import Shape, is_text
+
+Kind = type | tuple[type, ...] | Shape
+"""What a key of a file may hold."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +28,38 @@ class At:
         return At(self.file, (*self.keys, str(key)))
 
     def __str__(self) -> str:
-        keys = "".join(f", {key}" for key in self.keys)
+        keys = "".join(f", {' '.join(key.split())}" for key in self.keys)
         return f"{self.file}, line {_line(self.file, self.keys)}{keys}" if self.keys else str(self.file)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's content. Raises ``UserError`` with the file and line where it is no TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without the mark that some editors put first.
+
+    Raises ``UserError`` where there is no such file or it cannot be read, ``UnicodeDecodeError`` where it is not UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is no file.")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path} is missing; every paper's folder holds it.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
-def strict(
-    table: Any, where: At | str, required: Mapping[str, type], optional: Mapping[str, type | tuple[type, ...]]
-) -> dict[str, Any]:
+def strict(table: Any, where: At | str, required: Mapping[str, Any], optional: Mapping[str, Any]) -> dict[str, Any]:
     """``table`` itself, once it is known to hold every required key and only allowed keys, each of its type."""
     if not isinstance(table, dict):
         raise UserError(f"{where}: expected a table, found {table!r}")
-    allowed: dict[str, type | tuple[type, ...]] = {**required, **optional}
+    allowed: dict[str, Kind] = {**required, **optional}
     for key in required:
         if key not in table:
             raise UserError(f"{where}: the key {key!r} is missing")
@@ -79,14 +92,18 @@ def seeds(values: Any, where: At) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+def _is(value: Any, kinds: Kind) -> bool:
+    if isinstance(kinds, Shape):
+        return kinds.holds(value)
     allowed = kinds if isinstance(kinds, tuple) else (kinds,)
     if isinstance(value, bool) and bool not in allowed:
         return False
-    return isinstance(value, allowed) and (not isinstance(value, str) or bool(value.strip()))
+    return isinstance(value, allowed) and (not isinstance(value, str) or is_text(value))
 
 
-def _name(kind: type | tuple[type, ...]) -> str:
+def _name(kind: Kind) -> str:
+    if isinstance(kind, Shape):
+        return kind.says
     names = {str: "text that is not empty", int: "a whole number", bool: "true or false", float: "a number"}
     kinds = kind if isinstance(kind, tuple) else (kind,)
     return " or ".join(names.get(k, k.__name__) for k in kinds)
@@ -95,8 +112,8 @@ def _name(kind: type | tuple[type, ...]) -> str:
 @cache
 def _lines(file: Path) -> Sequence[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        return read_text(file).splitlines()
+    except (UserError, UnicodeDecodeError):
         return ()
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from clipbench.audit.sentences.claim import load_claims
 from clipbench.cli.main import main
 from clipbench.errors import UserError
-from clipbench.registry import find, load_paper, registry_dir
+from clipbench.registry import find, load_paper, load_papers, registry_dir
+from clipbench.registry.printed import load_published
 from clipbench.registry.toml_files import _lines
 
 LORA, DORA = "lora_clip", "clip_dora"
@@ -77,6 +81,75 @@ def test_the_command_names_file_and_line_and_goes_on_with_the_next_paper(
     assert f"{registry / LORA / TABLE}, line 31, columns, aid-20, dataset: the data set 'umc'" in said.err
     assert "Did you mean ucm?" in said.err
     assert f"clip-dora: {len(find(['clip-dora']))} tables and figures" in said.out
+
+
+CLAIMS = [
+    ('kind = "lead"', "kind = []", "form.kind = []; allowed are difference"),
+    ('over = ["*-1shot"]', "over = []", "over = [] has the wrong type; expected a list of texts that are not empty"),
+    ('over = ["*-1shot"]', "over = [1]", "expected a list of texts that are not empty"),
+    ('over = ["*-1shot"]', 'over = ["nothing*"]', "'nothing*' matches none of"),
+    ('cell = "table1/clip-dora-1shot/avg"', 'cell = "table1/clip-dora-1shot/average"', "is no printed cell"),
+    ('cell = "table1/clip-dora-1shot/avg"', 'cell = "table1/zero-shot/avg - table1/zero-shot/dtd"', "no single cell"),
+    ('experiment = "table1"', 'experiment = "table9"', "clip-dora has no table 'table9'; it has "),
+    ('by = "best"', 'by = "worst"', "expected one of each, best"),
+    ("line = 118", "line = 0", "line = 0 has the wrong type; expected the number of a line, from 1"),
+    ("bound = 1.0", "bound = nan", "bound = nan has the wrong type; expected a number above 0"),
+    ("exactly = 3", "exactly = 999", "999 of"),
+    ("exactly = 3", "exactly = -1", "expected a whole number from 0"),
+    ('"StyLIP" = 85.225', '"StyLIP" = inf', "expected a table of numbers"),
+    ("shots = [1, 2, 4, 8, 16]", "shots = [1, true]", "shots = True: must be a whole number"),
+    ("shots = [1, 2, 4, 8, 16]", "shot = [1]", "there is no protocol field 'shot'"),
+    ('id = "gain-4shot"', 'id = "gain-1shot"', "a claim id stands twice"),
+    ('printed = "1.76"', 'printed = "\uff11.76"', "is no plain number such as 97.94"),
+    ('says = "1.76% above', 'says = "\\u001b[2J1.76% above', "expected text that is not empty"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), CLAIMS, ids=[c[1][:30] for c in CLAIMS])
+def test_a_malformed_sentence_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    (paper,) = (paper for paper in load_papers() if paper.id == "clip-dora")
+    for name in ("claims.toml", "published.csv"):
+        shutil.copy(paper.folder / name, tmp_path)
+    change(tmp_path / "claims.toml", old, new)
+    with pytest.raises(UserError) as refused:
+        load_claims(replace(paper, folder=tmp_path))
+    said = str(refused.value)
+    assert said.startswith(f"{tmp_path / 'claims.toml'}, line ")
+    assert says in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", [TABLE, PAPER, "claims.toml", "assumptions.toml", "published.csv"])
+def test_what_is_no_text_file_is_refused_and_never_waited_for(registry: Path, name: str) -> None:
+    path, read = registry / LORA / name, load_published if name == "published.csv" else load_claims
+
+    def refusal() -> str:
+        _lines.cache_clear()
+        with pytest.raises(UserError) as refused:
+            read(load_paper(registry / LORA))
+        return str(refused.value)
+
+    content = path.read_bytes()
+    path.write_bytes(content.decode().encode("utf-16"))
+    assert refusal().startswith(f"{path} is not valid")
+    path.write_bytes(b"x = " + b"9" * 5000 + b"\n" + content)
+    assert refusal().startswith(str(path))
+    if name == PAPER:
+        return
+    path.unlink()
+    os.mkfifo(path)
+    assert refusal() == f"{path} is no file."
+    path.unlink()
+    path.symlink_to(path)
+    assert refusal().startswith(f"{path} cannot be read")
+
+
+def test_a_file_with_a_byte_order_mark_is_taken(registry: Path) -> None:
+    for path in (registry / LORA).iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    paper = load_paper(registry / LORA)
+    assert len(load_published(paper)) == 110
+    assert len(load_claims(paper)) == 26
 
 
 def test_our_papers_are_valid(capsys: pytest.CaptureFixture[str]) -> None:

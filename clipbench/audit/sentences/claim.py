@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,11 @@ from clipbench.errors import UserError
 from clipbench.registry import Paper
 from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import Key, PrintedNumber
-from clipbench.registry.toml_files import At, read_toml, strict
+from clipbench.registry.shapes import LABEL, LINE
+from clipbench.registry.toml_files import At, Kind, read_toml, strict
 
-_REQUIRED = {"id": str, "where": str, "line": int, "says": str, "form": dict}
-_OPTIONAL: dict[str, type | tuple[type, ...]] = {"printed": str, "note": str, "gain": bool}
+_REQUIRED: dict[str, Kind] = {"id": LABEL, "where": LABEL, "line": LINE, "says": str, "form": dict}
+_OPTIONAL: dict[str, Kind] = {"printed": str, "note": str, "gain": bool}
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,15 @@ class Claim:
 def load_claims(paper: Paper) -> list[Claim]:
     """Every claim of a paper, in the file's order. Raises ``UserError`` with the file, the claim and the key."""
     path = paper.folder / "claims.toml"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return []
     at = At(path)
     entries = strict(read_toml(path), at, {"claim": list}, {})["claim"]
     numbers = numbers_of(paper)
     claims = [_claim(paper, numbers, entry, at / "claim" / _name(entry, i)) for i, entry in enumerate(entries, start=1)]
     ids = [claim.id for claim in claims]
-    if len(set(ids)) < len(ids):
-        raise UserError(f"{path}: a claim id stands twice")
+    if twice := next((name for name in ids if ids.count(name) > 1), None):
+        raise UserError(f"{at / 'claim' / twice}: a claim id stands twice")
     return claims
 
 
@@ -66,7 +68,7 @@ def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, at: A
     strict(entry, at, _REQUIRED, _OPTIONAL)
     where = str(at)
     kind = entry["form"].get("kind")
-    if kind not in FORMS:
+    if not isinstance(kind, str) or kind not in FORMS:
         raise UserError(f"{where}: form.kind = {kind!r}; allowed are {', '.join(FORMS)}")
     printed = _decimal(entry["printed"], where) if "printed" in entry else None
     fields = {key: value for key, value in entry["form"].items() if key != "kind"}
@@ -74,7 +76,10 @@ def _claim(paper: Paper, numbers: Mapping[Key, PrintedNumber], entry: Any, at: A
     strict(fields, at / "form", form.required, form.optional)
     if form.number is not None and form.number != (printed is not None):
         raise UserError(f"{where}: the form {kind} takes {'a' if form.number else 'no'} printed number")
-    check = form.compile(fields, Context(paper, numbers, printed, where))
+    try:
+        check = form.compile(fields, Context(paper, numbers, printed, where))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
     where_said, note, gain = entry["where"], entry.get("note", ""), entry.get("gain", False)
     return Claim(
         paper.id, entry["id"], where_said, entry["line"], entry["says"], kind, check, printed, note, gain, numbers

@@ -15,6 +15,20 @@ from clipbench.audit.sentences.settled import Context, Settled
 from clipbench.errors import UserError
 from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import Key
+from clipbench.registry.shapes import (
+    ABOVE_ZERO,
+    COUNT,
+    DECIMALS,
+    NUMBERS,
+    PAIR,
+    PAIRS,
+    SEQUENCES,
+    SHARE,
+    SOME_TEXTS,
+    TEXTS,
+    one_of,
+)
+from clipbench.registry.toml_files import Kind
 
 
 @dataclass(frozen=True)
@@ -41,8 +55,8 @@ class Form:
     """What a form is called with; ``number`` says whether it takes a printed number (None: either)."""
 
     compile: Callable[[Mapping[str, Any], Context], Compiled]
-    required: Mapping[str, type]
-    optional: Mapping[str, type | tuple[type, ...]] = field(default_factory=dict)
+    required: Mapping[str, Kind]
+    optional: Mapping[str, Kind] = field(default_factory=dict)
     number: bool | None = False
 
 
@@ -53,12 +67,22 @@ def _difference(f: Mapping[str, Any], c: Context) -> Compiled:
 
 def _lead(f: Mapping[str, Any], c: Context) -> Compiled:
     """A cell minus the best of other rows of its column."""
-    own = cell(f["cell"], c.where, c.numbers)
+    own = _one(f["cell"], c)
     _, key = own.terms[0]
     others = [(key[0], row, key[2]) for row in _rows(c, key[0], f["over"], [*f.get("but", []), key[1]])]
     reported = [k for k in others if k in c.numbers and c.numbers[k].value is not None]
+    if not reported:
+        raise UserError(f"{c.where}: none of the rows {', '.join(f['over'])} has a printed number on {key[2]}")
     best = max(reported, key=lambda k: Linear(((Fraction(1), k),)).unrounded(c.numbers))
     return _quantity(f"{key[1]} - {best[1]} on {key[2]}", own - Linear(((Fraction(1), best),)), c.printed)
+
+
+def _one(text: str, c: Context) -> Linear:
+    """A single cell: a difference of two has no column of its own."""
+    found = cell(text, c.where, c.numbers)
+    if len(found.terms) != 1:
+        raise UserError(f"{c.where}: {text!r} is no single cell; write experiment/row/column")
+    return found
 
 
 def _quantity(what: str, linear: Linear, printed: Decimal | None) -> Compiled:
@@ -76,7 +100,10 @@ def _equals(f: Mapping[str, Any], c: Context) -> Compiled:
     """Numbers repeated in the prose: cell = "98.35"."""
     entries = []
     for text, value in f["cells"].items():
-        entries.append((named(text), cell(text, c.where, c.numbers), Decimal.read(str(value))))
+        try:
+            entries.append((named(text), cell(text, c.where, c.numbers), Decimal.read(value)))
+        except ValueError as error:
+            raise UserError(f"{c.where}: {text} = {error}") from None
     return Quantity(tuple(entries))
 
 
@@ -84,7 +111,7 @@ def _agree(f: Mapping[str, Any], c: Context) -> Compiled:
     """Pairs of cells that give the same quantity: equal to the decimals of the coarser."""
     entries = []
     for left, right in f["pairs"]:
-        a, b = (cell(text, c.where, c.numbers) for text in (left, right))
+        a, b = (_one(text, c) for text in (left, right))
         coarse = c.numbers[b.terms[0][1]].value
         if coarse is None:
             raise UserError(f"{c.where}: {right} holds no number")
@@ -112,6 +139,10 @@ def _order(entries: Sequence[tuple[str, Linear]], f: Mapping[str, Any], c: Conte
     if not entries:
         raise UserError(f"{c.where}: no cell matches, so that there is nothing to compare")
     need = f.get("exactly", f.get("at_least", len(entries)))
+    if "exactly" in f and "at_least" in f:
+        raise UserError(f"{c.where}: exactly or at_least, not both")
+    if not ("exactly" not in f) <= need <= len(entries):
+        raise UserError(f"{c.where}: {need} of {len(entries)} differences; that is none or more than there are")
     return Order(tuple(entries), need, "exactly" in f)
 
 
@@ -141,18 +172,17 @@ def _below(f: Mapping[str, Any], c: Context) -> Compiled:
 
 def _above_outside(f: Mapping[str, Any], c: Context) -> Compiled:
     """A cell is above numbers that another work prints and this paper leaves out."""
-    own = cell(f["cell"], c.where, c.numbers)
+    own = _one(f["cell"], c)
     outside = {name: Linear((), Fraction(str(value))) for name, value in f["others"].items()}
     return _order([(f"{named(f['cell'])} - {name}", own - value) for name, value in outside.items()], f, c)
 
 
 def _rows(c: Context, experiment: str, patterns: Sequence[str], but: Sequence[str]) -> list[str]:
-    rows = c.paper.tables[experiment].rows if experiment in c.paper.tables else ()
-    return _matching([row.id for row in rows if not row.extra], patterns, but, c)
+    return _matching([row.id for row in c.table(experiment).rows if not row.extra], patterns, but, c)
 
 
 def _columns(c: Context, experiment: str, patterns: Sequence[str], but: Sequence[str]) -> list[str]:
-    return _matching([column.id for column in c.paper.tables[experiment].columns], patterns, but, c)
+    return _matching([column.id for column in c.table(experiment).columns], patterns, but, c)
 
 
 def _matching(names: Sequence[str], patterns: Sequence[str], but: Sequence[str], c: Context) -> list[str]:
@@ -171,30 +201,33 @@ def _best(c: Context, keys: Sequence[Key]) -> Key:
     return max(keys, key=lambda k: Linear(((Fraction(1), k),)).unrounded(c.numbers))
 
 
-_QUANTIFIED: dict[str, type | tuple[type, ...]] = {"at_least": int, "exactly": int}
+_QUANTIFIED: Mapping[str, Kind] = {"at_least": COUNT, "exactly": COUNT}
 FORMS: Mapping[str, Form] = {
     "difference": Form(_difference, {"of": str}, number=None),
-    "lead": Form(_lead, {"cell": str, "over": list}, {"but": list}, number=None),
-    "mean": Form(_mean, {"of": list}, number=True),
-    "equals": Form(_equals, {"cells": dict}),
-    "agree": Form(_agree, {"pairs": list}),
+    "lead": Form(_lead, {"cell": str, "over": TEXTS}, {"but": SOME_TEXTS}, number=None),
+    "mean": Form(_mean, {"of": TEXTS}, number=True),
+    "equals": Form(_equals, {"cells": DECIMALS}),
+    "agree": Form(_agree, {"pairs": PAIRS}),
     "beats": Form(
         _beats,
-        {"experiment": str, "rows": list, "over": list, "columns": list},
-        {"but": list, "but_columns": list, "by": str, **_QUANTIFIED},
+        {"experiment": str, "rows": TEXTS, "over": TEXTS, "columns": TEXTS},
+        {"but": SOME_TEXTS, "but_columns": SOME_TEXTS, "by": one_of("each", "best"), **_QUANTIFIED},
     ),
-    "rising": Form(_rising, {"sequences": list}, _QUANTIFIED),
-    "below": Form(_below, {"of": list, "bound": float}, _QUANTIFIED),
-    "above-outside": Form(_above_outside, {"cell": str, "others": dict, "source": str}, _QUANTIFIED),
-    "ratio": Form(settled.ratio, {"of": list}, number=True),
+    "rising": Form(_rising, {"sequences": SEQUENCES}, _QUANTIFIED),
+    "below": Form(_below, {"of": TEXTS, "bound": ABOVE_ZERO}, _QUANTIFIED),
+    "above-outside": Form(_above_outside, {"cell": str, "others": NUMBERS, "source": str}, _QUANTIFIED),
+    "ratio": Form(settled.ratio, {"of": PAIR}, number=True),
     "size": Form(
-        settled.size, {"models": list}, {"known": dict, "source": str, "part": str, "about": float}, number=True
+        settled.size,
+        {"models": SOME_TEXTS},
+        {"known": NUMBERS, "source": str, "part": one_of("all", "vision"), "about": SHARE},
+        number=True,
     ),
-    "architecture": Form(settled.architecture, {"cells": list}),
-    "class-sizes": Form(settled.class_sizes, {"dataset": str, "low": int, "high": int}, {"about": float}),
-    "reachable": Form(settled.reachable, {"experiment": str, "columns": list}),
+    "architecture": Form(settled.architecture, {"cells": TEXTS}),
+    "class-sizes": Form(settled.class_sizes, {"dataset": str, "low": COUNT, "high": COUNT}, {"about": SHARE}),
+    "reachable": Form(settled.reachable, {"experiment": str, "columns": TEXTS}),
     "reported": Form(settled.reported, {"fields": dict}),
-    "unquoted-rows": Form(settled.unquoted_rows, {"experiment": str, "count": int}),
+    "unquoted-rows": Form(settled.unquoted_rows, {"experiment": str, "count": COUNT}),
     "misprint": Form(settled.misprint, {"read_as": str}, {"in_numbers": bool}),
     "judgement": Form(settled.judgement, {"holds": bool, "because": str}),
 }

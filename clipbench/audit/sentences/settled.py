@@ -13,9 +13,10 @@ from clipbench.audit.parameters import check_parameters
 from clipbench.audit.sentences.words import FAILS, HOLDS, MISPRINT, UNSUPPORTED, WITHIN
 from clipbench.data.catalogue import entry
 from clipbench.errors import UserError
-from clipbench.registry import Paper
+from clipbench.registry import Paper, Table
 from clipbench.registry.decimal import ROUNDED, Decimal
 from clipbench.registry.printed import Key, PrintedNumber
+from clipbench.registry.protocol import field_of
 from clipbench.registry.resolve import as_printed
 
 
@@ -35,6 +36,14 @@ class Context:
             raise UserError(f"{self.where}: the form needs a printed number")
         return self.printed
 
+    def table(self, name: str) -> Table:
+        """The paper's table of that name."""
+        if name not in self.paper.tables:
+            raise UserError(
+                f"{self.where}: {self.paper.id} has no table {name!r}; it has {', '.join(self.paper.tables)}"
+            )
+        return self.paper.tables[name]
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -52,8 +61,8 @@ def _said(good: bool, found: str) -> Settled:
 def ratio(f: Mapping[str, Any], c: Context) -> Settled:
     """The first cell is that percentage of the second."""
     values = [c.numbers[_key(text)].value if _key(text) in c.numbers else None for text in f["of"]]
-    if len(values) != 2 or values[0] is None or values[1] is None:
-        raise UserError(f"{c.where}: a ratio takes two printed cells")
+    if values[0] is None or values[1] is None or not values[1].value:
+        raise UserError(f"{c.where}: a ratio takes two printed cells, the second not 0")
     exact = 100 * values[0].value / values[1].value
     return _said(c.value.holds(exact, ROUNDED), f"{values[0]} / {values[1]} = {float(exact):.4f}%")
 
@@ -65,6 +74,8 @@ def _key(text: str) -> Key:
 
 def size(f: Mapping[str, Any], c: Context) -> Settled:
     """The largest of the models has the printed number of million parameters (``about``: relative tolerance)."""
+    if not f["models"] and not f.get("known"):
+        raise UserError(f"{c.where}: name models, or known sizes")
     sizes = {name: _millions(name, f.get("part", "all")) for name in f["models"]}
     sizes |= {name: float(value) for name, value in f.get("known", {}).items()}
     largest = max(sizes.values())
@@ -90,7 +101,7 @@ def _millions(name: str, part: str) -> float:
 
 def architecture(f: Mapping[str, Any], c: Context) -> Settled:
     """The printed counts or shares follow from the architecture that the paper describes."""
-    keys = [_key(text) for text in f["cells"]]
+    keys = list(dict.fromkeys(_key(text) for text in f["cells"]))
     chosen = {key: c.numbers[key] for key in keys if key in c.numbers}
     findings = list(check_parameters(c.paper, chosen))
     if not findings or len(findings) < len(keys):
@@ -100,9 +111,11 @@ def architecture(f: Mapping[str, Any], c: Context) -> Settled:
     return _said(not bad, f"{len(findings) - len(bad)} of {len(findings)} follow. {shown}")
 
 
-def class_sizes(f: Mapping[str, Any], _: Context) -> Settled:
+def class_sizes(f: Mapping[str, Any], c: Context) -> Settled:
     """The classes of a data set hold between so and so many images (``about``: relative tolerance)."""
     counts = entry(f["dataset"]).classes.values()
+    if not any(counts):
+        raise UserError(f"{c.where}: the catalogue has no class sizes of {f['dataset']}")
     low, high, slack = min(counts), max(counts), f.get("about", 0.0)
     shown = f"{low} to {high} by the official file lists"
     if (low, high) == (f["low"], f["high"]):
@@ -113,6 +126,9 @@ def class_sizes(f: Mapping[str, Any], _: Context) -> Settled:
 
 def reachable(f: Mapping[str, Any], c: Context) -> Settled:
     """Every mean of these columns can come from whole counts (GRIM)."""
+    ids = [column.id for column in c.table(f["experiment"]).columns]
+    if unknown := [name for name in f["columns"] if name not in ids]:
+        raise UserError(f"{c.where}: no column {unknown[0]!r}; {f['experiment']} has {', '.join(ids)}")
     chosen = [n for key, n in c.numbers.items() if key[0] == f["experiment"] and key[2] in f["columns"]]
     findings = [x for x in check_counts(chosen) if x.check == "mean" and x.severity != "cannot be checked"]
     bad = [x for x in findings if x.severity != "fine"]
@@ -122,6 +138,11 @@ def reachable(f: Mapping[str, Any], c: Context) -> Settled:
 
 def reported(f: Mapping[str, Any], c: Context) -> Settled:
     """Some table prints a number for every combination of these protocol fields."""
+    if not f["fields"] or [] in f["fields"].values():
+        raise UserError(f"{c.where}: fields = {f['fields']!r}; name protocol fields and values of theirs")
+    for name, values in f["fields"].items():
+        for value in values if isinstance(values, list) else [values]:
+            field_of(name).checked(value)
     asked = _combinations(f["fields"])
     lacking = [word for word in asked if not _printed_for(c, word)]
     if not lacking:
@@ -153,7 +174,7 @@ def _printed_for(c: Context, word: Mapping[str, Any]) -> bool:
 
 def unquoted_rows(f: Mapping[str, Any], c: Context) -> Settled:
     """So many rows of a table are the paper's own, the others being quoted."""
-    own = [row.printed for row in c.paper.tables[f["experiment"]].rows if not row.quoted and not row.extra]
+    own = [row.printed for row in c.table(f["experiment"]).rows if not row.quoted and not row.extra]
     return _said(len(own) == f["count"], f"{len(own)} rows are the paper's own: {', '.join(own)}")
 
 

@@ -126,7 +126,7 @@ def read_acquisition(table: Mapping[str, Any], where: str) -> Acquisition | None
 
 
 def _source(table: Any, where: str) -> Source:
-    values = dict(strict(table, where, _FILE, _FILE_OPTIONAL))  # type: ignore[arg-type]
+    values = dict(strict(table, where, _FILE, _FILE_OPTIONAL))
     _one_of(values["archive"], ARCHIVES, where, "archive")
     values["bytes"] = _bytes(values["bytes"], where, "bytes")
     if not _CHECKSUM.fullmatch(values["checksum"]):
