@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipbench.cli import option_types as types
 from clipbench.cli.data_synthesis import add_synthesis, synthesise
+from clipbench.cli.output import show
 from clipbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _list(arguments: argparse.Namespace) -> int:
     from clipbench.data.images import default_data_root
 
     found = listing(arguments.tables, arguments.data or default_data_root())
-    print(_as_json(found) if arguments.format == "json" else listing_text(found))
+    show(_as_json(found) if arguments.format == "json" else listing_text(found))
     return 0
 
 

@@ -20,10 +20,7 @@ from clipbench.report.terminal import as_table, wrapped
 from clipbench.results.record import Record
 from clipbench.results.store import Store
 
-_HEADERS = (
-    *("table", "alias", "in the paper", "printed", "quoted", "measured"),
-    *("to run", "runnable", "data missing", "weights missing", "not implemented"),
-)
+_HEADERS = ("table", "in the paper", "numbers printed", "measured", "to run", "runnable", "missing")
 
 
 @dataclass(frozen=True)
@@ -60,21 +57,30 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps([one.as_dict() for one in lines], indent=1))
         return 0
-    rows = [
-        (
-            *(one.table, ", ".join(one.aliases), one.printed_as, one.printed, one.quoted, one.measured),
-            *(one.counts.cells, one.counts.runnable, one.counts.data_missing, one.counts.weights_missing),
-            one.counts.not_implemented,
-        )
-        for one in lines
-    ]
+    rows = [_row(one) for one in lines]
+    kept = [at for at, head in enumerate(_HEADERS) if head != "measured" or any(row[at] for row in rows)]
     notes = [
         f"measured: cells with records in {arguments.out / 'results'}; to run: cells that a run could fill",
-        "runnable: now, with the data and weights that are here; --smoke needs neither (`clipbench doctor` counts it)",
+        "(fewshot): a shorter name that does as well; no: a table beyond the paper, and where it says why",
+        "runnable: now, with the data and weights that are here; missing: what the other cells lack (66 data: 66 "
+        "cells lack their data). --smoke needs neither data nor weights.",
         *(f"not implemented: {reason}" for reason in dict.fromkeys(one.why_not for one in lines if one.why_not)),
     ]
-    show("\n".join([as_table(arguments.format, _HEADERS, rows), "", *(wrapped(note) for note in notes)]))
+    table = as_table(arguments.format, [_HEADERS[at] for at in kept], [[row[at] for at in kept] for row in rows])
+    show("\n".join([table, "", *(wrapped(note) for note in notes)]))
     return 0
+
+
+def _row(one: Line) -> tuple[str | int, ...]:
+    counts, names = one.counts, [alias for alias in one.aliases if alias != one.table.partition("/")[2]]
+    missing = {"data": counts.data_missing, "weights": counts.weights_missing, "code": counts.not_implemented}
+    return (
+        " ".join([one.table, *(f"({name})" for name in names)]),
+        one.printed_as.replace("not in the paper", "no"),
+        f"{one.printed} ({one.quoted} quoted)" if one.quoted else one.printed or "",
+        *(one.measured or "", counts.cells, counts.runnable),
+        ", ".join(f"{n} {what}" for what, n in missing.items() if n),
+    )
 
 
 def line(paper: Paper, figure: Table, numbers: list[PrintedNumber], records: list[Record], here: Here) -> Line:

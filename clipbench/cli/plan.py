@@ -12,6 +12,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from clipbench.cli import output
 from clipbench.cli.selection import Selection, device_of, select
 from clipbench.data.download.faults import size
 from clipbench.data.progress import duration
@@ -21,6 +22,7 @@ from clipbench.plan.jobs import jobs_of
 from clipbench.plan.outlook import Obstacle, Outlook
 from clipbench.plan.select import Gap, Plan, Planned
 from clipbench.plan.speed import Rates, rates
+from clipbench.report.terminal import grid, wrapped
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -36,7 +38,7 @@ def show(arguments: argparse.Namespace, selection: Selection) -> int:
     if arguments.format == "json":
         print(json.dumps(_values(selection.plan, runs, expected), indent=1))
     else:
-        print("\n".join(_text(selection, runs, expected, jobs=arguments.jobs)))
+        output.show("\n".join(_text(selection, runs, expected, jobs=arguments.jobs)))
     return 0 if any(run.state != "blocked" for run in runs) else 2
 
 
@@ -62,7 +64,7 @@ def _text(selection: Selection, runs: Sequence[Outlook], expected: _Expected, *,
     kinds = _letters(runs)
     for table in dict.fromkeys(run.planned.table for run in runs):
         here = [run for run in runs if run.planned.table is table]
-        lines += [f"{table.id}: {table.printed}, {table.title}", "", _matrix(here, kinds), ""]
+        lines += [wrapped(f"{table.id}: {table.printed}, {table.title}"), "", _matrix(here, kinds), ""]
     if jobs:
         lines += [_jobs(selection.plan, runs), ""]
     lines += [*_summary(runs, expected), *_legend(kinds), *_gaps(selection.plan.gaps)]
@@ -84,7 +86,7 @@ def _matrix(runs: Sequence[Outlook], letters: Mapping[Obstacle, str]) -> str:
     for run in runs:
         cells.setdefault((run.planned.cell.row.id, run.planned.cell.column.id), []).append(run)
     body = [[row, *(_cell(cells.get((row, column), ()), letters) for column in columns)] for row in rows]
-    return tabulate(body, headers=("", *columns), disable_numparse=True)
+    return grid(("", *columns), body)
 
 
 def _cell(runs: Sequence[Outlook], letters: Mapping[Obstacle, str]) -> str:
@@ -140,11 +142,14 @@ def _fetch(fetch: Fetch) -> list[str]:
         return []
     parts = [f"{size(fetch.bytes)}, on disk {size(fetch.disk)}"] if fetch.bytes else []
     parts += [f"of unstated size: {', '.join(fetch.unknown)}"] if fetch.unknown else []
-    return [f"  to fetch {'; '.join(parts)}"]
+    return [wrapped(f"to fetch {'; '.join(parts)}", "  ", " " * len("to fetch "))]
 
 
 def _legend(letters: Mapping[Obstacle, str]) -> list[str]:
-    return [f"  {letter}  {o.kind}: {o.what}. {_first_sentence(o.says)}" for o, letter in letters.items()]
+    return [
+        wrapped(f"{letter}  {o.kind}: {o.what}. {_first_sentence(o.says)}", "  ", "   ")
+        for o, letter in letters.items()
+    ]
 
 
 def _first_sentence(text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clipbench.cli.output import show
 from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason
 from clipbench.plan.select import cells_of, repeatable, runnable_cells, source_of
@@ -15,7 +16,7 @@ from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, 
 from clipbench.registry.printed import PrintedNumber, load_published
 from clipbench.registry.protocol import field_of
 from clipbench.registry.resolve import assumptions_in_use, seeds_of
-from clipbench.report.terminal import text_table, wrapped
+from clipbench.report.terminal import grid, text_table, wrapped
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -25,34 +26,34 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps(shown if len(shown) > 1 else shown[0], indent=1, ensure_ascii=False))
         return 0
-    for paper, table in find(arguments.tables):
-        _print(paper, table, overrides, protocol=arguments.protocol)
+    found = find(arguments.tables)
+    show("\n".join(line for named in found for line in _text(*named, overrides, protocol=arguments.protocol)))
     return 0
 
 
-def _print(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -> None:
-    print(wrapped(f"{table.id}: {table.printed} of {paper.short}, {table.title}"))
-    print(wrapped(f"{paper.title} ({paper.reference})") + "\n")
+def _text(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -> Iterator[str]:
+    yield wrapped(f"{table.id}: {table.printed} of {paper.short}, {table.title}")
+    yield wrapped(f"{paper.title} ({paper.reference})") + "\n"
     if table.panels:
         panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in table.panels]
-        print(text_table(("panel", "columns", "rows"), panels))
-        print(f"\ndrawn from the runs of {source_of(paper, table).id}")
+        yield text_table(("panel", "columns", "rows"), panels)
+        yield f"\ndrawn from the runs of {source_of(paper, table).id}"
     else:
-        print(_numbers(table, load_published(paper)))
+        yield _numbers(table, load_published(paper))
     source = source_of(paper, table)
     seeds = seeds_of(paper, source, overrides)
     cells = cells_of(table, source)
     runs = sum(len(runs_of(resolve(paper, source, cell, overrides).protocol)) for cell in cells)
     each = f", once for each target domain: {runs * len(seeds)} runs" if runs > len(cells) else ""
     per_cell = f"{len(seeds)} seed{'s' * (len(seeds) != 1)} each ({', '.join(map(str, seeds))})"
-    print(f"\n{len(cells)} cells to run, {per_cell}{each}")
+    yield f"\n{len(cells)} cells to run, {per_cell}{each}"
     if table.notes:
-        print(f"\n{wrapped(' '.join(table.notes.split()), further='')}")
-    _print_gaps(paper, source)
+        yield f"\n{wrapped(' '.join(table.notes.split()), further='')}"
+    yield from _gaps(paper, source)
     if protocol:
-        _print_protocol(paper, source, overrides)
+        yield from _protocol(paper, source, overrides)
     else:
-        print("\n--protocol shows every field of the protocol and where it comes from")
+        yield "\n--protocol shows every field of the protocol and where it comes from"
 
 
 def _numbers(table: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
@@ -65,10 +66,10 @@ def _numbers(table: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]
         group = row.group
         entries = [printed.get((table.name, row.id, column.id)) for column in table.columns]
         rows.append([row.printed, row.id, *(e.raw if e else "" for e in entries)])
-    return text_table(["printed as", "row\n(--only)", *(f"{c.full_name}\n{c.id}" for c in table.columns)], rows)
+    return grid(["printed as", "row\n(--only)", *(f"{c.full_name}\n{c.id}" for c in table.columns)], rows, names=2)
 
 
-def _print_gaps(paper: Paper, table: Table) -> None:
+def _gaps(paper: Paper, table: Table) -> Iterator[str]:
     """Rows that are quoted, and rows that cannot run yet, each with the reason."""
     for row in table.rows:
         cells = [Cell(row, column) for column in table.columns if not column.derived and not column.quoted]
@@ -76,12 +77,12 @@ def _print_gaps(paper: Paper, table: Table) -> None:
             reason = missing_reason(paper, table, cells[0]) if cells and row.recipe else None
             ours = "; we can run it too" if cells and repeatable(table, cells[0]) else f"; {reason}" if reason else ""
             source = paper.references.get(row.quoted, f"[{row.quoted}]")
-            print(wrapped(f"{row.printed}: quoted from {source}{ours}", "  "))
+            yield wrapped(f"{row.printed}: quoted from {source}{ours}", "  ")
         elif not row.derived and cells and (reason := missing_reason(paper, table, cells[0])):
-            print(wrapped(f"{row.printed}: not runnable yet, {reason}", "  "))
+            yield wrapped(f"{row.printed}: not runnable yet, {reason}", "  ")
 
 
-def _print_protocol(paper: Paper, table: Table, overrides: Overrides) -> None:
+def _protocol(paper: Paper, table: Table, overrides: Overrides) -> Iterator[str]:
     """Fields that all cells share once, then what each row, each column and each single cell adds."""
     resolved = {cell: resolve(paper, table, cell, overrides) for cell in runnable_cells(table)}
     if not resolved:
@@ -93,16 +94,16 @@ def _print_protocol(paper: Paper, table: Table, overrides: Overrides) -> None:
         (n, _value(first, n), first.basis[n].kind, first.basis[n].source, field_of(n, first.protocol.method).meaning)
         for n in shared
     ]
-    print(f"\nthe same in every cell\n\n{text_table(('field', 'value', 'basis', 'source', 'meaning'), rows)}")
+    yield f"\nthe same in every cell\n\n{text_table(('field', 'value', 'basis', 'source', 'meaning'), rows)}"
     rest = [n for n in names if n not in shared]
     for axis in ("row", "column"):
         constant = [n for n in rest if _constant(resolved, axis, n)]
         rest = [n for n in rest if n not in constant]
-        _print_differing(resolved, axis, constant)
+        yield from _differing(resolved, axis, constant)
     for name in rest:
         values = ", ".join(f"{c.row.id}/{c.column.id}: {_value(r, name)}" for c, r in resolved.items())
-        print(f"\n{name} differs from cell to cell: {values}")
-    _print_assumptions(paper, table)
+        yield f"\n{name} differs from cell to cell: {values}"
+    yield from _assumptions(paper, table)
 
 
 def _value(resolved: Resolved, name: str) -> str:
@@ -118,31 +119,31 @@ def _constant(resolved: Mapping[Cell, Resolved], axis: str, name: str) -> bool:
     return all(len(values) == 1 for values in seen.values())
 
 
-def _print_differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[str]) -> None:
+def _differing(resolved: Mapping[Cell, Resolved], axis: str, names: list[str]) -> Iterator[str]:
     """One line per row (or column): what it sets, and by what right."""
     if not names:
         return
     by_axis = {getattr(cell, axis).id: r for cell, r in resolved.items()}
-    print(f"\nby {axis}\n")
+    yield f"\nby {axis}\n"
     for name, r in by_axis.items():
         kinds: dict[str, list[str]] = {}
         for field in names:
             if field in r.basis:
                 kinds.setdefault(r.basis[field].kind, []).append(f"{field}={_value(r, field)}")
         shown = "; ".join(f"{', '.join(fields)} ({kind})" for kind, fields in kinds.items())
-        print(wrapped(f"{name}: {shown}", "  ", "    "))
+        yield wrapped(f"{name}: {shown}", "  ", "    ")
 
 
-def _print_assumptions(paper: Paper, table: Table) -> None:
-    print("\nassumptions (--assume id=choice)\n")
+def _assumptions(paper: Paper, table: Table) -> Iterator[str]:
+    yield "\nassumptions (--assume id=choice)\n"
     for name in sorted(assumptions_in_use(paper, table)):
         a = paper.assumptions[name]
-        print(wrapped(f"{name}: {a.question}", "  "))
+        yield wrapped(f"{name}: {a.question}", "  ")
         for choice, r in a.choices.items():
             taken = " (taken)" if choice == a.take else ""
             missing = f" (cannot run yet: {r.missing})" if r.missing else ""
-            print(wrapped(f"{choice}{taken}: {r.means}{missing}", "      "))
-        print(wrapped(f"why: {' '.join(a.why.split())}", "      "))
+            yield wrapped(f"{choice}{taken}: {r.means}{missing}", "      ")
+        yield wrapped(f"why: {' '.join(a.why.split())}", "      ")
 
 
 def _describe(paper: Paper, table: Table, overrides: Overrides) -> dict[str, Any]:

@@ -32,8 +32,10 @@ _STYLES = {
 }
 _SPACE = re.compile(r"(?<!±)\s+(?!±)")
 """Where a line may end: not around the sign of a printed deviation."""
-_WORD = 24
+_WORD = 30
 """Characters of a single word, such as an id, that is not broken."""
+_GAP = 2
+"""Blanks between columns."""
 _WIDE = 120
 """Columns where the output is no terminal."""
 
@@ -49,7 +51,7 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     Where not even the longest words fit beside each other, each row becomes a paragraph of ``head: value``.
     """
     texts = [[name, *(str(row[at]) for row in rows)] for at, name in enumerate(headers)]
-    sizes = _widths(texts, width() - 2 * len(headers))
+    sizes = _widths(texts, width() - _GAP * len(headers))
     if sizes is None:
         return "\n".join(_paragraph(headers, row) for row in rows)
     table = Table(box=_LINE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
@@ -62,6 +64,29 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     console = Console(file=out, width=width(), force_terminal=_coloured(), highlight=False, markup=False, emoji=False)
     console.print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def grid(headers: Sequence[str], rows: Sequence[Sequence[object]], names: int = 1) -> str:
+    """A table of many like columns: those that do not fit beside each other follow in tables of their own.
+
+    Args:
+        headers: Of all columns.
+        rows: Their cells.
+        names: How many columns name the rows; every table begins with them.
+    """
+    texts = [[*name.split("\n"), *(str(row[at]) for row in rows)] for at, name in enumerate(headers)]
+    sizes = [max(map(cell_len, text)) + _GAP for text in texts]
+    first = sum(min(size, _WORD + _GAP) for size in sizes[:names])
+    parts: list[list[int]] = [[]]
+    for at in range(names, len(headers)):
+        if parts[-1] and first + sum(sizes[done] for done in [*parts[-1], at]) > width():
+            parts.append([])
+        parts[-1].append(at)
+    tables = []
+    for part in parts:
+        kept = [*range(names), *part]
+        tables.append(text_table([headers[at] for at in kept], [[row[at] for at in kept] for row in rows]))
+    return "\n\n".join(tables)
 
 
 def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from clipbench.report.terminal import text_table, width
+from clipbench.report.terminal import grid, text_table, width
 
 HEADERS = ("row", "printed", "verdict", "why")
 ROWS = [
@@ -55,3 +55,17 @@ def test_without_a_terminal_the_width_does_not_depend_on_one(monkeypatch: pytest
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert width() == 120
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_many_columns_follow_in_tables_of_their_own(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    heads = ["row", *(f"Data set {i}\ndata_{i}" for i in range(12))]
+    rows = [[f"method-{m}", *(f"{m}{i:02}.5 ± 0.11" for i in range(12))] for m in range(3)]
+    lines = grid(heads, rows).splitlines()
+    assert max(map(len, lines)) <= columns
+    text = "\n".join(lines)
+    assert all(text.count(str(cell)) == 1 for row in rows for cell in row[1:])
+    parts = text.count("method-0")
+    assert parts == len([line for line in lines if line.startswith("---")])
+    assert (parts == 1) is (columns == 200)
