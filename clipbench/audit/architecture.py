@@ -92,7 +92,7 @@ def model_of_config(name: str, config: Mapping[str, Any]) -> Model:
     vision, text, joint = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
     if not isinstance(vision.get("layers"), int) or "patch_size" not in vision:
         raise UserError(f"{name} has no plain ViT tower, so that its parameters have no closed form here")
-    return Model(_vision(vision, joint), _text(text, joint))
+    return Model(_vision(vision, joint), text_tower(text, joint))
 
 
 def _vision(config: Mapping[str, Any], joint: int) -> Tower:
@@ -103,8 +103,8 @@ def _vision(config: Mapping[str, Any], joint: int) -> Tower:
     return Tower(w, int(w * config.get("mlp_ratio", 4.0)), config["layers"], around, w * joint)
 
 
-def _text(config: Mapping[str, Any], joint: int) -> Tower:
-    """Token embedding, positions, the last LayerNorm."""
+def text_tower(config: Mapping[str, Any], joint: int) -> Tower:
+    """The text tower of an open_clip config: token embedding, positions, the last LayerNorm around the blocks."""
     w = config["width"]
     around = (config["vocab_size"] + config["context_length"] + 2) * w
     return Tower(w, 4 * w, config["layers"], around, w * joint)

@@ -55,7 +55,7 @@ class _Expected:
 def _expected(selection: Selection, runs: Sequence[Outlook], speed: Rates) -> _Expected:
     left = [run for run in runs if run.state != "done" and can_be_fetched(run.obstacles)]
     protocols = [run.planned.run.protocol for run in left]
-    cost = estimate(protocols, selection.store, selection.datasets, speed)
+    cost = estimate(protocols, selection.store, selection.datasets, speed, selection.sources.config)
     return _Expected(len(left), cost, to_fetch(left), speed)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from clipbench.data.load import Datasets
@@ -66,10 +67,15 @@ def images_seen(protocol: Protocol, datasets: Datasets) -> tuple[int, int]:
     return _passed(protocol, *datasets.sizes(protocol))
 
 
-def estimate(protocols: Iterable[Protocol], store: Store, datasets: Datasets, rates: Rates) -> Cost:
-    """Sum over the runs, of which each protocol stands for one; a device of the kind that ``rates`` are of."""
+def estimate(
+    protocols: Iterable[Protocol], store: Store, datasets: Datasets, rates: Rates, config: Path | None = None
+) -> Cost:
+    """Sum over the runs, of which each protocol stands for one; a device of the kind that ``rates`` are of.
+
+    ``config`` is the file of a backbone of the user's.
+    """
     records = [r for r in store.scan()[0] if r.environment.device.startswith(rates.device)]
-    model = Model(datasets, rates)
+    model = Model(datasets, rates, config)
     speeds = _speeds(records)
     train = test = by_records = 0
     seconds: list[float] = []
@@ -107,14 +113,14 @@ def estimate(protocols: Iterable[Protocol], store: Store, datasets: Datasets, ra
 class Model:
     """The model of the work on one kind of device; the work of each protocol is counted once."""
 
-    def __init__(self, datasets: Datasets, rates: Rates) -> None:
-        self._datasets, self._rates = datasets, rates
+    def __init__(self, datasets: Datasets, rates: Rates, config: Path | None = None) -> None:
+        self._datasets, self._rates, self._config = datasets, rates, config
         self._works: dict[Protocol, Work | None] = {}
 
     def work(self, protocol: Protocol) -> Work | None:
         """Operations and bytes of one run; None where they are not known."""
         if protocol not in self._works:
-            self._works[protocol] = work(protocol, self._datasets)
+            self._works[protocol] = work(protocol, self._datasets, self._config)
         return self._works[protocol]
 
     def seconds(self, protocol: Protocol, found: Work) -> float:

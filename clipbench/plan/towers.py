@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from clipbench.audit.architecture import Tower, model_of_config
-from clipbench.models import family
+from clipbench.audit.architecture import Tower, model_of_config, text_tower, vit
+from clipbench.errors import UserError
+from clipbench.models import family, image_size
 from clipbench.models.model_config import model_config, side
 from clipbench.registry import Protocol
 
+_TIMM = re.compile(r"_(tiny|small|base|large)_patch(\d+)")
+"""What stands in the names of timm's ViTs of the usual sizes, EVA-02's and the Perception Encoder's among them."""
+_SIZES = {"tiny": (192, 12), "small": (384, 12), "base": (768, 12), "large": (1024, 24)}
+"""Width and blocks."""
+_NO_TEXT = Tower(0, 0, 1, 0, 0)
+"""Beside an image tower alone."""
 FLOAT = 4
 """Bytes of a number in float32."""
 
@@ -56,28 +67,72 @@ class Stack:
 
 @dataclass(frozen=True)
 class Towers:
-    """Both towers of a CLIP; ``tokens`` of an image, class token included; all parameters."""
+    """Both towers of a CLIP.
+
+    Attributes:
+        vision: The image tower.
+        text: The text tower; one without width beside an image tower of timm's.
+        tokens: Of an image, class token included.
+        parameters: Of both.
+        prompt: Tokens of every prompt, where the text tower reads all to the end; 0 where prompts are cut.
+    """
 
     vision: Stack
     text: Stack
     tokens: int
     parameters: int
+    prompt: int = 0
 
 
-def towers_of(protocol: Protocol) -> Towers | None:
-    """The towers of the protocol's backbone; None where it is no CLIP of open_clip's, or is used for segmentation.
+def towers_of(protocol: Protocol, config: Path | None = None) -> Towers | None:
+    """The towers of the protocol's backbone, or of a user's config file; None where their work is not known.
 
-    Raises ``UserError`` where its image tower is no plain ViT.
+    Known are CLIPs of open_clip whose image tower is a plain ViT, its own or timm's, and timm's ViTs alone. Raises
+    ``UserError`` for a configuration that cannot be read.
     """
     name = protocol.need("backbone")
+    reads_one = protocol.need("task") != "linear-head" or protocol.pooling == "cls"
+    if family(name) == "timm":
+        return _of_timm(name, image_size(name), reads_one=reads_one)
     if family(name) not in ("open_clip", "tiny") or protocol.need("task") == "segmentation":
         return None
-    config = model_config(name)
-    model = model_of_config(name, config)
-    gated, joint = bool(config.get("quick_gelu")), config["embed_dim"]
-    patch = config["vision_cfg"]["patch_size"]
-    patches = (side(config) // patch) ** 2
-    width = model.vision.width
-    reads_one = protocol.need("task") != "linear-head" or protocol.pooling == "cls"
-    vision = Stack(model.vision, 3 * patch**2 * patches * width + joint * width, gated, reads_one)
-    return Towers(vision, Stack(model.text, joint * model.text.width, gated), patches + 1, model.parameters)
+    found = model_config(name, config)
+    image, joint, text = found["vision_cfg"], found["embed_dim"], found["text_cfg"]
+    if "timm_model_name" in image:
+        reads_one = reads_one and image.get("timm_pool") == "token"
+        towers = _of_timm(image["timm_model_name"], side(found), reads_one=reads_one)
+        return towers and _with_text(towers, text, joint)
+    try:
+        model = model_of_config(name, found)
+    except UserError:
+        return None
+    gated = bool(found.get("quick_gelu"))
+    vision = _stack(model.vision, image["patch_size"], side(found), joint, gated=gated, reads_one=reads_one)
+    written = Stack(model.text, joint * model.text.width, gated)
+    return Towers(vision, written, _tokens(image["patch_size"], side(found)), model.parameters)
+
+
+def _of_timm(name: str, pixels: int, *, reads_one: bool) -> Towers | None:
+    sizes = _TIMM.search(name)
+    if sizes is None:
+        return None
+    tower, patch = vit(*_SIZES[sizes[1]], int(sizes[2])), int(sizes[2])
+    vision = _stack(tower, patch, pixels, 0, gated=False, reads_one=reads_one)
+    return Towers(vision, Stack(_NO_TEXT, 0, gated=False), _tokens(patch, pixels), tower.parameters)
+
+
+def _with_text(towers: Towers, text: Mapping[str, Any], joint: int) -> Towers:
+    tower = text_tower(text, joint)
+    whole = bool(text.get("no_causal_mask"))
+    stack = Stack(tower, joint * tower.width, gated=False, reads_one=not whole)
+    total = towers.parameters + tower.parameters + tower.projection
+    return Towers(towers.vision, stack, towers.tokens, total, text["context_length"] if whole else 0)
+
+
+def _stack(tower: Tower, patch: int, pixels: int, joint: int, *, gated: bool, reads_one: bool) -> Stack:
+    patches = _tokens(patch, pixels) - 1
+    return Stack(tower, (3 * patch**2 * patches + joint) * tower.width, gated, reads_one)
+
+
+def _tokens(patch: int, pixels: int) -> int:
+    return int((pixels // patch) ** 2) + 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from clipbench.data.catalogue import entry
 from clipbench.data.load import Datasets
@@ -47,15 +48,20 @@ class Work:
     decoded: float
 
 
-def work(protocol: Protocol, datasets: Datasets) -> Work | None:
-    """The work of one run; None for a model, a task or a method whose sizes are not known here."""
+def work(protocol: Protocol, datasets: Datasets, config: Path | None = None) -> Work | None:
+    """The work of one run, with the model of a user's ``config`` where the backbone is one.
+
+    None for a model, a task or a method whose sizes are not known here.
+    """
     try:
-        towers = towers_of(protocol)
+        towers = towers_of(protocol, config)
     except UserError:
         return None
     if towers is None or declared_by(protocol.method) is None:
         return None
     passed = _Passed.of(protocol, datasets, towers.tokens)
+    if towers.prompt:
+        passed = replace(passed, length=float(towers.prompt))
     flops = _image_flops(passed, towers) + _text_flops(passed, towers)
     pixels = 3 * int(protocol.need("image_size")) ** 2
     decoded = (passed.test + (0 if passed.crops else passed.train)) * pixels
