@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,16 +26,18 @@ LEFT = 4
 
 if TYPE_CHECKING:
     from clipbench.launch.launcher import Options, Summary
+    from clipbench.report.table import Table
 
 
 @dataclass(frozen=True)
 class Done:
-    """What a run has left: its selection, what became of each run, what could not be tried, and the files written."""
+    """What a run has left: its selection, what became of each run, what could not be tried, files and tables."""
 
     selection: Selection
     blocked: Mapping[str, Obstacle]
     summary: Summary
     written: Sequence[Path]
+    tables: Sequence[Table]
 
     @property
     def exit_code(self) -> int:
@@ -74,7 +76,9 @@ def execute(arguments: argparse.Namespace, selection: Selection) -> Done:
         raise UserError(_all_blocked(arguments, selection, list(blocked.values())))
     _say(arguments, [*selection.said, *_before(selection, blocked)])
     summary = _carry_out(arguments, replace(selection.plan, runs=here), selection, device)
-    return Done(selection, blocked, summary, _write_reports(arguments, selection))
+    tables: list[Table] = []
+    written = _write_reports(arguments, selection, tables.append)
+    return Done(selection, blocked, summary, written, tables)
 
 
 def _blocked(runs: Sequence[Outlook]) -> Mapping[str, Obstacle]:
@@ -163,14 +167,15 @@ def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:
     return 0
 
 
-def _write_reports(arguments: argparse.Namespace, selection: Selection) -> list[Path]:
+def _write_reports(arguments: argparse.Namespace, selection: Selection, also: Callable[[Table], None]) -> list[Path]:
     from clipbench.report.write import write_figures, write_tables
 
     profile, added = "smoke" if arguments.smoke else "full", selection.added
     if added.own:
-        return write_tables(selection.tables, arguments.out, profile, added.apply, say_faults=report)
+        return write_tables(selection.tables, arguments.out, profile, added.apply, say_faults=report, also=also)
     everything = [f"{paper}/*" for paper in dict.fromkeys(paper.id for paper, _ in find(selection.tables))]
-    tables = write_tables(added.fitting(everything)[0], arguments.out, profile, added.apply, say_faults=report)
+    words = added.fitting(everything)[0]
+    tables = write_tables(words, arguments.out, profile, added.apply, say_faults=report, also=also)
     return [*tables, *write_figures(everything, arguments.out, profile)]
 
 
@@ -184,9 +189,12 @@ def _nothing(plan: Plan) -> str:
 def _tell(arguments: argparse.Namespace, done: Done) -> None:
     """What was done, where it lies, and what is next."""
     summary, gaps = done.summary, done.selection.plan.gaps
-    for path in done.written:
-        if path.suffix == ".md":
-            print(f"\n{path.read_text(encoding='utf-8')}")
+    from clipbench.report.plain import plain
+
+    named = {table.id for _, table in find(done.selection.tables, done.selection.added.apply)}
+    for table in done.tables:
+        if table.experiment.id in named:
+            print(f"\n{plain(table)}")
     folders = sorted({str(p.parent) for p in done.written})
     made = f"{len(summary.made)} runs made in {duration(summary.seconds)}, {len(summary.there)} were there"
     print(f"{made}. Written: {', '.join(folders) or 'nothing'}.")

@@ -10,7 +10,7 @@ from typing import Any
 from clipbench.cli.output import show
 from clipbench.errors import UserError
 from clipbench.plan.runnable import missing_reason
-from clipbench.plan.select import cells_of, repeatable, runnable_cells, source_of
+from clipbench.plan.select import cells_of, place_of, repeatable, runnable_cells, source_of
 from clipbench.plan.target_domains import domains_of, runs_of
 from clipbench.registry import Cell, Overrides, Paper, Protocol, Resolved, Run, Table, find, resolve
 from clipbench.registry.printed import PrintedNumber, load_published
@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _text(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -> Iterator[str]:
-    yield wrapped(f"{table.id}: {table.printed} of {paper.short}, {table.title}")
+    yield wrapped(f"{table.id}: {place_of(paper, table)}, {table.title}")
     yield wrapped(f"{paper.title} ({paper.reference})") + "\n"
     if table.panels:
         panels = [(p.title, ", ".join(p.columns), ", ".join(p.rows)) for p in table.panels]

@@ -10,8 +10,8 @@ from pathlib import Path
 from clipbench.data.images import ImageSet
 from clipbench.data.splits import shortage, split
 from clipbench.data.user import UserData, left_out
-from clipbench.plan.select import Plan
-from clipbench.registry import Protocol
+from clipbench.plan.select import Plan, source_of
+from clipbench.registry import Protocol, find
 
 
 def about_own(plan: Plan, own: Mapping[str, UserData]) -> list[str]:
@@ -55,6 +55,9 @@ def about_unfit(names: Sequence[str], *, own_data: bool) -> list[str]:
 def next_command(arguments: argparse.Namespace) -> str:
     """How to see the numbers again: beside the printed ones, or on the user's own data, of which nothing is printed."""
     words = [str(word) for word in arguments.tables]
+    named = [] if arguments.dataset_dir else find(words)
+    if named and all(table.panels for _, table in named):  # a figure prints no numbers; the table of its runs does
+        words = list(dict.fromkeys(source_of(paper, table).id for paper, table in named))
     if arguments.dataset_dir is not None:
         words += ["--dataset-dir", str(arguments.dataset_dir), *(["--smoke"] if arguments.smoke else [])]
         words += ["--split-file", str(arguments.split_file)] if arguments.split_file else []

@@ -123,6 +123,12 @@ def source_of(paper: Paper, figure: Table) -> Table:
     return paper.tables[figure.source] if figure.source else figure
 
 
+def place_of(paper: Paper, table: Table) -> str:
+    """``Figure 2 of CLIP-DoRA``; where the paper prints none of its rows, ``beyond CLIP-DoRA (Related work)``."""
+    beyond = all(row.extra for row in source_of(paper, table).rows)
+    return f"beyond {paper.short} ({table.printed})" if beyond else f"{table.printed} of {paper.short}"
+
+
 def paper_of(table: Table) -> Paper:
     """The paper that a table belongs to."""
     return next(p for p in load_papers() if p.id == table.paper)

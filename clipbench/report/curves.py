@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clipbench.compare.cells import Library
-from clipbench.plan.select import source_of
+from clipbench.plan.select import place_of, source_of
 from clipbench.registry import Cell, Panel, Paper, Table
 from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
 from clipbench.report.numbers import sentence
@@ -98,7 +98,8 @@ def _figure(
 ) -> Figure:
     about, reasons = footing
     y, styles = experiment.y or "accuracy", _styles(experiment, source)
-    title = f"{experiment.printed} of {paper.short}: {experiment.title[0].lower()}{experiment.title[1:]}"
+    where = place_of(paper, experiment)
+    title = f"{where[0].upper()}{where[1:]}: {experiment.title[0].lower()}{experiment.title[1:]}"
     why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
     run = {panel for (panel, _), series in curves.items() if series}
     panels = [panel for panel in experiment.panels if panel.title in run]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from clipbench.compare.stats import Side
 from clipbench.compare.verdict import Comparison
-from clipbench.registry import Cell, Table
+from clipbench.registry import Axis, Cell, Table
+from clipbench.registry.caution import Caution
 from clipbench.report.provenance import provenance_of
 
 MARKS = {"not comparable": "†", "incomplete": "‡", "quoted": "§"}
@@ -42,6 +43,11 @@ def difference_text(cell: Comparison) -> str:
     return f"[{text}]" if unlike else text
 
 
+def row_name(row: Axis) -> str:
+    """``CLIP-LoRA, 4 shots``: the printed name, and the group that tells it from others of that name."""
+    return f"{row.printed}, {row.group}" if row.group else row.printed
+
+
 def minus(text: str) -> str:
     """With a true minus sign in place of each hyphen: for text that is a number."""
     return text.replace("-", "\N{MINUS SIGN}")
@@ -58,8 +64,11 @@ def decimals_of(cell: Comparison) -> int:
     return max(cell.published.decimals or 0, 2) if cell.published else 2
 
 
-def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
-    """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers."""
+def footnotes(experiment: Table, cells: Sequence[Comparison], *, of_measured: bool = False) -> list[str]:
+    """What the signs mean here, every reason once; what is missing; and what to know of the printed numbers.
+
+    With ``of_measured``, only of the printed numbers that a measured one stands beside.
+    """
     measured = [c.measured for c in cells if c.measured]
     said: dict[str, list[str]] = {
         "† not comparable with the paper: ": [reason for m in measured for reason in m.not_comparable],
@@ -83,7 +92,9 @@ def footnotes(experiment: Table, cells: Sequence[Comparison]) -> list[str]:
         )
     if any(m.by_domain for m in measured):
         notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
-    return [*notes, *_cautions(experiment)]
+    beside = [c.cell for c in cells if c.measured]
+    known = [x for x in experiment.cautions if not of_measured or any(x.holds(c.row.id, c.column.id) for c in beside)]
+    return [*notes, *_cautions(experiment, known)]
 
 
 def where_from(cells: Sequence[Comparison]) -> list[str]:
@@ -118,11 +129,11 @@ def _apart(places: Sequence[Cell]) -> Sequence[str]:
     return [cell.row.printed for cell in places]
 
 
-def _cautions(experiment: Table) -> list[str]:
+def _cautions(experiment: Table, cautions: Sequence[Caution]) -> list[str]:
     """What the registry says of printed numbers, with the rows and columns that it speaks of."""
     return [
         f"Printed numbers ({', '.join(dict.fromkeys([*rows, *columns])) or 'all'}): {sentence([caution.says])}"
-        for caution in experiment.cautions
+        for caution in cautions
         for rows in [[experiment.row(name).printed for name in caution.rows]]
         for columns in [[experiment.column(name).printed for name in caution.columns]]
     ]

@@ -26,7 +26,7 @@ from clipbench.compare.cells import Library
 from clipbench.compare.choices import Sensitivity, sensitivity
 from clipbench.compare.claims import Bench, on_measured
 from clipbench.compare.verdict import Comparison, compare_paper, summary
-from clipbench.plan.select import runnable_cells
+from clipbench.plan.select import place_of, runnable_cells
 from clipbench.registry import Axis, Paper
 from clipbench.registry.find import Named
 from clipbench.registry.printed import load_published
@@ -64,6 +64,7 @@ class TableView:
     """A printed table: its column groups with their widths, and its rows of cells."""
 
     table: Table
+    place: str
     groups: Sequence[tuple[str, int]]
     rows: Sequence[tuple[Axis, Sequence[CellView | None]]]
     listed: Sequence[CellView]
@@ -160,6 +161,7 @@ def _table(named: Named, library: Library, margin: float) -> TableView:
     listed = sorted((v for v in views if v not in folded), key=lambda v: not v.measured)
     return TableView(
         table=table,
+        place=place_of(paper, printed),
         groups=_groups(printed.columns),
         rows=rows,
         listed=listed,
@@ -205,7 +207,7 @@ def _figures(chosen: Sequence[Named], library: Library, store: Store) -> Iterato
     for paper, table in chosen:
         for name, content in drawn(paper, table, library, store).items():
             if name.endswith(".png"):
-                title = f"{table.printed} of {paper.short}: {table.title}"
+                title = f"{place_of(paper, table)}: {table.title}"
                 yield _slug(f"figure-{paper.id}-{name}"), title, base64.b64encode(content).decode("ascii")
 
 

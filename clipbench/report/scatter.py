@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from clipbench.compare.cells import Library
-from clipbench.plan.select import source_of
+from clipbench.plan.select import place_of, source_of
 from clipbench.registry import Cell, Panel, Paper, Table
 from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
 from clipbench.report.numbers import minus
@@ -121,7 +121,7 @@ def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, stor
 def _figure(paper: Paper, experiment: Table, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
     present = {panel: cloud for panel, cloud in clouds.items() if isinstance(cloud, Cloud)}
     names = _names(list(present.values()))
-    title = title_of(f"{experiment.printed} of {paper.short}: {experiment.title}", about)
+    title = title_of(f"{place_of(paper, experiment)}: {experiment.title}", about)
     shown = present or clouds
     reasons = {panel: str(cloud) for panel, cloud in clouds.items() if panel not in shown}
     caption = (*missing(experiment.id, reasons, smoke=about.smoke), *about.lines(), _HOW)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipbench.compare.verdict import Comparison
-from clipbench.registry import Axis
 from clipbench.report.by_domain import domain_sides
-from clipbench.report.numbers import decimals_of, difference_text, minus, number_text, side_text, where_from
+from clipbench.report.numbers import decimals_of, difference_text, minus, number_text, row_name, side_text, where_from
 from clipbench.report.terminal import as_table, wrapped
 
 _DIFFERENCE = "difference"
@@ -77,7 +76,7 @@ def _groups(cells: Sequence[Comparison]) -> dict[str, list[tuple[str, Comparison
     found: dict[str, list[tuple[str, Comparison]]] = {}
     by_column = _grouped_by_column(cells)
     for c in cells:
-        names = c.cell.column.full_name, _row_name(c.cell.row)
+        names = c.cell.column.full_name, row_name(c.cell.row)
         outer, inner = names if by_column else reversed(names)
         found.setdefault(outer, []).append((inner, c))
     return found
@@ -121,7 +120,7 @@ def _by_text(said: Iterable[tuple[str, Comparison]]) -> Notes:
 
 def _where(cells: Sequence[Comparison], among: Sequence[Comparison]) -> str:
     """``r=4, α=8 and CLIP Full tuning in AID 20% train``: the cells in short; a column that is the only one goes."""
-    rows = _named([_row_name(c.cell.row) for c in cells], "rows")
+    rows = _named([row_name(c.cell.row) for c in cells], "rows")
     columns = _named([c.cell.column.full_name for c in cells], "columns")
     return rows if len({c.cell.column.id for c in among}) == 1 else f"{rows} in {columns}"
 
@@ -129,7 +128,3 @@ def _where(cells: Sequence[Comparison], among: Sequence[Comparison]) -> str:
 def _named(names: Sequence[str], many: str) -> str:
     once = list(dict.fromkeys(names))
     return " and ".join(once) if len(once) <= _NAMED else f"{len(once)} {many}"
-
-
-def _row_name(row: Axis) -> str:
-    return f"{row.printed}, {row.group}" if row.group else row.printed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
@@ -14,11 +15,14 @@ from clipbench.registry.find import Added, nothing_added
 from clipbench.registry.printed import load_published
 from clipbench.results.store import Fault, Store
 
+if TYPE_CHECKING:
+    from clipbench.report.table import Table as ReportTable
+
 _FORMATS = ("md", "csv", "tex", "json")
 
 
-def unsaid(_: Sequence[Fault]) -> None:
-    """Nobody is told of the folders that are no trustworthy records."""
+def unsaid(_: object) -> None:
+    """Nobody is told: of the folders that are no trustworthy records, or of a table."""
 
 
 def write_tables(
@@ -29,8 +33,12 @@ def write_tables(
     *,
     by_domain: bool = False,
     say_faults: Callable[[Sequence[Fault]], None] = unsaid,
+    also: Callable[[ReportTable], None] = unsaid,
 ) -> list[Path]:
-    """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell."""
+    """``tables/<paper>/<table>.{md,csv,tex,json}`` for every matching table that has a measured cell.
+
+    ``also`` is given each of these tables.
+    """
     from clipbench.report import table as t
     from clipbench.report.latex import latex
     from clipbench.report.markdown import markdown
@@ -54,6 +62,7 @@ def write_tables(
         )
         for suffix, content in zip(_FORMATS, contents, strict=True):
             written.append(write_bytes(stem.with_name(f"{stem.name}.{suffix}"), content.encode()))
+        also(table)
     return written
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from clipbench.compare.cells import Library
+from clipbench.plan.select import place_of
 from clipbench.registry import Overrides
 from clipbench.report import curves
 from clipbench.report.curves import draw_curves
@@ -134,3 +135,8 @@ def test_figures_are_written_where_there_are_runs_behind_them(tmp_path: Path) ->
     Store(tmp_path / "results").publish([Draft(r, {}) for r in made()])
     assert [p.name for p in write_figures([], tmp_path, None)] == ["figure3.png", "figure3.svg", "figure3.csv"]
     assert write_figures([], tmp_path, "smoke") == []
+
+
+def test_a_figure_that_the_paper_does_not_print_says_so() -> None:
+    assert place_of(*table("lora-clip/figure3")) == "Figure 3 of LoRA-CLIP"
+    assert place_of(*table("clip-dora/related-curves")) == "beyond CLIP-DoRA (Related work, curves)"
