@@ -31,7 +31,7 @@ CASES = (
 )
 """Row, backbone, classes, and what cuts the training."""
 MEMORY, TIME = 0.15, 1.5
-"""Asked: share of the measured peak, and factor in time."""
+"""Limits: share of the measured peak, and factor in time."""
 _NUMBERS = ("peak, GB", "estimate, GB", "off by", "seconds", "estimate, s", "factor", "held")
 _COLUMNS = ("row", "backbone", "classes", *_NUMBERS)
 
@@ -81,8 +81,8 @@ def _clipbench(*arguments: str) -> str:
 
 def _report(rows: list[list[Any]]) -> str:
     table = tabulate(rows, _COLUMNS, tablefmt="github", floatfmt=".2f")
-    asked = f"Asked: memory within {MEMORY:.0%}, time within a factor of {TIME}; the last column says what is held."
-    return f"# What `clipbench plan` estimates, and what runs took\n\n{asked}\n\n{table}\n"
+    about = f"The last column says what is within {MEMORY:.0%} (memory) and a factor of {TIME} (time)."
+    return f"# What `clipbench plan` estimates, and what runs took\n\n{about}\n\n{table}\n"
 
 
 if __name__ == "__main__":

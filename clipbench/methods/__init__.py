@@ -108,7 +108,14 @@ def own_method(name: str) -> OwnMethod:
     kind = _class_of(name)
     source = Path(inspect.getfile(kind)).read_bytes()
     label = getattr(kind, "label", None) or kind.__name__
-    declared = Declared(kind.fields, kind.uses, kind.gradient_through, kind.prompts_per_image)
+    declared = Declared(
+        kind.fields,
+        kind.uses,
+        kind.gradient_through,
+        kind.prompts_per_image,
+        kind.image_copies,
+        kind.prompt_copies,
+    )
     check_declared(f"--method {name}", declared, FIELDS)
     declare(name, declared)
     return OwnMethod(f"{name}@{hashlib.sha256(source).hexdigest()[:12]}", label, declared, kind.protocol)

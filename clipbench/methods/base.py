@@ -125,6 +125,12 @@ class Method(nn.Module):
     prompts_per_image: ClassVar[bool] = False
     """Every image meets class prompts of its own, which the text tower encodes for it."""
 
+    image_copies: ClassVar[str] = ""
+    """The field that says how often each image passes the image tower, where it does more than once."""
+
+    prompt_copies: ClassVar[str] = ""
+    """The field whose texts, with | between them, are the prompts of each class, where there are several."""
+
     seed_axis: ClassVar[bool] = False
     """Several seeds can train in one pass over the frozen model."""
 

@@ -26,6 +26,8 @@ class PLOTpp(Method):
     """
 
     gradient_through: ClassVar[str] = "both"
+    image_copies: ClassVar[str] = "vision_prompts"
+    prompt_copies: ClassVar[str] = "phrases"
     seed_axis: ClassVar[bool] = True
     stages: ClassVar[int] = 2
     fields: ClassVar[Sequence[Field]] = (

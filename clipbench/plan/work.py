@@ -17,7 +17,7 @@ from clipbench.errors import UserError
 from clipbench.plan.towers import FLOAT, Towers, towers_of
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
-from clipbench.registry.method_fields import declared_by
+from clipbench.registry.method_fields import Declared, declared_by
 
 _ROWS = 256
 """Images in a forward pass without a gradient (``Classification.rows``)."""
@@ -88,6 +88,7 @@ class _Passed:
         texts_move: Likewise through the text tower.
         weights_move: All weights of what a gradient passes through are trained.
         per_image: Every image has prompts of its own.
+        copies: How often each image passes, under prompts of its own each time.
     """
 
     train: int
@@ -105,6 +106,7 @@ class _Passed:
     texts_move: bool
     weights_move: bool
     per_image: bool
+    copies: int
 
     @classmethod
     def of(cls, protocol: Protocol, datasets: Datasets, tokens: int) -> _Passed:
@@ -127,13 +129,14 @@ class _Passed:
             tests=protocol.epochs if protocol.tested == "every-epoch" and protocol.epochs else 1,
             views=4 if protocol.vflip else 2 if protocol.hflip else 1,
             crops=protocol.train_transform == "random-resized-crop",
-            classes=len(names),
+            classes=len(names) * _prompts_of_a_class(protocol, declared),
             length=_prompt_length(protocol, datasets, names, context),
             tokens=tokens + (context if images_move else 0),
             images_move=images_move,
             texts_move=steps > 0 and bool(names) and through in ("text", "both", "all", "weights"),
             weights_move=through == "weights",
             per_image=bool(declared and declared.prompts_per_image),
+            copies=protocol.need(declared.image_copies) if declared and declared.image_copies else 1,
         )
 
     @property
@@ -150,7 +153,7 @@ class _Passed:
 def _image_flops(passed: _Passed, towers: Towers) -> float:
     one = towers.vision.flops(passed.tokens)
     if passed.images_move:
-        return one * (passed.passes * passed.trained + passed.tests * passed.test)
+        return one * passed.copies * (passed.passes * passed.trained + passed.tests * passed.test)
     trained = passed.trained if passed.crops else min(passed.trained, passed.views * passed.train)
     return one * (trained + passed.test)
 
@@ -172,12 +175,16 @@ def _activations(passed: _Passed, towers: Towers, pixels: int) -> float:
     weights = passed.weights_move
     train: float = FLOAT * pixels * passed.batch
     if passed.images_move:
-        train += passed.batch * passed.tokens * towers.vision.kept(weights=weights)
+        train += passed.copies * passed.batch * passed.tokens * towers.vision.kept(weights=weights)
     if passed.texts_move:
         kept = min(passed.prompt_tokens, _KEPT) + min(max(passed.prompt_tokens - _KEPT, 0), _AT_ONCE)
         train += kept * towers.text.kept(weights=weights)
     trained = 4 * FLOAT * towers.parameters if weights else 0  # gradient, two averages of Adam, the optimiser's step
     return max(test, train + trained)
+
+
+def _prompts_of_a_class(protocol: Protocol, declared: Declared | None) -> int:
+    return len(str(protocol.need(declared.prompt_copies)).split("|")) if declared and declared.prompt_copies else 1
 
 
 def _prompt_names(protocol: Protocol, datasets: Datasets) -> Sequence[str]:

@@ -23,13 +23,16 @@ class Declared:
     """What a method's class says: its own fields, the shared ones that it reads, and what its training costs.
 
     ``gradient_through`` are the towers that a gradient passes through; ``prompts_per_image``: each image has prompts
-    of its own.
+    of its own. ``image_copies`` and ``prompt_copies`` name protocol fields: how often each image passes (a number), and
+    the prompts of each class (texts with | between them).
     """
 
     fields: Sequence[Field] = ()
     uses: Sequence[str] = ()
     gradient_through: str = ""
     prompts_per_image: bool = False
+    image_copies: str = ""
+    prompt_copies: str = ""
 
     def field(self, name: str) -> Field | None:
         """Its own field of that name."""
@@ -76,6 +79,8 @@ def _class(path: str) -> Declared:
         tuple(found.get("uses", ())),
         str(found.get("gradient_through", "")),
         bool(found.get("prompts_per_image", False)),
+        str(found.get("image_copies", "")),
+        str(found.get("prompt_copies", "")),
     )
 
 

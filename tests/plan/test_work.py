@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import open_clip
 import pytest
 import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from clipbench.data.load import Datasets
+from clipbench.plan.select import make_plan
 from clipbench.plan.towers import Stack, towers_of
-from clipbench.registry import Protocol
+from clipbench.plan.work import work
+from clipbench.registry import Overrides, Protocol
 
 TOLERANCE = 0.02
 """PyTorch counts no bias, norm or activation, and neither does the plan; what is left are poolings and projections."""
@@ -55,3 +60,18 @@ def test_timms_vits_under_a_linear_head(name: str) -> None:
 @pytest.mark.parametrize("name", ["convnext_base", "RN50", "mambavision_base", "resnet50"])
 def test_of_other_towers_nothing_is_claimed(name: str) -> None:
     assert towers_of(Protocol(backbone=name, task="linear-head", pooling="backbone")) is None
+
+
+def test_an_image_under_several_prompts_counts_as_often() -> None:
+    """PLOT++: every image passes four times, once under each vision prompt, and a class has four text prompts."""
+    plan = make_plan(["fewshot"], Overrides(), ["row=plotpp-1shot|coop-4-1shot", "dataset=eurosat"])
+    found = {p.cell.row.id: work(p.run.protocol, Datasets(Path("nowhere"))) for p in plan.runs}
+    plot, coop = found["plotpp-1shot"], found["coop-4-1shot"]
+    assert plot is not None
+    assert coop is not None
+    towers = towers_of(next(p.run.protocol for p in plan.runs))
+    assert towers is not None
+    images = 10 * 4 * (towers.tokens + 2) * towers.vision.kept(weights=False)
+    prompts = 40 * towers.text.kept(weights=False)  # for each token of a prompt, of which there are ten and more
+    assert images < plot.activations < images + 16 * prompts
+    assert coop.activations < plot.activations / 4
