@@ -74,4 +74,4 @@ def test_an_image_under_several_prompts_counts_as_often() -> None:
     images = 10 * 4 * (towers.tokens + 2) * towers.vision.kept(weights=False)
     prompts = 40 * towers.text.kept(weights=False)  # for each token of a prompt, of which there are ten and more
     assert images < plot.activations < images + 16 * prompts
-    assert coop.activations < plot.activations / 4
+    assert coop.activations < images / 3  # a batch of test images, without a gradient
