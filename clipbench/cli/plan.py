@@ -30,6 +30,10 @@ def main(arguments: argparse.Namespace) -> int:
     return show(arguments, select(arguments))
 
 
+_GRAMS_PER_KWH = 436
+"""Of CO2, the mean of the world's electricity in 2022 (Ember, Global Electricity Review 2023)."""
+
+
 def show(arguments: argparse.Namespace, selection: Selection) -> int:
     """The plan of a selection, as text or JSON."""
     _, device = device_of(arguments.device)
@@ -111,6 +115,11 @@ def _cost(expected: _Expected) -> list[str]:
     if cost.seconds is not None:
         hours = " of this GPU" if expected.rates.device == "cuda" else ""
         lines.append(f"  time     about {duration(cost.seconds)}{hours}, {_basis(expected)}")
+    if cost.kilowatt_hours is not None:
+        lines.append(
+            f"  energy   about {cost.kilowatt_hours:.2g} kWh at the {cost.watts:.0f} W of earlier runs here, "
+            f"{_GRAMS_PER_KWH / 1000 * cost.kilowatt_hours:.2g} kg of CO2 at the world's mean of {_GRAMS_PER_KWH} g/kWh"
+        )
     if cost.peak_memory_bytes is not None:
         lines.append(
             f"  memory   about {size(cost.peak_memory_bytes)} at the peak, an estimate{_error_of_memory(cost)}"
@@ -189,6 +198,7 @@ def _values(plan: Plan, runs: Sequence[Outlook], expected: _Expected) -> dict[st
         "jobs": [job.to_json() | {"name": job.name} for job in jobs_of(plan)],
         "cost": {
             **asdict(expected.cost),
+            "kilowatt_hours": expected.cost.kilowatt_hours,
             "runs": expected.runs,
             "rates": dict(expected.rates.measured) or "assumed",
             "fetch": asdict(expected.fetch),

@@ -49,6 +49,7 @@ class Cost:
         peak_memory_bytes: None where no run's is known.
         decoded_bytes: Decoded images in the cache, on disk.
         error: The estimate against records; None where there are none that it applies to.
+        watts: Mean power of the device over the runs that it was measured in; None where no record has it.
     """
 
     train_images: int
@@ -60,6 +61,12 @@ class Cost:
     peak_memory_bytes: float | None
     decoded_bytes: float
     error: Error | None
+    watts: float | None = None
+
+    @property
+    def kilowatt_hours(self) -> float | None:
+        """Energy of all runs whose time is known, on this device at the power of earlier runs."""
+        return None if self.watts is None or self.seconds is None else self.watts * self.seconds / 3.6e6
 
 
 def images_seen(protocol: Protocol, datasets: Datasets) -> tuple[int, int]:
@@ -107,6 +114,7 @@ def estimate(
         peak_memory_bytes=max(peaks, default=None),
         decoded_bytes=sum(decoded.values()),
         error=_error(records, model),
+        watts=_power(records),
     )
 
 
@@ -142,6 +150,11 @@ def _speeds(records: Sequence[Record]) -> Mapping[tuple[str | None, str | None],
         / max(sum(_passed(r.protocol, r.data.train_images, r.data.test_images)), 1)
         for r in records
     }
+
+
+def _power(records: Sequence[Record]) -> float | None:
+    known = [(r.cost.energy_joules, r.cost.seconds) for r in records if r.cost.energy_joules]
+    return sum(joules for joules, _ in known) / sum(seconds for _, seconds in known) if known else None
 
 
 def _error(records: Sequence[Record], model: Model) -> Error | None:
