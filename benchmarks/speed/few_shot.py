@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import platform
 import resource
 import statistics
@@ -38,6 +39,7 @@ from clipbench.engine.heap import keep_freed_memory
 from clipbench.methods import method
 from clipbench.methods.base import Setting, Support
 from clipbench.models.image_text import load_image_text
+from clipbench.models.products import ONEDNN, PYTORCH, fastest, measured, products
 from clipbench.registry import Cell, Overrides, Protocol, load_papers, resolve
 
 BATCH = 32
@@ -170,10 +172,11 @@ def work(options: argparse.Namespace) -> None:
     keep_freed_memory()  # for both sides: what is compared is arithmetic
     kind = {"ours": Ours, "plain": Plain}[options.work]
     side = kind(options, options.classes[0], options.replicas)
-    side.step()  # the first one also asks the system for its memory
-    print(_READY, flush=True)
-    for _ in sys.stdin:
-        print(json.dumps(side.step() | {"peak": side.peak()}), flush=True)
+    with products(options.products):
+        side.step()  # the first one also asks the system for its memory
+        print(_READY, flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(side.step() | {"peak": side.peak()}), flush=True)
 
 
 # The comparison
@@ -183,7 +186,14 @@ class Worker:
     """A side's process, seen from outside."""
 
     def __init__(
-        self, options: argparse.Namespace, side: str, shape: str, classes: int, replicas: int = 1, method: str = LORA
+        self,
+        options: argparse.Namespace,
+        side: str,
+        shape: str,
+        classes: int,
+        replicas: int = 1,
+        method: str = LORA,
+        by: str = PYTORCH,
     ) -> None:
         words = ["--work", side, "--shapes", shape, "--classes", classes, "--replicas", replicas, "--method", method]
         words += [
@@ -195,6 +205,8 @@ class Worker:
             options.dtype,
             "--whole",
             options.whole,
+            "--products",
+            by,
         ]
         command = [sys.executable, __file__, *map(str, words)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
@@ -272,6 +284,30 @@ def of_methods(options: argparse.Namespace) -> list[list[str]]:
     return rows
 
 
+def of_products(options: argparse.Namespace) -> str:
+    """A step whose large float32 products oneDNN takes, against the same step with PyTorch's, as Markdown."""
+    rows, classes = [], options.product_classes
+    for shape in options.shapes if classes else ():
+        sides = [Worker(options, "ours", shape, classes, by=by) for by in (ONEDNN, PYTORCH)]
+        ratio = pair(sides[0], sides[1], options.rounds)
+        rows.append([shape, str(classes), *(f"{statistics.median(w.seconds):.2f}" for w in sides), f"{ratio:.2f} x"])
+        print(rows[-1], file=sys.stderr, flush=True)
+    if not rows:
+        return ""
+    torch.set_num_threads(options.threads)
+    head = ["shape", "classes", "oneDNN, s", "PyTorch's library, s", "PyTorch's / oneDNN"]
+    table = tabulate(rows, head, tablefmt="github", disable_numparse=True)
+    about = (
+        f"The same step with its large float32 products by oneDNN (`--products onednn`) and by the library that "
+        f"PyTorch calls; medians of {options.rounds} rounds in turn, {options.threads} thread(s), "
+        f"{processor(options.device)} with {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. The "
+        f"measurement that `--products auto` goes by found oneDNN {measured():.2f} times as fast just now, and keeps "
+        f"to `{fastest(options.threads)}` on this machine."
+    )
+    return f"\n## Large products by oneDNN\n\n{about}\n\n{table}\n"
+
+
 def processor(device: str) -> str:
     """What it was measured on."""
     if device == "cuda":
@@ -322,7 +358,8 @@ def report(options: argparse.Namespace, arguments: list[str]) -> str:
     )
     methods = f"\n## A step of each published method\n\n{said}\n\n{every}\n" if rows else ""
     several = f"\n## Several seeds in one pass\n\n{passes}\n" if seeds else ""
-    return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}{methods}"
+    by_onednn = of_products(options)
+    return f"# Speed of few-shot training\n\n{about}\n\n{table}\n\n{beyond}\n{several}{methods}{by_onednn}"
 
 
 def main(arguments: list[str]) -> None:
@@ -339,6 +376,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--work", choices=["ours", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--method-classes", type=int, default=100, help="classes of each method's row; 0 leaves it out")
+    parser.add_argument("--product-classes", type=int, default=10, help="classes of the rows on oneDNN; 0: none")
+    parser.add_argument("--products", default=PYTORCH, help=argparse.SUPPRESS)
     parser.add_argument("--method", default=LORA, help=argparse.SUPPRESS)
     parser.add_argument("--replicas", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
