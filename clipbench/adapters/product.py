@@ -35,10 +35,12 @@ class LowRankProduct(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        gain: Tensor | None,
-        *tensors: Tensor,
+        *tensors: Any,
     ) -> Tensor:
         """See the class."""
+        # torch.compile takes a forward with as many arguments as parameters for one without ctx, and with one block
+        # and no mask that would be this one, had the gain a parameter of its own.
+        gain, tensors = tensors[0], tensors[1:]
         A, Bt, masks = _split(tensors, len(rows))
         y = linear(x, weight, bias if gain is None else None)
         hidden = _hidden(x, A, masks)

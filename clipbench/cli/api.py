@@ -80,6 +80,8 @@ class Options(TypedDict, total=False):
     """A process on each of several: ``["cuda:0", "cuda:1"]``, ``"all"``, ``"cpu:2"``."""
     products: Literal["auto", "onednn", "pytorch"]
     """Who takes large float32 products on a CPU; the faster one without it."""
+    compile: bool
+    """Compile transformer blocks with ``torch.compile``."""
     replicas: int
     """Seeds trained in one pass at most; all that fit without it."""
     launcher: Literal["local", "slurm"]

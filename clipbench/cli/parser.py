@@ -122,6 +122,7 @@ def _run(p: argparse.ArgumentParser) -> None:
         default="auto",
         help="who multiplies large float32 matrices on a CPU: the faster one of oneDNN and PyTorch's library (auto)",
     )
+    machine.add_argument("--compile", action="store_true", help="compile transformer blocks (torch.compile)")
     machine.add_argument("--wait", action="store_true", help="stay until the runs of other processes are done")
     machine.add_argument(
         "--log", choices=("csv", "tensorboard", "wandb"), default="csv", help="curves while runs train"

@@ -150,7 +150,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     """How the jobs are carried out."""
     from clipbench.launch.launcher import Options
 
-    return Options(arguments.replicas, arguments.force, arguments.wait, arguments.log, arguments.products)
+    a = arguments
+    return Options(a.replicas, a.force, a.wait, a.log, a.products, compiled=a.compile)
 
 
 def _write_jobs(arguments: argparse.Namespace, selection: Selection) -> int:

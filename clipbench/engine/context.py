@@ -29,6 +29,7 @@ class Context:
         data_root: The folder of the data sets.
         device: Where models train.
         products: Who takes large float32 products on a CPU: ``auto``, ``onednn`` or ``pytorch``.
+        compiled: Whether the transformers' blocks are compiled.
         checkpoints: The folder of checkpoints, saved at most every ``checkpoint_seconds``.
         sources: Files of the user's own behind names in a protocol (a model config, weights).
         user_data: The user's own data sets, by their names in protocols.
@@ -47,6 +48,7 @@ class Context:
     user_data: Mapping[str, UserData] = field(default_factory=dict)
     checkpoint_seconds: float = 600.0
     products: str = AUTO
+    compiled: bool = False
     advance: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
     datasets: Datasets | None = None

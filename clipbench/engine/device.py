@@ -99,8 +99,8 @@ def _energy(device: torch.device) -> int | None:
         return None
 
 
-def environment(device: torch.device, products: str) -> Environment:
-    """What the record says of this machine, and of who took the large products on it."""
+def environment(device: torch.device, products: str, *, compiled: bool) -> Environment:
+    """What the record says of this machine, and of how it was used."""
     import open_clip
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
@@ -114,6 +114,7 @@ def environment(device: torch.device, products: str) -> Environment:
         device=f"{device.type}: {name}",
         threads=torch.get_num_threads(),
         products=products,
+        compiled=compiled,
     )
 
 

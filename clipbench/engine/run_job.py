@@ -22,8 +22,9 @@ from clipbench.engine.tasks import make_task
 from clipbench.engine.tasks.classification import Classification
 from clipbench.engine.tasks.task import Parts, Task
 from clipbench.errors import UserError
-from clipbench.methods.base import Method
-from clipbench.models.products import choose_products, products
+from clipbench.methods.base import Method, pretrained
+from clipbench.models.compiled import compiled_blocks
+from clipbench.models.products import PYTORCH, choose_products, products
 from clipbench.registry import Protocol
 from clipbench.registry.budget import budget, images_trained
 from clipbench.results.job import Job
@@ -43,19 +44,20 @@ def run_job(job: Job, context: Context) -> Outcome:
     task = make_task(protocol, images, parts, seeds, context)
     _check_trained(task, protocol, parts)
     runs = [f"{run.id} {content.sha256}" for run, content in zip(job.runs, contents, strict=True)]
-    by = choose_products(context.products, context.device, task)
-    identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device), by]
+    # The compiler sees nothing of a block within oneDNN's mode, and has choices of its own.
+    by = choose_products(PYTORCH if context.compiled else context.products, context.device, task)
+    identity = [*runs, task.model.weights_sha256, code_digest(), str(context.device), by, str(context.compiled)]
     checkpoint = Checkpoint(context.checkpoints, identity, context.checkpoint_seconds)
     features = isinstance(task, Classification) and "features" in job.keep
     kept: list[dict[str, bytes]] = [{} for _ in seeds]
-    with products(by):
+    with products(by), compiled_blocks(pretrained(task.model), asked=context.compiled):
         seen = [task.test_features()] if features and isinstance(task, Classification) else []
         state = _train(task, images, parts, job, context, checkpoint)
         if features and isinstance(task, Classification):
             kept = [dict(files) for files in task.feature_files(seen[0], task.test_features())]
     in_order = type(task.method).epoch_order is Method.epoch_order
     cost = _cost(protocol, state, time.perf_counter() - began, meter, len(splits[0].train), by_steps=in_order)
-    shared = Shared(images, contents, task, environment(context.device, by), cost, kept)
+    shared = Shared(images, contents, task, environment(context.device, by, compiled=context.compiled), cost, kept)
     return Outcome(*outcome(job, splits, state, shared), checkpoint)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 from clipbench.engine.context import Context
-from clipbench.models.products import AUTO
+from clipbench.errors import UserError
+from clipbench.models.products import AUTO, ONEDNN
 from clipbench.results.job import Job
 from clipbench.results.store import Store
 
@@ -33,6 +34,7 @@ class Options:
         force: Whether runs that are there are made again.
         wait: Whether to stay until the runs that other processes work on are done.
         products: Who takes large float32 products on a CPU: ``auto`` for the faster one, ``onednn`` or ``pytorch``.
+        compiled: Whether the transformers' blocks are compiled, which leaves all products to PyTorch.
         log: Where curves go while runs train: ``csv``, and ``tensorboard`` or ``wandb`` beside it.
     """
 
@@ -41,6 +43,11 @@ class Options:
     wait: bool = False
     log: str = "csv"
     products: str = AUTO
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compiled and self.products == ONEDNN:
+            raise UserError("--compile and --products onednn exclude each other: a compiler chooses for itself.")
 
 
 class Reporter(Interface):

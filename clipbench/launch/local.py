@@ -24,6 +24,7 @@ from clipbench.launch.curves import Curves
 from clipbench.launch.launcher import Options, Report, Reporter, Summary
 from clipbench.methods import is_own, method
 from clipbench.methods.fault import own_fault, refused_exits
+from clipbench.models.compiled import require_compiler
 from clipbench.plan.cost import images_seen
 from clipbench.plan.present import Present
 from clipbench.registry import Protocol
@@ -50,6 +51,8 @@ class Local:
         Raises ``UserError`` at once for faults that every job would meet (a results folder that cannot be written),
         and ``StoppedError`` where somebody has asked to stop.
         """
+        if options.compiled:
+            require_compiler(context.device)
         make_deterministic()
         keep_freed_memory()
         began, summary = time.monotonic(), Summary()
@@ -60,7 +63,8 @@ class Local:
             if left := tuple(seed for seed in job.seeds if seed not in there):
                 todo.append(replace(job, seeds=left))
         reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
-        watched = replace(context, say=reporter.say, datasets=context.listed, products=options.products)
+        watched = replace(context, say=reporter.say, datasets=context.listed)
+        watched = replace(watched, products=options.products, compiled=options.compiled)
         worker = _Worker(store, present, watched, reporter, summary, options)
         try:
             with listening(context.stop):

@@ -16,7 +16,7 @@ from clipbench.registry import Protocol, Run
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
     *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
-    *("synthetic_images", "synthetic_source", "products"),
+    *("synthetic_images", "synthetic_source", "products", "compiled"),
 }
 """Keys that older records of this schema lack."""
 
@@ -117,7 +117,7 @@ class Environment:
     """Where the run was made: versions, device, threads, and the code's commit (``+`` appended where it was dirty).
 
     ``products`` says who took the large float32 products on a CPU, ``onednn`` or ``pytorch`` (for the library that
-    PyTorch calls); it is empty for other devices.
+    PyTorch calls); it is empty for other devices. ``compiled``: whether the transformers' blocks were compiled.
     """
 
     clipbench: str
@@ -129,6 +129,7 @@ class Environment:
     device: str
     threads: int
     products: str = ""
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,17 @@ def test_compiles_without_a_graph_break(tiny: Callable[[], Any], kind: Any, opti
     assert all(relative(a, b) < 1e-5 for a, b in zip(gradients(compiled), gradients(plain), strict=True))
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_compiles_without_gradients(tiny: Callable[[], Any], kind: Any) -> None:
+    """With one target, whose factors are two."""
+    torch._dynamo.reset()
+    config = AdapterConfig(kind, 2, replicas=2, init_seeds=(0, 1), layers=(0, 1), targets=("q",))
+    model = perturb(adapt(tiny().visual, config)).eval()
+    with torch.no_grad():
+        found = torch.compile(model, backend="aot_eager", fullgraph=True)(images(4))
+        assert relative(found, model(images(4))) < 1e-6
+
+
 class _Scores(nn.Module):
     """DistributedDataParallel needs a forward."""
 
