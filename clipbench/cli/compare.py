@@ -15,7 +15,7 @@ from clipbench.compare.rows import compare_rows
 from clipbench.compare.selected import compared
 from clipbench.compare.verdict import COMPARED, summary
 from clipbench.errors import UserError
-from clipbench.plan.user import additions
+from clipbench.plan.user import additions, with_earlier_methods
 from clipbench.registry import find
 from clipbench.report.comparison import render
 from clipbench.report.rows import render_rows
@@ -42,7 +42,8 @@ def main(arguments: argparse.Namespace) -> int:
     records = records_of(arguments.out)
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.tables)
-    chosen = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
+    named = [(paper, e) for paper, e in find(words, added.apply) if not e.panels]
+    chosen = [(paper, with_earlier_methods(e, records)) for paper, e in named]
     if not chosen:
         raise UserError("figures print no numbers to compare; name a table, or nothing for all of them.")
     results = compared(chosen, records, arguments.only, arguments.profile, arguments.margin)

@@ -136,7 +136,7 @@ def _values(protocol: Protocol, names: Sequence[str]) -> tuple[object, ...]:
 
 def _words(record: Record) -> str:
     protocol = record.protocol
-    amount = [f"{protocol.shots} shots" if protocol.shots is not None else ""]
+    amount = [f"{protocol.shots} shot{'s' * (protocol.shots != 1)}" if protocol.shots is not None else ""]
     amount += [f"{100 * protocol.train_fraction:g}% train" if protocol.train_fraction else ""]
     smoke = ["smoke profile"] if protocol.profile == "smoke" else []
     return ", ".join(filter(None, [str(protocol.dataset).partition("@")[0], *amount, str(protocol.backbone), *smoke]))
@@ -196,9 +196,17 @@ def _estimate(differences: Sequence[Sequence[Scores]]) -> tuple[float, float, fl
     between = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
     drawn = _bootstrap(differences).var(ddof=1)
     # Drawn anew, n seeds have (n - 1) / n of their variance; the rest of it is that of the images.
-    images = max(float(drawn) - between * (seeds - 1) / seeds, 0.0)
+    images = max(float(drawn) - between * (seeds - 1) / seeds, _least(differences[0]))
     error, df = welch([(between, max(seeds - 1, 1)), (images, math.inf)])
     return float(by_seed.mean()), error, df
+
+
+def _least(domains: Sequence[Scores]) -> float:
+    """The variance where no image tells the methods apart, squared percent: few such images show little.
+
+    Half an image is added to each cell of the paired table (Agresti and Min, Statistics in Medicine 24, 2005).
+    """
+    return (100.0 / (sum(map(len, domains)) + 2)) ** 2
 
 
 def _bootstrap(differences: Sequence[Sequence[Scores]]) -> Scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from clipbench.methods import METHODS, OwnMethod, importable, is_own, method, ow
 from clipbench.methods.fault import own_fault
 from clipbench.plan.runnable import why_not
 from clipbench.registry import Axis, Cell, Paper, Table, find, resolve
+from clipbench.results.record import Record
 
 _TRAINED = 0.5
 """Share of each class of an own folder that trains where a table cuts by fraction; shots are drawn from as much."""
@@ -113,6 +114,25 @@ def _twice(name: str, first: str) -> str:
         f"--method {first} and --method {name} have labels that are too alike for rows of their own. Give one another "
         f'label = "..." in its class.'
     )
+
+
+def with_earlier_methods(table: Table, records: Iterable[Record]) -> Table:
+    """The table with a row for each of the user's methods that has records of it and no row in it.
+
+    The row stands behind the one whose recipe the method took over; it is called by the name of the method's class.
+    """
+    earlier: dict[str, dict[str, Axis]] = {}
+    for record in records:
+        name, origin = record.protocol.need("method"), record.origin
+        if origin.experiment != table.id or not is_own(name) or any(row.id == origin.row for row in table.rows):
+            continue
+        model = next((row for row in table.rows if origin.row.endswith(f"-{row.id}")), None)
+        if model is not None:
+            label = name.partition("@")[0].rpartition(":")[2]
+            row = replace(model, id=origin.row, printed=label, set={**model.set, "method": name}, extra=True)
+            earlier.setdefault(model.id, {})[row.id] = row
+    rows = [found for row in table.rows for found in (row, *earlier.get(row.id, {}).values())]
+    return replace(table, rows=tuple(rows)) if earlier else table
 
 
 def _named(data: UserData) -> dict[str, UserData]:

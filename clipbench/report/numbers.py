@@ -70,8 +70,10 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, of_measured: bo
     With ``of_measured``, only of the printed numbers that a measured one stands beside.
     """
     measured = [c.measured for c in cells if c.measured]
+    printed = any(c.published for c in cells)
+    unlike = "† not comparable with the paper: " if printed else "† another protocol than the paper's: "
     said: dict[str, list[str]] = {
-        "† not comparable with the paper: ": [reason for m in measured for reason in m.not_comparable],
+        unlike: [reason for m in measured for reason in m.not_comparable],
         "‡ incomplete: ": [c.reason for c in cells if c.verdict == "incomplete"],
         "Without all target domains, and not averaged in: ": [
             f"{c.cell.row.id}/{c.cell.column.id}: {c.measured.lacking}"
@@ -94,6 +96,7 @@ def footnotes(experiment: Table, cells: Sequence[Comparison], *, of_measured: bo
         notes.append("A measured number is the mean over the target domains; runs are counted by seed.")
     beside = [c.cell for c in cells if c.measured]
     known = [x for x in experiment.cautions if not of_measured or any(x.holds(c.row.id, c.column.id) for c in beside)]
+    known = known if printed else []
     return [*notes, *_cautions(experiment, known)]
 
 

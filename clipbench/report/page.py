@@ -27,6 +27,7 @@ from clipbench.compare.choices import Sensitivity, sensitivity
 from clipbench.compare.claims import Bench, on_measured
 from clipbench.compare.verdict import Comparison, compare_paper, summary
 from clipbench.plan.select import place_of, runnable_cells
+from clipbench.plan.user import with_earlier_methods
 from clipbench.registry import Axis, Paper
 from clipbench.registry.find import Named
 from clipbench.registry.printed import load_published
@@ -111,7 +112,8 @@ def page(chosen: Sequence[Named], store: Store, profile: str | None, margin: flo
     """
     records = [r for r in store.scan()[0] if profile in (None, r.protocol.profile)]
     library = Library(records)
-    views = [_table(named, library, margin) for named in chosen if not named[1].panels]
+    named = [(paper, with_earlier_methods(table, records)) for paper, table in chosen if not table.panels]
+    views = [_table(one, library, margin) for one in named]
     tables = sorted((view for view in views if view.table.cells), key=lambda view: not view.table.measured)
     results = [c for view in tables for c in view.table.cells]
     papers = list({paper.id: paper for paper, _ in chosen}.values())

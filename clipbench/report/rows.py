@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from clipbench.compare.rows import RowDifference
 from clipbench.report.numbers import minus
-from clipbench.report.terminal import as_table
+from clipbench.report.terminal import as_table, wrapped
 
 _ABOUT = (
     "Differences are formed seed by seed on the same test images; the interval is that of a paired bootstrap over "
-    "images and seeds, the p values are McNemar's, one per seed."
+    "images and seeds, p that of McNemar's exact test."
 )
 
 
@@ -19,15 +19,27 @@ def render_rows(results: Sequence[RowDifference], names: tuple[str, str], kind: 
     """One line per setting that both methods were run in."""
     if kind == "json":
         return json.dumps({"first": names[0], "second": names[1], "settings": [_values(r) for r in results]}, indent=1)
-    headers = ("data", "seeds", *names, "difference", "verdict", "why")
-    rows = [(r.where, " ".join(map(str, r.seeds)), *_numbers(r), r.verdict, r.reason) for r in results]
-    return f"{as_table(kind, headers, rows)}\n\n{_ABOUT}"
+    headers = ("data", "seeds", *names, "difference (90% interval)", "verdict")
+    rows = [(r.where, " ".join(map(str, r.seeds)), *_numbers(r), r.verdict) for r in results]
+    notes = [*(f"{r.where}: {_right(r, names)}" for r in results), _ABOUT]
+    if kind == "md":
+        return "\n\n".join([as_table(kind, headers, rows), *notes])
+    return "\n".join([as_table(kind, headers, rows), "", *map(wrapped, notes)])
 
 
 def _numbers(r: RowDifference) -> tuple[str, str, str]:
     if not r.seeds:
         return "", "", ""
-    return f"{r.first:.2f}", f"{r.second:.2f}", minus(f"{r.difference:+.2f}")
+    interval = minus(f"{r.difference:+.2f} ({r.low:+.2f} to {r.high:+.2f})")
+    return f"{r.first:.2f}", f"{r.second:.2f}", interval
+
+
+def _right(r: RowDifference, names: tuple[str, str]) -> str:
+    """Images that one method alone gets right, seed by seed; or why nothing can be compared."""
+    if not r.mcnemar:
+        return r.reason
+    counts = ", ".join(f"{better} : {worse} (p {p:.2g})" for better, worse, p in r.mcnemar.values())
+    return f"images that only {names[0]} : only {names[1]} gets right, by seed: {counts}"
 
 
 def _values(r: RowDifference) -> dict[str, object]:

@@ -10,6 +10,7 @@ from clipbench.compare.cells import Library
 from clipbench.compare.verdict import compare_paper
 from clipbench.files import write_bytes
 from clipbench.plan.select import source_of
+from clipbench.plan.user import with_earlier_methods
 from clipbench.registry import Paper, Table, find
 from clipbench.registry.find import Added, nothing_added
 from clipbench.registry.printed import load_published
@@ -50,6 +51,7 @@ def write_tables(
     for paper, experiment in find(patterns, added):
         if experiment.panels:
             continue
+        experiment = with_earlier_methods(experiment, records)  # noqa: PLW2901
         table = t.Table(paper, experiment, load_published(paper), compare_paper([(paper, experiment)], library))
         if not table.measured:
             continue

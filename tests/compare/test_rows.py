@@ -162,3 +162,11 @@ def test_dice_of_packed_masks(tmp_path: Path) -> None:
     scores = image_scores(store, store.scan()[0][0])
     assert scores is not None
     assert scores.scores == pytest.approx(dice)
+
+
+def test_a_few_images_without_a_difference_do_not_show_equality() -> None:
+    """Of 9 images alike, the methods may well differ on others; of 40,000 alike they hardly do."""
+    alike = np.ones((1, 9), dtype=bool)
+    assert compared(alike, alike).verdict == "cannot be told"
+    many = np.ones((1, 40_000), dtype=bool)
+    assert compared(many, many).verdict == "equal"

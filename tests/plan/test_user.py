@@ -7,19 +7,22 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from clipbench.compare.cells import Library
+from clipbench.compare.verdict import compare_paper
 from clipbench.data.user import UserData, user_images
 from clipbench.errors import UserError
 from clipbench.methods import is_own, method, own_method
 from clipbench.methods.base import Method
-from clipbench.plan.user import Additions, additions
+from clipbench.plan.user import Additions, additions, with_earlier_methods
 from clipbench.registry import Cell, Overrides, resolve
-from tests.factory import table
+from tests.factory import records, table
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"red_square": (220, 30, 30), "green field": (40, 180, 60), "blue_lake": (30, 60, 210)}
@@ -448,3 +451,19 @@ def test_smoke_does_not_call_the_users_images_generated(tmp_path: Path) -> None:
     (text,) = (file.read_text() for file in (tmp_path / "tables").rglob("*.md"))
     assert "SMOKE PROFILE: a tiny model." in text
     assert "generated images" not in text + done.stderr
+
+
+def test_earlier_methods_stay_in_the_table_though_they_are_not_named_again() -> None:
+    paper, printed = table("clip-dora/table1")
+    where = ("clip-dora/table1", "clip-dora-4shot", "dtd")
+    made = [replace(r, origin=replace(r.origin, row="mine-clip-dora-4shot")) for r in records(where, (60.0, 61.0))]
+    made = [replace(r, protocol=replace(r.protocol, method="file:Mine@0123456789ab")) for r in made]
+    found = with_earlier_methods(printed, [*made, *records(where, (50.0,))])
+    ids = [row.id for row in found.rows]
+    assert ids[ids.index("clip-dora-4shot") + 1] == "mine-clip-dora-4shot"
+    assert (found.row("mine-clip-dora-4shot").printed, found.row("mine-clip-dora-4shot").extra) == ("Mine", True)
+    cells = compare_paper([(paper, found)], Library(made))
+    (cell,) = [c for c in cells if c.cell.row.id == "mine-clip-dora-4shot" and c.ours]
+    assert cell.ours is not None
+    assert cell.ours.mean == 60.5
+    assert with_earlier_methods(found, made) is found
