@@ -1,9 +1,10 @@
-"""``clipbench audit``: the arithmetic of the papers' own numbers, or of a table in a CSV file."""
+"""``clipbench audit``: the arithmetic of the papers' own numbers, or of the tables in a file."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from clipbench.audit.finding import Finding
 from clipbench.audit.paper import audit_paper
@@ -16,13 +17,19 @@ from clipbench.report.audit import render
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the audit; with ``--strict`` an impossible or inconsistent number makes the exit code 1."""
-    audits: dict[str, Sequence[Finding]] = {}
+    known = {paper.id for paper in load_papers()}
+    files = [Path(word) for word in arguments.papers if word not in known and Path(word).is_file()]
+    names = [word for word in arguments.papers if Path(word) not in files]
+    if lost := [word for word in names if word not in known and Path(word).suffix]:
+        raise UserError(
+            f"there is no file {lost[0]} here; name a table's file, or a paper: {', '.join(sorted(known))}."
+        )
     if arguments.csv is not None:
-        if arguments.papers:
-            raise UserError("name papers or a --csv file, not both.")
-        audits[str(arguments.csv)] = audit_csv(arguments.csv)
-    else:
-        audits = {paper.short: audit_paper(paper) for paper in papers_named(arguments.papers)}
+        files.append(arguments.csv)
+    if files and names:
+        raise UserError(f"name papers ({', '.join(names)}) or files ({', '.join(map(str, files))}), not both.")
+    audits: dict[str, Sequence[Finding]] = {str(file): audit_csv(file) for file in files}
+    audits = audits or {paper.short: audit_paper(paper) for paper in papers_named(names)}
     grave = any(f.severity in ("impossible", "inconsistent") for findings in audits.values() for f in findings)
     show(render(audits, arguments.format, every=arguments.all))
     return 1 if arguments.strict and grave else 0

@@ -133,3 +133,18 @@ def test_a_reader_that_has_enough_does_not_change_the_exit_code(tmp_path: Path) 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_the_command_takes_files_by_their_names_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, draft = tmp_path / "a.csv", tmp_path / "b.tex"
+    table.write_text("method,A,B,Avg\nours,90.0,80.0,86.0\n")
+    draft.write_text(
+        "\\begin{tabular}{lccc} Method & A & B & Avg \\\\ Ours$^\\dagger$ & 92.6 & 72.4 & 83.5 \\\\ \\end{tabular}"
+    )
+    assert main(["audit", str(table), str(draft), "--strict"]) == 1
+    out = capsys.readouterr().out
+    assert "ours, Avg: 86.0" in out
+    assert "Ours, Avg: 83.5" in out
+    assert main(["audit", str(tmp_path / "typo.csv")]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    assert main(["audit", "lora-clip", str(table)]) == 2

@@ -57,7 +57,7 @@ def plain(text: str) -> str:
         text = shorter
     text = re.sub(r"[_^]\s*\{\s*(\(?\s*±\s*[^{}]*)\}", r" \1", text)
     text = re.sub(r"_\s*\{?\s*\(?(\d+[.,]\d+)\)?\s*\}?\s*$", r" ± \1", text)
-    text = re.sub(r"\^\s*(?:\{[^{}]*\}|\w)", "", text)
+    text = re.sub(r"\^\s*(?:\{[^{}]*\}|\w|$)", "", text)
     text = re.sub(r"[{}]|(?<!\w)_{1,2}(?=\S)|(?<=\S)_{1,2}(?!\w)", "", text.replace("~", " "))
     return re.sub(r"[\s\u00a0\u202f\u2009]+", " ", text.replace("\\", "")).strip()
 
