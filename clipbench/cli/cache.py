@@ -19,7 +19,6 @@ _KINDS = {
     "features": "image features of frozen towers",
     "digests": "digests of data files",
     "smoke": "generated images of the smoke profile",
-    "products": "which library multiplies matrices faster",
 }
 """The folders that clipbench makes in its cache, and what is in them. Nothing else is looked at or removed."""
 
