@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """0 if all records agree, 1 if two records of one run differ or a folder holds what is no record."""
+    """0 if all records agree, 1 if two records of one run differ, or a folder holds what is no record, or none."""
     folders = [f / "results" if (f / "results").is_dir() else f for f in arguments.folders]
     found = merge(arguments.out / "results", folders)
     print(f"{len(found.taken)} records taken, {len(found.alike)} were there alike, {len(found.differ)} differ.")
@@ -23,4 +23,6 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"differs: {run_id}, {reason}; the record in {arguments.out} stays.")
     for fault in found.faults:
         print(f"no record: {fault.path}: {fault.reason}")
-    return 1 if found.differ or found.faults else 0
+    for folder in found.empty:
+        print(f"no record: {folder} holds none.")
+    return 1 if found.differ or found.faults or found.empty else 0

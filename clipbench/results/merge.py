@@ -16,12 +16,16 @@ _WHEN_AND_WHERE = ("finished", "environment", "cost", "history")
 
 @dataclass
 class Merged:
-    """What became of the records: run ids taken, those that were there alike, those that differ, and bad folders."""
+    """What became of the records: run ids taken, those that were there alike, those that differ, and bad folders.
+
+    ``empty`` are sources without any record, good or bad: most often a slip in a name.
+    """
 
     taken: list[str] = field(default_factory=list)
     alike: list[str] = field(default_factory=list)
     differ: dict[str, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
 
 
 def merge(into: Path, sources: Sequence[Path]) -> Merged:
@@ -38,6 +42,8 @@ def merge(into: Path, sources: Sequence[Path]) -> Merged:
             raise UserError(f"{source} is the folder that is merged into; name the others only.")
         records, faults = Store(source).scan()
         found.faults += faults
+        if not records and not faults:
+            found.empty.append(source)
         for record in records:
             _take(target, source, record, found)
     return found
