@@ -41,8 +41,17 @@ class Filter:
             "dataset": [str(protocol.get("dataset")), (cell.column.dataset_name or "").lower()],
             "panel": [word for number, panel in panels for word in (str(number), panel.title, panel.title.lower())],
         }
-        names = found[self.key] if self.key in found else [_plain(protocol.get(self.key))]
+        names = found[self.key] if self.key in found else [self.field_value(protocol)]
         return any(fnmatchcase(name, value) for name in names for value in self.values)
+
+    @property
+    def of_field(self) -> bool:
+        """Whether it asks for a protocol field's value."""
+        return self.key not in _NAMES
+
+    def field_value(self, protocol: Protocol) -> str:
+        """The protocol's value of the field, as words of ``--only`` write it."""
+        return _plain(protocol.get(self.key))
 
 
 def as_words(only: Mapping[str, object]) -> list[str]:

@@ -91,7 +91,10 @@ def make_plan(
                     if run.id not in runs or _counts_more(table, cell, runs[run.id].cell):
                         runs[run.id] = Planned(run, table, cell, alone, overrides)
     if filters and not matched:
-        raise UserError(f"--only {','.join(only)} matches no cell; {_choices(find(patterns, added))}")
+        named = find(patterns, added)
+        raise UserError(
+            f"--only {','.join(only)} matches no cell; {_field_values(filters, named, overrides) or _choices(named)}"
+        )
     _check_read(overrides, matched)
     return Plan(overrides, tuple(runs.values()), tuple(gaps))
 
@@ -145,6 +148,17 @@ def _check_read(overrides: Overrides, cells: Sequence[Resolved]) -> None:
 def _counts_more(table: Table, cell: Cell, than: Cell) -> bool:
     """Whether a cell says better what a run is for: its Dice, not the parameters that the same run counts."""
     return table.metric_of(cell) == table.metric != table.metric_of(than)
+
+
+def _field_values(filters: Sequence[Filter], named: Sequence[tuple[Paper, Table]], overrides: Overrides) -> str:
+    """``shots is 0, 1, 4 here.``: the values of the protocol fields that no cell has as they were asked for."""
+    cells = [(p, source_of(p, figure), cell) for p, figure in named for cell in cells_of(figure, source_of(p, figure))]
+    runs = [(cell, protocol) for p, t, cell in cells for protocol in runs_of(resolve(p, t, cell, overrides).protocol)]
+    unmet = [f for f in filters if f.of_field and not any(f.keeps(cell, protocol, ()) for cell, protocol in runs)]
+    return " ".join(
+        f"{one.key} is {', '.join(dict.fromkeys(one.field_value(protocol) for _, protocol in runs))} here."
+        for one in unmet
+    )
 
 
 def _choices(named: Sequence[tuple[Paper, Table]]) -> str:

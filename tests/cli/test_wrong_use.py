@@ -22,6 +22,7 @@ from tests.cli.commands_for_tests import TINY, Captured, call
         ),
         (["--only", "dataset"], "--only takes key=value pairs"),
         (["--only", "dataset=imagenet"], "matches no cell; rows are"),
+        (["--only", "rank=3"], "matches no cell; rank is None, 4, 8, 16, 32 here."),
         (["--assume", "scaling"], "--assume takes assumption=choice"),
         (["--assume", "scaling=beta"], "has no choice 'beta'; it knows alpha-over-r, alpha, alpha-over-sqrt-r"),
         (["--assume", "mood=good"], "rests on no assumption 'mood'"),
