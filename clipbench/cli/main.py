@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import faulthandler
 import io
 import os
 import sys
@@ -23,6 +24,8 @@ def entry() -> None:
     An interrupt leaves at once: CPython remembers a KeyboardInterrupt that passed through ``exec`` of a string (a
     dataclass made while a library is imported) as unhandled, and would end by the signal instead of with 130.
     """
+    # What kills Python itself (a fault in a compiled library, os.abort) says where it happened.
+    faulthandler.enable()
     code = main()
     if code == INTERRUPTED:
         sys.stdout.flush()

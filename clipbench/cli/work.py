@@ -37,10 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
         work.user_data,
     )
     first, step = arguments.part or (0, 1)
-    jobs = [job for job in work.jobs if job.name not in arguments.skip]
-    jobs = [*jobs[first::step], *(job for number, job in enumerate(jobs) if number % step != first)]
+    jobs = [*work.jobs[first::step], *(job for number, job in enumerate(work.jobs) if number % step != first)]
     options = replace(work.options, wait=arguments.wait)
-    summary = Local(Events if arguments.events else Progress).launch(jobs, store, context, options)
+    summary = Local(Events if arguments.events else Progress, arguments.skip).launch(jobs, store, context, options)
     if arguments.events:
         Events.summary(summary)
         return 0

@@ -111,10 +111,11 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
             f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
         )
-    if steps and not any(group["params"] for group in task.parameter_groups()):
+    handed = {id(p) for group in task.parameter_groups() for p in group["params"]}
+    if steps and not any(id(p) in handed for p in task.parameters() if p.requires_grad):
         raise UserError(
-            f"the method {protocol.method} hands nothing to the optimiser: its parameter_groups have no parameters, "
-            f"while {next(iter(trained))} and others are to be trained."
+            f"the method {protocol.method} hands nothing to the optimiser: its parameter_groups have no parameters "
+            f"of its own, while {next(iter(trained))} and others are to be trained."
         )
     shared = [name for name, shape in trained.items() if runs > 1 and shape[:1] != (runs,)]
     if shared and task.method.stages == 1:

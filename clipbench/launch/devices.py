@@ -6,7 +6,6 @@ what it held; another is started in its place, once for each job that killed one
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -24,14 +23,15 @@ from clipbench.data.progress import Progress
 from clipbench.engine.context import Context
 from clipbench.engine.stop import PREEMPTED, StoppedError, listening
 from clipbench.errors import UserError
+from clipbench.launch.events import event_of
 from clipbench.launch.launcher import Options, Summary
 from clipbench.launch.work import Work
 from clipbench.plan.cost import images_seen
 from clipbench.results.job import Job
 from clipbench.results.store import Store
 
-_TAIL = 20
-"""Lines of a dead worker's standard error that are told."""
+_TAIL = 400
+"""Lines of a worker's standard error that are kept: all of what Python says where it is killed."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Devices:
             ordered, store.root, context.data_root, context.sources, context.user_data, replace(options, wait=False)
         )
         path = work.write(store.root / ".work" / f"{uuid.uuid4().hex}.json")
-        team = _Team(str(path), Progress(0), len(jobs))
+        team = _Team(str(path), Progress(0), len(jobs), wait=options.wait)
         try:
             with listening(context.stop):
                 team.run(self._slots)
@@ -113,7 +113,8 @@ class _Member:
 class _Team:
     """Workers on one file of jobs, their progress in one place."""
 
-    def __init__(self, work: str, progress: Progress, jobs: int) -> None:
+    def __init__(self, work: str, progress: Progress, jobs: int, *, wait: bool = False) -> None:
+        self._wait = ["--wait"] if wait else []
         self._work, self._progress, self._jobs = work, progress, jobs
         self._members: list[_Member] = []
         self._deaths: Counter[str] = Counter()
@@ -156,15 +157,17 @@ class _Team:
             total.made += found.get("made", [])
             total.failed |= found.get("failed", {})
             total.missing_weights |= found.get("missing_weights", {})
-        for job in jobs:
-            if job.name in self._lost:
-                total.failed |= {run.id: self._lost[job.name] for run in job.runs if run.id not in total.made}
+        there = [set(m.summary["there"]) for m in self._members if m.summary is not None]
+        left = {run for m in self._members for run in (m.summary or {}).get("elsewhere", [])}
+        accounted = {*total.made, *total.failed, *left}.union(*there)
+        for name, why in self._lost.items():
+            # A worker may have died in a part of a job; what no worker speaks of has gone with it.
+            lost = [run.id for job in jobs if name.startswith(f"{job.label} seed") for run in job.runs]
+            total.failed |= {run: why for run in lost if run not in accounted}
         known = {*total.made, *total.failed}
         # What every worker found in its place was there; what none of them ended up with is in other hands.
-        there = [set(m.summary["there"]) for m in self._members if m.summary is not None]
         first = there[0] if there else set()
         total.there = [run.id for job in jobs for run in job.runs if run.id in first and run.id not in known]
-        left = {run for m in self._members for run in (m.summary or {}).get("elsewhere", [])}
         total.elsewhere = sorted(left - known - {run for found in there for run in found})
         return total
 
@@ -181,7 +184,8 @@ class _Team:
                 self._deaths[what] += 1
                 again = self._deaths[what] < 2
             why = f"its worker on {slot.device} ended with {_ending(code)}"
-            said = f": {' / '.join(member.errors[-3:])}" if member.errors else ""
+            last = _last_words(member.errors)
+            said = f": {last}" if last else ""
             self._progress.say(f"{what}: {why}{said}; {'tried once more' if again else 'given up'}")
             if not again:
                 self._lost[what] = f"{why}, twice{said}"
@@ -190,7 +194,8 @@ class _Team:
 
     def _started(self, slot: Slot) -> _Member:
         skip = [word for name in self._lost for word in ("--skip", name)]
-        command = [sys.executable, "-m", "clipbench", "work", self._work, "--device", slot.device, "--events", *skip]
+        words = ["work", self._work, "--device", slot.device, "--events", *self._wait, *skip]
+        command = [sys.executable, "-m", "clipbench", *words]
         threads = {} if slot.threads is None else {"OMP_NUM_THREADS": str(slot.threads)}
         process = subprocess.Popen(  # noqa: S603 - this very program
             command,
@@ -211,10 +216,9 @@ class _Team:
     def _follow(self, member: _Member) -> None:
         assert member.process.stdout is not None  # noqa: S101
         for line in member.process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                self._progress.say(line.rstrip())
+            if (event := event_of(line)) is None:
+                if line.strip():
+                    self._progress.say(line.rstrip())
                 continue
             with self._lock:
                 self._take(member, event)
@@ -244,6 +248,16 @@ def _drain(stream: IO[str] | None, lines: list[str]) -> None:
     for line in stream or ():
         lines.append(line.rstrip())
         del lines[:-_TAIL]
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """The end of a dead worker's standard error; of what Python says where it is killed, what and where."""
+    fatal = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+    if fatal is None:
+        return " / ".join(lines[-3:])
+    thread = next((i for i, line in enumerate(lines) if line.startswith("Current thread")), fatal)
+    where = [line.strip() for line in lines[thread:] if line.startswith("  File ")]
+    return ", ".join([lines[fatal], *where[:1]])
 
 
 def _ending(code: int) -> str:

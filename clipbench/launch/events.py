@@ -13,6 +13,18 @@ from clipbench.launch.launcher import Summary
 _SECONDS_BETWEEN = 0.5
 
 
+_KINDS = {"total", "start", "advance", "say", "summary"}
+
+
+def event_of(line: str) -> dict[str, Any] | None:
+    """What a worker told by this line; None for a line that a user's method or a library has printed."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and event and _KINDS.issuperset(event) else None
+
+
 class Events:
     """A reporter whose reader is a program; images are told in lumps, since there may be thousands of steps."""
 
@@ -52,4 +64,5 @@ class Events:
 
     @staticmethod
     def _tell(**event: Any) -> None:
-        print(json.dumps(event), file=sys.stdout, flush=True)
+        # A line of its own, whatever a user's method has printed without ending its line.
+        print("\n" + json.dumps(event), file=sys.stdout, flush=True)

@@ -42,8 +42,9 @@ _SECONDS_BETWEEN_LOOKS = 5.0
 class Local:
     """The launcher of this process and its device."""
 
-    def __init__(self, report: Report = Progress) -> None:
-        self._report = report
+    def __init__(self, report: Report = Progress, skip: Sequence[str] = ()) -> None:
+        """``skip`` are names of jobs, or of parts of jobs, that have ended a process like this one before."""
+        self._report, self._skip = report, skip
 
     def launch(self, jobs: Sequence[Job], store: Store, context: Context, options: Options) -> Summary:
         """Carry out what is missing of the jobs. A signal that asks to stop takes effect where nothing is lost.
@@ -65,7 +66,7 @@ class Local:
         reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
         watched = replace(context, say=reporter.say, datasets=context.listed)
         watched = replace(watched, products=options.products, compiled=options.compiled)
-        worker = _Worker(store, present, watched, reporter, summary, options)
+        worker = _Worker(store, present, watched, reporter, summary, options, self._skip)
         try:
             with listening(context.stop):
                 for job in todo:
@@ -107,10 +108,13 @@ class _Worker:
     reporter: Reporter
     summary: Summary
     options: Options
+    skip: Sequence[str]
     _said: float = field(default_factory=time.monotonic)
 
     def work(self, job: Job) -> None:
         """One job under a claim; a job that does not fit into the GPU's memory is halved."""
+        if job.name in self.skip:
+            return
         ids = [run.id for run in job.runs]
         missing = self.summary.missing_weights
         if reason := missing.get(_weights(job)) or missing.get(_tower(job)):

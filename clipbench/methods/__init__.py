@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import UserError
+from clipbench.methods.fault import refused_exits
 from clipbench.registry import FIELDS
 from clipbench.registry.method_fields import Declared, check_declared, declare
 
@@ -73,7 +74,9 @@ class OwnMethod:
 
 def method(name: str) -> Method:
     """The method of that name. Raises ``UserError`` that lists the names, or says why one cannot be imported."""
-    made: Method = _class_of(name.partition("@")[0])()
+    kind = _class_of(name.partition("@")[0])
+    with refused_exits():
+        made: Method = kind()
     return made
 
 
@@ -144,7 +147,10 @@ def _module(module_name: str, name: str) -> Any:
     if name not in METHODS and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
-        return importlib.import_module(module_name)
-    except Exception as error:
+        with refused_exits():
+            return importlib.import_module(module_name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"--method {name}: the module {module_name} cannot be imported ({reason}).") from error

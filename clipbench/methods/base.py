@@ -332,6 +332,21 @@ def checked_logits(method: Method, logits: Any) -> Tensor:
     )
 
 
+def checked_features(method: Method, images: Tensor) -> Tensor:
+    """The method's features ``[R*B, ...]`` of images ``[R*B, 3, S, S]``. Raises ``UserError`` for what is none."""
+    features: Any = method.image_features(images)
+    if isinstance(features, Tensor):
+        if features.ndim > 1 and len(features) == len(images) and features.is_floating_point():
+            return features
+        found = f"image features of shape {list(features.shape)} and type {features.dtype}"
+    else:
+        found = f"a {type(features).__name__} as image features"
+    raise UserError(
+        f"the method {type(method).__name__} gives {found} of {len(images)} images; expected are real numbers "
+        f"[R*B, ...] = [{len(images)}, ...]."
+    )
+
+
 def pretrained(model: Any) -> nn.Module:
     """The torch module behind a model of any kind."""
     module: nn.Module = model if isinstance(model, nn.Module) else model.module

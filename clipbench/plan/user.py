@@ -15,6 +15,7 @@ from clipbench.methods import METHODS, OwnMethod, importable, is_own, method, ow
 from clipbench.methods.fault import own_fault
 from clipbench.plan.runnable import why_not
 from clipbench.registry import Axis, Cell, Paper, Table, find, resolve
+from clipbench.registry.protocol import field_of
 from clipbench.results.record import Record
 
 _TRAINED = 0.5
@@ -100,10 +101,19 @@ def _loaded(name: str) -> OwnMethod:
             raise
         module, fault = name.partition(":")[0], own_fault(name, error.__cause__)
         raise UserError(f"--method {name}: the module {module} cannot be imported ({fault}).") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UserError(f"--method {name}: it cannot be imported and made ({own_fault(name, error)}).") from error
     if not isinstance(own.label, str) or not isinstance(own.protocol, Mapping):
         raise UserError(f"--method {name}: its label is a string, and protocol a mapping of field names to values.")
+    for field_name, entry in own.protocol.items():
+        value = entry.get("value") if isinstance(entry, dict) else entry
+        if value is not None:
+            try:
+                field_of(str(field_name), own.name).checked(value)
+            except UserError as error:
+                raise UserError(f"--method {name}: its protocol: {error}") from None
     return own
 
 

@@ -18,6 +18,7 @@ from clipbench.engine.stop import Stop, StoppedError, listening
 from clipbench.errors import UserError
 from clipbench.launch import devices
 from clipbench.launch.devices import parse_devices
+from clipbench.launch.events import event_of
 from clipbench.launch.launcher import Options
 from clipbench.launch.work import Work
 from clipbench.plan.jobs import jobs_of
@@ -93,6 +94,35 @@ def test_a_worker_that_dies_is_tried_once_more(
     assert "tried once more" in capsys.readouterr().err
 
 
+CRASHES = """
+import os
+from clipbench.methods.base import Method
+
+class Aborts(Method):
+    def logits(self, features): os.abort()
+"""
+
+
+def test_a_method_that_ends_its_process_ends_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``os.abort`` with several seeds, which do not share a pass: the row beside it is made, and the command ends."""
+    (tmp_path / "crashes.py").write_text(CRASHES)
+    monkeypatch.chdir(tmp_path)
+    only = ["--only", "dataset=ucm,row=lora-r4|aborts-*", "--seeds", "1,2", "--limit", "2", "--epochs", "1"]
+    words = ["run", "table1", "--smoke", *only, "--method", "crashes.py:Aborts", "--out", "out"]
+    words += ["--devices", "cpu:1", "--json"]
+    assert main(words) == 1
+    said = capsys.readouterr().out
+    summary = json.loads(said[said.index("{") :])
+    assert len(summary["made"]) + len(summary["there"]) == 2
+    assert len(Store(tmp_path / "out" / "results").scan()[0]) == 2
+    (why,) = set(summary["failed"].values())
+    assert len(summary["failed"]) == 2
+    assert "ended with signal SIGABRT, twice: Fatal Python error: Aborted, File" in why
+    assert f'{tmp_path / "crashes.py"}", line 6 in logits' in why
+
+
 @pytest.mark.parametrize("text", ["cpu:0", "cpu:x", "cuda:0,cuda:0", ",", "gpu7"])
 def test_devices_that_cannot_be(text: str) -> None:
     with pytest.raises(UserError):
@@ -164,3 +194,9 @@ def test_a_part_that_the_weights_lack_stops_its_method_alone(
     assert "CLIPN needs weights of its own" in said.out + said.err
     records, _ = Store(tmp_path / "results").scan()
     assert [record.origin.row for record in records] == ["clip-lora"]
+
+
+@pytest.mark.parametrize("line", ["0.25", "[1, 2]", "null", "{}", '{"loss": 1.5}', "epoch 3", "[" * 100_000, ""])
+def test_what_a_method_prints_is_no_event(line: str) -> None:
+    assert event_of(line) is None
+    assert event_of('{"advance": 3}') == {"advance": 3}

@@ -27,7 +27,7 @@ from clipbench.engine.tasks.prompts import prompts_of
 from clipbench.engine.tasks.task import Outputs, Parts, Results, Task
 from clipbench.errors import UserError
 from clipbench.methods import method as method_of
-from clipbench.methods.base import Method, Setting, Support, checked_logits, pretrained
+from clipbench.methods.base import Method, Setting, Support, checked_features, checked_logits, pretrained
 from clipbench.models.half import HALF, halve
 from clipbench.models.image_text import ImageText, load_image_text
 from clipbench.models.image_tower import ImageTower
@@ -199,7 +199,7 @@ class Classification(Task):
 
     def _features(self, inputs: Tensor) -> Tensor:
         """Features of inputs that are images; inputs that are features already pass."""
-        return self.method.image_features(inputs) if inputs.ndim == 4 and inputs.shape[1] == 3 else inputs
+        return checked_features(self.method, inputs) if inputs.ndim == 4 and inputs.shape[1] == 3 else inputs
 
     def _plain(self, part: str) -> Images:
         used: Tensor = getattr(self._parts, part)
@@ -236,7 +236,7 @@ class Classification(Task):
         with torch.enable_grad(), autocast(self._device, self._precision):
             probe = torch.zeros(len(self._seeds), 3, side, side, device=self._device)
             self.eval()
-            return self.method.image_features(probe).requires_grad
+            return checked_features(self.method, probe).requires_grad
 
     def _encoder(self) -> Encoder:
         """Images to the features that the method gives them now; kept on disk where they are the model's own."""
@@ -245,7 +245,7 @@ class Classification(Task):
         @torch.no_grad()
         def encode(images: Tensor) -> Tensor:
             with autocast(self._device, p.need("precision")):
-                return self.method.image_features(images).float()
+                return checked_features(self.method, images).float()
 
         plain = type(self.method).image_features is Method.image_features and not any(
             p.requires_grad for p in self.pretrained.parameters()
