@@ -37,7 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
         work.user_data,
     )
     first, step = arguments.part or (0, 1)
-    jobs = [*work.jobs[first::step], *(job for number, job in enumerate(work.jobs) if number % step != first)]
+    others = [job for number, job in enumerate(work.jobs) if number % step != first]
+    # What another worker has just made again must not be made once more: with --force each keeps to its own part.
+    jobs = [*work.jobs[first::step], *([] if work.options.force else others)]
     options = replace(work.options, wait=arguments.wait)
     summary = Local(Events if arguments.events else Progress, arguments.skip).launch(jobs, store, context, options)
     if arguments.events:

@@ -103,9 +103,16 @@ def _next_stage(state: State, stage: int, runs: int) -> State:
 
 
 def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
-    """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing, or trains seeds as one."""
+    """Raises ``UserError`` where a protocol asks for steps of a method that trains nothing, or the other way round,
+    or trains seeds as one.
+    """
     steps, runs = budget(protocol, parts.train.shape[1]).steps, len(parts.train)
     trained = {name: tuple(p.shape) for name, p in task.named_parameters() if p.requires_grad}
+    if trained and not steps and protocol.optimiser is not None:
+        raise UserError(
+            f"the method {protocol.method} is to train and has no step to do it in: its split has "
+            f"{parts.train.shape[1]} training images (shots = {protocol.shots}). Give it some, or run the row zero-shot."
+        )
     if steps and not trained:
         raise UserError(
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "

@@ -91,3 +91,11 @@ def test_a_forked_process_may_end_and_the_function_comes_back() -> None:
         with pytest.raises(ExitError):
             os._exit(0)
     assert os._exit is leave
+
+
+def test_a_method_that_trains_needs_a_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A CLIP-LoRA at 0 shots was a finished run of untouched adapters."""
+    words = ["--only", "row=clip-lora-1shot,dataset=dtd", "--set", "shots=0", "--seeds", "1", "--out", str(tmp_path)]
+    assert main(["run", "fewshot", "--smoke", *words]) == 1
+    assert "is to train and has no step to do it in" in " ".join(capsys.readouterr().out.split())
+    assert not list(tmp_path.rglob("record.json"))
