@@ -111,7 +111,7 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
     if trained and not steps and protocol.optimiser is not None:
         raise UserError(
             f"the method {protocol.method} is to train and has no step to do it in: its split has "
-            f"{parts.train.shape[1]} training images (shots = {protocol.shots}). Give it some, or run the row zero-shot."
+            f"{parts.train.shape[1]} training images (shots = {protocol.shots}). Give it some, or run zero-shot."
         )
     if steps and not trained:
         raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clipbench.cli.main import main
 from clipbench.methods.fault import ExitError, refused_exits
 from tests.cli.commands_for_tests import Captured, call
 
