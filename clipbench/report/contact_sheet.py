@@ -21,7 +21,7 @@ from PIL import Image
 
 from clipbench.compare.cells import Library
 from clipbench.registry import Cell, Paper, Table
-from clipbench.report.frame import GREY, RED, saved
+from clipbench.report.frame import GREY, RED, departures, saved
 from clipbench.report.provenance import provenance_of
 from clipbench.results.companions import SHEET, Sheet
 from clipbench.results.record import Record
@@ -42,23 +42,28 @@ Shown: TypeAlias = Mapping[str, Sheet]
 def draw_sheets(paper: Paper, experiment: Table, library: Library, store: Store) -> dict[str, bytes]:
     """PNGs by name (``table4-kvasir``): of every data set the lowest seed that all of its methods have."""
     found: dict[str, dict[Cell, list[Record]]] = {}
-    for cell, records in _segmented(paper, experiment, library):
+    differs: dict[str, list[str]] = {}
+    for cell, records, reasons in _segmented(paper, experiment, library):
         dataset = records[0].protocol.need("dataset")
         found.setdefault(dataset, {})[cell] = records
+        differs.setdefault(dataset, []).extend(reasons)
     printed = f"{experiment.printed} of {paper.short}"
-    return {f"{experiment.name}-{name}": _of_dataset(printed, cells, store) for name, cells in found.items()}
+    return {
+        f"{experiment.name}-{name}": _of_dataset(printed, cells, tuple(dict.fromkeys(differs[name])), store)
+        for name, cells in found.items()
+    }
 
 
-def _segmented(paper: Paper, experiment: Table, library: Library) -> Iterator[tuple[Cell, list[Record]]]:
+def _segmented(paper: Paper, experiment: Table, library: Library) -> Iterator[tuple[Cell, list[Record], Sequence[str]]]:
     for cell in experiment.cells():
         if cell.derived or experiment.metric_of(cell) != "dice":
             continue
         measured = library.cell(paper, experiment, cell)
-        if kept := [r for r in measured.records if SHEET in r.files] if measured else []:
-            yield cell, kept
+        if measured and (kept := [r for r in measured.records if SHEET in r.files]):
+            yield cell, kept, measured.not_comparable
 
 
-def _of_dataset(printed: str, cells: Mapping[Cell, Sequence[Record]], store: Store) -> bytes:
+def _of_dataset(printed: str, cells: Mapping[Cell, Sequence[Record]], differs: Sequence[str], store: Store) -> bytes:
     seeds = [{record.seed for record in records} for records in cells.values()]
     seed = min(set.intersection(*seeds) or set.union(*seeds))
     chosen = {cell: next((r for r in records if r.seed == seed), None) for cell, records in cells.items()}
@@ -74,7 +79,7 @@ def _of_dataset(printed: str, cells: Mapping[Cell, Sequence[Record]], store: Sto
         for cell, record in present.items()
     }
     about = provenance_of(present.values())
-    return contact_sheet(sheets, title, about.lines(), warns=about.smoke)
+    return contact_sheet(sheets, title, [*departures(differs, about), *about.lines()], warns=bool(differs))
 
 
 def contact_sheet(sheets: Shown, title: str, notes: Sequence[str] = (), *, warns: bool = False) -> bytes:

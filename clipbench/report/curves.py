@@ -19,8 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from clipbench.compare.cells import Library
 from clipbench.plan.select import place_of, source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
-from clipbench.report.numbers import sentence
+from clipbench.report.frame import Shape, departures, framed, missing, plain_axes, saved, title_of
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.record import Record
 from clipbench.results.store import Store
@@ -100,11 +99,15 @@ def _figure(
     y, styles = experiment.y or "accuracy", _styles(experiment, source)
     where = place_of(paper, experiment)
     title = f"{where[0].upper()}{where[1:]}: {experiment.title[0].lower()}{experiment.title[1:]}"
-    why = [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
     run = {panel for (panel, _), series in curves.items() if series}
     panels = [panel for panel in experiment.panels if panel.title in run]
     reasons_missing = {panel.title: "not run" for panel in experiment.panels if panel not in panels}
-    caption = [_means(curves, y), *missing(experiment.id, reasons_missing, smoke=about.smoke), *why, *about.lines()]
+    caption = [
+        _means(curves, y),
+        *missing(experiment.id, reasons_missing, smoke=about.smoke),
+        *departures(reasons, about),
+        *about.lines(),
+    ]
     shown = {styles[row]["label"]: styles[row] for panel, row in curves if curves[panel, row]}
     legend = [(Line2D([], [], markersize=4, linewidth=1.4, **_line(style, y)), label) for label, style in shown.items()]
     with plain_axes():

@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from clipbench.report.numbers import sentence
 from clipbench.report.provenance import Provenance
 
 RED, GREY = "#8b0000", "#444444"
@@ -99,6 +100,11 @@ def title_of(title: str, about: Provenance, reasons: Sequence[str] = ()) -> str:
     if about.smoke:
         return f"{title}\n(smoke profile, not the paper's)"
     return f"{title}\n(not the paper's protocol: see below)" if reasons else title
+
+
+def departures(reasons: Sequence[str], about: Provenance) -> list[str]:
+    """The line of a caption on what the runs did otherwise than the paper; the smoke profile says so in another."""
+    return [] if about.smoke or not reasons else ["Not the paper's protocol: " + sentence(reasons)]
 
 
 def missing(figure: str, reasons: Mapping[str, str], *, smoke: bool) -> list[str]:

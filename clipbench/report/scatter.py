@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from clipbench.compare.cells import Library
 from clipbench.plan.select import place_of, source_of
 from clipbench.registry import Cell, Panel, Paper, Table
-from clipbench.report.frame import Shape, framed, missing, plain_axes, saved, title_of
+from clipbench.report.frame import Shape, departures, framed, missing, plain_axes, saved, title_of
 from clipbench.report.numbers import minus
 from clipbench.report.provenance import Provenance, provenance_of
 from clipbench.results.companions import FEATURES
@@ -40,9 +40,13 @@ _SEED, _PERPLEXITY, _NEIGHBOURS, _FEWEST = 0, 30.0, 10, 5
 
 @dataclass(frozen=True)
 class Cloud:
-    """One panel's points: their map ``[T, 2]``, labels ``[T]``, class names, and the numbers of the full features."""
+    """One panel's points: their map ``[T, 2]``, labels ``[T]``, class names, and the numbers of the full features.
+
+    ``reasons`` say what the run did otherwise than the paper.
+    """
 
     record: Record
+    reasons: Sequence[str]
     points: Floats
     labels: NDArray[np.int64]
     classes: Sequence[str]
@@ -92,12 +96,12 @@ def neighbour_accuracy(features: Floats, labels: NDArray[np.int64], count: int =
     return float(100.0 * (votes.argmax(axis=1) == labels).mean())
 
 
-def _records(paper: Paper, experiment: Table, panel: Panel, library: Library) -> list[Record]:
-    """The runs of a panel, lowest seed first."""
+def _records(paper: Paper, experiment: Table, panel: Panel, library: Library) -> list[tuple[Record, Sequence[str]]]:
+    """The runs of a panel, lowest seed first, each with what makes it another measurement than the paper's."""
     source = source_of(paper, experiment)
     cells = [Cell(source.row(row), source.column(column)) for row in panel.rows for column in panel.columns]
     found = [m for cell in cells if (m := library.cell(paper, source, cell))]
-    return sorted((r for m in found for r in m.records), key=lambda r: r.seed)
+    return sorted(((r, m.not_comparable) for m in found for r in m.records), key=lambda pair: pair[0].seed)
 
 
 def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, store: Store) -> Cloud | str:
@@ -105,9 +109,10 @@ def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, stor
     from safetensors import safe_open
 
     records = _records(paper, experiment, panel, library)
-    kept = next((r for r in records if FEATURES in r.files), None)
-    if kept is None:
+    found = next((pair for pair in records if FEATURES in pair[0].files), None)
+    if found is None:
         return "features not kept:\nrun again with --force" if records else "not run"
+    kept, reasons = found
     with safe_open(store.path(kept.id, FEATURES), framework="numpy") as file:
         features = file.get_tensor(panel.feature or "after").astype(np.float32)
         labels = file.get_tensor("labels").astype(np.int64)
@@ -115,18 +120,20 @@ def _cloud(paper: Paper, experiment: Table, panel: Panel, library: Library, stor
     if len(features) < _FEWEST:
         return f"{len(features)} test images:\ntoo few for a map"
     scores = silhouette(features, labels), neighbour_accuracy(features, labels)
-    return Cloud(kept, embedded(features), labels, classes, *scores)
+    return Cloud(kept, reasons, embedded(features), labels, classes, *scores)
 
 
 def _figure(paper: Paper, experiment: Table, clouds: Mapping[str, Cloud | str], about: Provenance) -> Figure:
     present = {panel: cloud for panel, cloud in clouds.items() if isinstance(cloud, Cloud)}
     names = _names(list(present.values()))
-    title = title_of(f"{place_of(paper, experiment)}: {experiment.title}", about)
+    differs = list(dict.fromkeys(reason for cloud in present.values() for reason in cloud.reasons))
+    title = title_of(f"{place_of(paper, experiment)}: {experiment.title}", about, differs)
     shown = present or clouds
     reasons = {panel: str(cloud) for panel, cloud in clouds.items() if panel not in shown}
-    caption = (*missing(experiment.id, reasons, smoke=about.smoke), *about.lines(), _HOW)
+    gaps = missing(experiment.id, reasons, smoke=about.smoke)
+    caption = (*gaps, *departures(differs, about), *about.lines(), _HOW)
     with plain_axes():
-        figure, panels = framed(_SHAPE, len(shown), title, _legend(names), caption, warns=about.smoke)
+        figure, panels = framed(_SHAPE, len(shown), title, _legend(names), caption, warns=bool(differs))
         for axes, (panel, cloud) in zip(panels, shown.items(), strict=True):
             _panel(axes, panel, cloud)
     return figure

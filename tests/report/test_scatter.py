@@ -24,6 +24,7 @@ from clipbench.results.store import Draft, Store
 from tests.factory import record, table
 
 CLASSES = [f"a_class_{i}" for i in range(31)]
+SMOKE = Overrides(profile="smoke")
 WHERE = ("lora-clip/table2", "clip-l", "optimal31-80")
 
 
@@ -35,11 +36,11 @@ def features(spread: float, images: int = 6, width: int = 12, seed: int = 0) -> 
     return centres[labels] + spread * torch.randn(len(labels), width, generator=generator), labels
 
 
-def draft(seed: int = 1, profile: str = "smoke", images: int = 6, shown: int | None = None) -> Draft:
+def draft(seed: int = 1, images: int = 6, shown: int | None = None, overrides: Overrides = SMOKE) -> Draft:
     """``images`` of each class; the first ``shown`` of all."""
     before, labels = (part[:shown] for part in features(1.0, images))
     after = features(0.2, images)[0][:shown]
-    made = record(WHERE, seed, overrides=Overrides(profile=profile))
+    made = record(WHERE, seed, overrides=overrides)
     tensors = {"before": before.half(), "after": after.half(), "labels": labels.to(torch.int16)}
     packed = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"classes": json.dumps(CLASSES)})
     return Draft(made, {FEATURES: packed})
@@ -133,3 +134,13 @@ def test_neighbour_accuracy_against_a_plain_loop() -> None:
         right += max(votes, key=lambda c: votes[c]) == y[i]
     assert neighbour_accuracy(x, y) == pytest.approx(100 * right / len(x))
     assert 10 < neighbour_accuracy(x, y) < 90
+
+
+def test_runs_of_another_protocol_are_said(tmp_path: Path) -> None:
+    """AID in the place of OPTIMAL-31 by ``--set``: the picture must not pass for the paper's."""
+    store = Store(tmp_path / "results")
+    store.publish([draft(overrides=Overrides(fields={"dataset": "aid", "epochs": 5}))])
+    svg = draw_scatter(*table("lora-clip/figure4"), Library(store.scan()[0]), store)["svg"].decode()
+    said = " ".join(svg.split())
+    assert "(not the paper's protocol: see below)" in said
+    assert "dataset aid, not optimal31" in said
