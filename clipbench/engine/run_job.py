@@ -118,7 +118,7 @@ def _check_trained(task: Task, protocol: Protocol, parts: Parts) -> None:
             f"the method {protocol.method} leaves nothing to train, but its protocol asks for {steps} steps. A method "
             f'without training says so: protocol = {{"steps_per_shot": {{"unset": "nothing is trained"}}}} (or epochs).'
         )
-    handed = {id(p) for group in task.parameter_groups() for p in group["params"]}
+    handed = {id(p) for group in task.parameter_groups() for p in group["params"]} if steps else set()
     if steps and not any(id(p) in handed for p in task.parameters() if p.requires_grad):
         raise UserError(
             f"the method {protocol.method} hands nothing to the optimiser: its parameter_groups have no parameters "
