@@ -1,6 +1,6 @@
 """Float32 products of large matrices on a CPU, by oneDNN where it is faster than the library that PyTorch calls.
 
-PyTorch gives them to Intel's MKL, which on AMD's processors leaves AVX-512 unused. Its convolutions it gives to oneDNN,
+PyTorch gives them to Intel's MKL, which can be slow on other makers' processors. Its convolutions it gives to oneDNN,
 and a convolution with a kernel of 1 x 1 over memory in channels-last order is such a product, without a copy of its
 inputs or its result. Which of the two is faster is measured once per processor, version of PyTorch and number of
 threads, and kept in the cache folder, so that all runs of a machine compute alike.

@@ -183,8 +183,11 @@ def test_ctrl_c_ends_with_130_and_lets_go_of_the_runs(tmp_path: Path) -> None:
 def test_ctrl_c_inside_an_exec_still_ends_with_130(tmp_path: Path) -> None:
     """CPython remembers such an interrupt as unhandled; ``python -m`` would end by the signal."""
     source = """
+import signal
 import clipbench.cli.list
 from clipbench.cli import main as cli
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may have inherited "ignore"
 
 def interrupted(_):
     exec("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)")

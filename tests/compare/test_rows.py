@@ -103,7 +103,8 @@ def stored(out: Path, where: tuple[str, str, str], seed: int, right: Right, imag
     Store(out / "results").publish([Draft(made, {"predictions.npz": buffer.getvalue()})])
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     random = np.random.default_rng(6)
     for seed in (1, 2, 3):
         right = random.random(500) < 0.8
@@ -113,7 +114,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "clip-dora is better" in out
-    assert "eurosat, 1 shots" in out
+    assert "eurosat, 1 shot " in out
     assert main([*words, "--format", "json"]) == 0
     (setting,) = json.loads(capsys.readouterr().out)["settings"]
     assert setting["seeds"] == [1, 2, 3]

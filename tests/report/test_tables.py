@@ -240,7 +240,8 @@ def test_smoke_numbers_are_marked_in_every_format() -> None:
         assert "smoke profile" in render(made.cells, counts, kind, 0.5)
 
 
-def test_backbones_that_the_smoke_profile_fills_with_one_model_are_named() -> None:
+def test_backbones_that_the_smoke_profile_fills_with_one_model_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     where = ("clip-dora/table2", "dtd", "b16-1shot")
     made = built(records(where, (40.0,), overrides=PRETEND), where[0])
     assert sum(c.measured is not None for c in made.cells) == 3
