@@ -114,7 +114,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "clip-dora is better" in out
-    assert "eurosat, 1 shot " in out
+    assert "eurosat, 1 shot, ViT-B-16-quickgelu" in out
     assert main([*words, "--format", "json"]) == 0
     (setting,) = json.loads(capsys.readouterr().out)["settings"]
     assert setting["seeds"] == [1, 2, 3]
