@@ -10,10 +10,11 @@ from itertools import count
 from pathlib import Path
 
 from clipbench.data.catalogue.acquisition import UNKNOWN, Source
+from clipbench.data.download.connection import Floor
 from clipbench.data.download.drive import from_drive
 from clipbench.data.download.faults import BrokenOffError, RefusedError, not_written
 from clipbench.data.download.meter import Meter
-from clipbench.data.download.transfer import Watch, forget, looks_like_a_page, transfer
+from clipbench.data.download.transfer import forget, looks_like_a_page, transfer
 from clipbench.errors import UserError
 
 
@@ -77,7 +78,7 @@ def _persist(url: str, partial: Path, source: Source, say: Callable[[str], None]
     with Meter(source.name, source.bytes) as meter:
         for attempt in count(1):
             try:
-                transfer(url, partial, Watch(meter.at, patience.slowest, patience.window))
+                transfer(url, partial, meter.at, Floor(patience.slowest, patience.window))
                 return
             except BrokenOffError as why:
                 # Bytes that a server takes back and sends again are no progress.
@@ -109,6 +110,8 @@ def _fault(path: Path, source: Source) -> str | None:
         if looks_like_a_page(file.read(1024)):
             return "a web page came in place of the file"
     size = _size(path)
+    if not size:
+        return "it is empty"
     if source.bytes is not None and size != source.bytes:
         return f"it has {size:,} bytes, the catalogue says {source.bytes:,}; it is cut, or was changed"
     if source.checksum == UNKNOWN:

@@ -9,7 +9,14 @@ from clipbench.errors import UserError
 from clipbench.files import reason
 
 
-class BrokenOffError(Exception):
+class _TransferError(Exception):
+    """Its message may quote a server: line breaks and signs that steer a terminal are left out of it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(" ".join("".join(c if c.isprintable() else " " for c in why).split())[:500])
+
+
+class BrokenOffError(_TransferError):
     """The transfer broke off: what came is kept, and another try goes on from there, ``wait`` seconds later or more.
 
     ``fruitless`` says that the try counts as one without progress, whatever it brought.
@@ -20,7 +27,7 @@ class BrokenOffError(Exception):
         self.wait, self.fruitless = wait, fruitless
 
 
-class RefusedError(Exception):
+class RefusedError(_TransferError):
     """This address does not give the file, and would not at the next try; another address may."""
 
 

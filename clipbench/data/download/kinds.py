@@ -42,6 +42,11 @@ def several_parts(archive: Path) -> UserError:
     return UserError(_not_unpacked(archive, "one part of a zip archive in several parts"))
 
 
+def unknown_packing(archive: Path, error: Exception) -> UserError:
+    """The paragraph for a zip archive whose members are packed as Python does not know (Windows: Deflate64)."""
+    return UserError(_not_unpacked(archive, f"a zip archive packed in an uncommon manner ({error})"))
+
+
 def _not_unpacked(archive: Path, what: str) -> str:
     return (
         f"{archive} is {what}, which is not unpacked here; it may well be sound. Unpack it yourself (7z x, unrar x, or "

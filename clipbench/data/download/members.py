@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from tarfile import HeaderError, ReadError
+from typing import IO, Self
 
 from clipbench.data.download.kinds import kind_of, several_parts
 from clipbench.errors import UserError
@@ -61,8 +62,24 @@ def members(archive: Path, kind: str) -> Iterator[Member]:
     yield from (_of_zip(archive) if kind_of(archive, kind) == "zip" else _of_tar(archive))
 
 
+class _Header(tarfile.TarInfo):
+    """Python takes a damaged header for the end of the archive, unless it is the first one."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            found = super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if not tarfile.offset or type(error).__name__ in ("EOFHeaderError", "EmptyHeaderError"):
+                raise
+            raise ReadError(f"the header of a member is damaged: {error}") from error
+        if found.size < 0:
+            raise ReadError(f"a member has {found.size} bytes")
+        return found
+
+
 def _of_tar(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r:*") as tar:
+    with tarfile.open(archive, "r:*", tarinfo=_Header) as tar:
         for info in tar:
             name = _clean(info.name, archive, folder=info.isdir())
             if info.issym() or info.islnk():
@@ -93,7 +110,7 @@ def _tar_member(tar: tarfile.TarFile, name: str, info: tarfile.TarInfo) -> Membe
 def _content(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     opened = tar.extractfile(info)
     if opened is None:
-        raise tarfile.ReadError(f"{info.name} has no content")
+        raise ReadError(f"{info.name} has no content")
     return opened
 
 

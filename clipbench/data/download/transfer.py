@@ -9,15 +9,15 @@ import json
 import re
 import socket
 import ssl
-import time
 from collections.abc import Callable
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from clipbench import __version__
+from clipbench.data.download.connection import Floor, opener
 from clipbench.data.download.disk import check_room, opened, write
 from clipbench.data.download.faults import BrokenOffError, RefusedError, not_written
 
@@ -28,29 +28,8 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
 
 
-class Watch:
-    """Passes on how many bytes are there (and of how many, where the server says so), and ends what is too slow."""
-
-    def __init__(self, tell: Callable[[int, int | None], None], slowest: float = 0.0, window: float = 60.0) -> None:
-        self._tell, self._slowest, self._window = tell, slowest, window
-        self._began: tuple[float, int] | None = None
-
-    def at(self, there: int, total: int | None) -> None:
-        """Raises ``BrokenOffError`` where fewer bytes than the floor came in the last window."""
-        self._tell(there, total)
-        now = time.monotonic()
-        began, before = self._began or (now, there)
-        if self._began is None or now - began >= self._window:
-            self._began = now, there
-            rate = (there - before) / max(now - began, 1e-9)
-            if now > began and rate < self._slowest:
-                raise BrokenOffError(
-                    f"only {rate:.0f} bytes a second came in the last {now - began:.0f} s", fruitless=True
-                )
-
-
-def transfer(url: str, partial: Path, watch: Watch) -> None:
-    """Complete ``partial``.
+def transfer(url: str, partial: Path, tell: Callable[[int, int | None], None], floor: Floor) -> None:
+    """Complete ``partial``; ``tell`` takes how many bytes are there, and of how many, where the server says so.
 
     Raises ``BrokenOffError`` where another try may help, ``RefusedError`` where only another address may, and
     ``UserError`` where the disk is the cause.
@@ -58,16 +37,16 @@ def transfer(url: str, partial: Path, watch: Watch) -> None:
     origin = origin_of(partial)
     headers = {"User-Agent": f"clipbench/{__version__}", "Accept-Encoding": "identity", **_range(url, partial, origin)}
     try:
-        with urlopen(Request(url, headers=headers), timeout=_TIMEOUT) as answer:  # noqa: S310 - the catalogue admits http(s) only
-            _receive(answer, url, partial, watch)
+        with opener(floor).open(Request(url, headers=headers), timeout=_TIMEOUT) as answer:  # noqa: S310 - the catalogue admits http(s) only
+            _receive(answer, url, partial, tell)
     except HTTPError as error:
         _answered(error, partial)
     except URLError as error:
         raise _unreachable(error.reason) from error
+    except (InvalidURL, ValueError, AssertionError, OverflowError) as error:  # an address or a length that is none
+        raise RefusedError(f"the server's answer makes no sense ({type(error).__name__}: {error})") from error
     except (HTTPException, OSError) as error:
         raise BrokenOffError(f"the connection broke ({type(error).__name__}: {error})") from error
-    except (ValueError, AssertionError, OverflowError) as error:  # an address or a length that is none
-        raise RefusedError(f"the server's answer makes no sense ({type(error).__name__}: {error})") from error
 
 
 def origin_of(partial: Path) -> Path:
@@ -84,24 +63,28 @@ def forget(partial: Path) -> None:
 def looks_like_a_page(head: bytes) -> bool:
     """Whether these first bytes are those of a web page (a login, an error, a virus-scan question)."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:100].lower()
-    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+    return start.startswith((b"<!", b"<?", b"<html", b"<head", b"<body"))
 
 
 def _range(url: str, partial: Path, origin: Path) -> dict[str, str]:
     """Ask for the rest, on the condition that the file is still the one that the beginning came from."""
+    validator = _validator(url, origin)
+    there = partial.stat().st_size if validator and partial.is_file() else 0
+    return {"Range": f"bytes={there}-", "If-Range": validator} if there else {}
+
+
+def _validator(url: str, origin: Path) -> str:
+    """What the server called the version that the partial file is of; empty where nothing usable is noted."""
     try:
-        there, noted = partial.stat().st_size, json.loads(origin.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not there or noted.get("url") != url or not noted.get("validator"):
-        return {}
-    return {"Range": f"bytes={there}-", "If-Range": noted["validator"]}
+        noted = json.loads(origin.read_text(encoding="utf-8"))
+        return str(noted["validator"]) if noted["url"] == url else ""
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""
 
 
-def _receive(answer: HTTPResponse, url: str, partial: Path, watch: Watch) -> None:
-    start = _start(answer, partial)
-    length = answer.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else None
+def _receive(answer: HTTPResponse, url: str, partial: Path, tell: Callable[[int, int | None], None]) -> None:
+    _refuse_encoded(answer, partial)
+    start, total = _extent(answer, url, partial)
     if total is not None:
         check_room(total - start, partial.parent, "the rest of the download" if start else "the download")
     first = answer.read1(CHUNK)
@@ -115,22 +98,36 @@ def _receive(answer: HTTPResponse, url: str, partial: Path, watch: Watch) -> Non
         while chunk:
             write(file, chunk, partial)
             there += len(chunk)
-            watch.at(there, total)
+            tell(there, total)
             chunk = answer.read1(CHUNK)  # what has come: a full chunk may take a slow server for ever
+    if total is not None and there > total:
+        forget(partial)
+        raise BrokenOffError(f"the server sent {there:,} bytes of a file that has {total:,}; starting again")
     if total is not None and there < total:
         raise BrokenOffError(f"the connection ended after {there:,} of {total:,} bytes")
 
 
-def _start(answer: HTTPResponse, partial: Path) -> int:
-    """From which byte on the answer is: 0, or (with 206) where the partial file ends."""
+def _refuse_encoded(answer: HTTPResponse, partial: Path) -> None:
+    """Compressed on the way, the bytes are not the file's. Of a .gz file some servers say so, and send it as it is."""
+    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    transfer_coding = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
+    as_it_is = coding == "identity" or partial.name.endswith((".gz.partial", ".tgz.partial"))
+    if not as_it_is or transfer_coding not in ("chunked", "identity"):
+        raise RefusedError(f"the server sends it compressed ({coding}, {transfer_coding}), which it was asked not to")
+
+
+def _extent(answer: HTTPResponse, url: str, partial: Path) -> tuple[int, int | None]:
+    """From which byte on the answer is, 0 or (with 206) where the partial file ends; how long the file is, if known."""
     if answer.status != 206:
-        return 0
-    there = partial.stat().st_size
-    given = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    if given is None or int(given[1]) != there:
+        length = answer.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    there = partial.stat().st_size if partial.exists() else 0
+    given = re.match(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""), re.IGNORECASE)
+    version, noted = answer.headers.get("ETag", ""), _validator(url, origin_of(partial))
+    if given is None or int(given[1]) != there or (noted.startswith('"') and version not in ("", noted)):
         forget(partial)
         raise BrokenOffError("the server sent another part than the one asked for; starting again")
-    return there
+    return there, int(given[2]) if given[2].isdecimal() else None
 
 
 def _begin(answer: HTTPResponse, url: str, partial: Path) -> None:

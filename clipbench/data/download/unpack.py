@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clipbench.data.download.disk import check_room, make_folder, opened, write
 from clipbench.data.download.faults import first_line, size
+from clipbench.data.download.kinds import unknown_packing
 from clipbench.data.download.members import DAMAGED, Member, members
 from clipbench.errors import UserError
 
@@ -41,6 +42,8 @@ def unpack(archive: Path, kind: str, into: Path, stated: int | None = None) -> i
             check_room(member.size, into, f"unpacking {archive.name}")
             written += _write(member, into / member.name, archive, allowed - written)
             files += not member.folder
+    except NotImplementedError as error:
+        raise unknown_packing(archive, error) from error
     except DAMAGED as error:
         raise DamagedArchiveError(
             f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)})."

@@ -179,6 +179,24 @@ def test_wrong_bytes_never_end_in_a_traceback(tmp_path: Path, mode: str) -> None
         assert {p.name for p in tmp_path.iterdir()} <= {"a", *(f"out{i}" for i in range(40))}
 
 
+def test_a_damaged_header_in_the_middle_is_no_end(tmp_path: Path) -> None:
+    content = bytearray(tarred(FILES, "w:"))
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        second = archive.getmembers()[1].offset
+    content[second + 148] ^= 1
+    with pytest.raises(DamagedArchiveError, match="header of a member is damaged"):
+        unpack(written(tmp_path, bytes(content)), "tar", tmp_path / "out")
+
+
+def test_a_zip_packed_as_windows_does_is_not_called_damaged(tmp_path: Path) -> None:
+    content = bytearray(zipped({"a.jpg": b"a"}))
+    for start, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.find(start) + at] = 9  # Deflate64
+    with pytest.raises(UserError, match="uncommon manner") as told:
+        unpack(written(tmp_path, bytes(content)), "zip", tmp_path / "out")
+    assert not isinstance(told.value, DamagedArchiveError)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_web_page_saved_as_an_archive_is_one_paragraph(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DamagedArchiveError, match="cut or damaged"):
