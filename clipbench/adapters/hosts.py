@@ -16,7 +16,7 @@ from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.input_axis import input_axis_product
 from clipbench.adapters.kinds import Branch
 from clipbench.adapters.nf4 import QuantisedMatrix
-from clipbench.adapters.product import DroppedDoraProduct, LowRankProduct
+from clipbench.adapters.product import DroppedDoraProduct, LowRankProduct, SharedDownProduct
 
 Blocks = Mapping[str, tuple[int, int]]
 """Which output rows of a frozen matrix each adapted target holds: ``{"q": (0, 768), "v": (1536, 2304)}``."""
@@ -108,11 +108,16 @@ class Host(nn.Module):
         if weight.requires_grad or (bias is not None and bias.requires_grad):
             raise AdapterError("An adapted matrix and its bias are frozen; set requires_grad = False on them again.")
         config, rows = self.config, tuple(blocks.values())
+        shared = [part for part in (self.branch(n).shared_down() for n in blocks) if part is not None]
+        keep, masks = self._masks(x, blocks)
+        if shared:
+            vectors = [part.d.to(x.dtype) / keep for part in shared]
+            ups = [part.up.mT.to(x.dtype).contiguous() for part in shared]
+            return _run(SharedDownProduct, rows, x, weight, bias, shared[0].down.to(x.dtype), *vectors, *ups, *masks)
         pairs = [self.branch(n).factors() for n in blocks]
         scales = tuple(pair.scale for pair in pairs)
         factors = [pair.down.to(x.dtype) for pair in pairs]
         factors += [pair.up.mT.to(x.dtype).contiguous() for pair in pairs]
-        keep, masks = self._masks(x, blocks)
         gains = self._gains(blocks)
         if gains and config.norm_axis == "input":
             parts = list(zip(gains, factors[: len(blocks)], factors[len(blocks) :], strict=True))

@@ -68,6 +68,48 @@ class LowRankProduct(torch.autograd.Function):
         return (None, None, d_x, None, None, d_gain, *d_A, *d_Bt, *[None] * len(masks))
 
 
+class SharedDownProduct(torch.autograd.Function):
+    """``W x + bias + B_i diag(d_i) A x'`` with one frozen ``A [r, I]`` for all blocks, x' as in `LowRankProduct`: VeRA.
+
+    A has no gradient, so x is not kept; and where nothing is dropped, A is multiplied once for all blocks, in both
+    directions. After the bias come A, every ``d_i [R, r]`` (1/keep folded in), every `Bt_i` and every mask.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Rows, x: Tensor, weight: Tensor, bias: Tensor | None, *tensors: Tensor) -> Tensor:
+        """See the class."""
+        down, (scales, Bt, masks) = tensors[0], _split(tensors[1:], len(rows))
+        y = linear(x, weight, bias)
+        hidden = [linear(_masked(x, mask), down) for mask in masks] or [linear(x, down)]
+        for i, (start, stop) in enumerate(rows):
+            _accumulate(y[..., start:stop], hidden[i if masks else 0] * scales[i][:, None], Bt[i], 1.0)
+        ctx.rows = rows
+        ctx.save_for_backward(weight, *tensors, *hidden)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of x, and every d and Bt."""
+        weight, down, *rest = ctx.saved_tensors
+        rows, count = ctx.rows, len(ctx.rows)
+        scales, Bt, masks = _split(rest[: len(rest) - (count if len(rest) > 3 * count else 1)], count)
+        hidden = rest[2 * count + len(masks) :]
+        d_scales, d_Bt, d_hidden = [], [], []
+        for i, (start, stop) in enumerate(rows):
+            h, part, scale = hidden[i if masks else 0], grad[..., start:stop], scales[i][:, None]
+            d_Bt.append(_matmul((h * scale).mT, part))
+            d_scaled = _matmul(part, Bt[i].mT)
+            d_scales.append((d_scaled * h).sum(1))
+            d_hidden.append(d_scaled.mul_(scale))
+        d_x = grad @ weight if ctx.needs_input_grad[1] else None
+        if d_x is not None and masks:
+            for d, mask in zip(d_hidden, masks, strict=True):
+                d_x.addcmul_(d @ down, mask.to(d_x.dtype))
+        elif d_x is not None:
+            d_x.flatten(0, 1).addmm_(torch.stack(d_hidden).sum(0).flatten(0, 1), down)
+        return (None, d_x, None, None, None, *d_scales, *d_Bt, *[None] * len(masks))
+
+
 class DroppedDoraProduct(torch.autograd.Function):
     """``W x + bias + (gain - 1) W x' + gain scale B A x'`` with x' = mask * x / keep: DoRA's official dropout.
 

@@ -22,7 +22,9 @@ BLOCKS = {"q": (0, 4), "v": (8, 12)}  # k, in rows 4 to 8, has no branch
 def _host(dtype: torch.dtype = torch.float64, bias: bool = True, **options: Any) -> AdaptedLinear:
     torch.manual_seed(0)
     layer = nn.Linear(5, 12, bias=bias, dtype=dtype).requires_grad_(False)
-    host = AdaptedLinear(layer, BLOCKS, AdapterConfig(rank=2, **options))
+    config = AdapterConfig(rank=2, **options)
+    shared = config.branch_type.share([(4, 5)] * len(BLOCKS), config)
+    host = AdaptedLinear(layer, BLOCKS, config, shared=shared)
     for name in BLOCKS:
         host.branch(name).draw([torch.Generator().manual_seed(r) for r in range(host.config.replicas)], layer.weight)
     return perturb(host)
@@ -45,6 +47,9 @@ def _dense(host: AdaptedLinear, x: Tensor, masks: dict[str, Tensor] | None = Non
 
 def _block(host: AdaptedLinear, name: str, r: int, block: Tensor, x: Tensor, dropped: Tensor) -> Tensor:
     branch, config = host.branch(name), host.config
+    if config.kind == "vera":
+        down, up = branch.shared.like(x)
+        return x @ block.mT + dropped @ (branch.b[r][:, None] * up[:4] * branch.d[r] @ down[:, :5]).mT
     update = config.scale * branch.B[r] @ branch.A[r]
     if config.kind == "lora":
         return x @ block.mT + dropped @ update.mT
@@ -89,6 +94,12 @@ def test_a_magnitude_per_input_too(replicas: int, bias: bool, detach_norm: bool)
     _compare(_host(kind="dora", norm_axis="input", replicas=replicas, bias=bias, detach_norm=detach_norm))
 
 
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_two_vectors_between_shared_matrices(replicas: int, bias: bool) -> None:
+    _compare(_host(kind="vera", replicas=replicas, bias=bias))
+
+
 @pytest.mark.parametrize("dora_dropout", ["official", "branch"])
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_dropout_with_a_magnitude_per_input(monkeypatch: Any, dora_dropout: Any, replicas: int) -> None:
@@ -98,7 +109,9 @@ def test_dropout_with_a_magnitude_per_input(monkeypatch: Any, dora_dropout: Any,
     _compare(host, {name: mask.double() / 0.75 for name, mask in masks.items()})
 
 
-@pytest.mark.parametrize(("kind", "dora_dropout"), [("lora", "official"), ("dora", "official"), ("dora", "branch")])
+@pytest.mark.parametrize(
+    ("kind", "dora_dropout"), [("lora", "official"), ("dora", "official"), ("dora", "branch"), ("vera", "official")]
+)
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_dropout_is_that_of_the_definition(monkeypatch: Any, kind: Any, dora_dropout: Any, replicas: int) -> None:
     host = _host(kind=kind, replicas=replicas, dropout=0.25, dora_dropout=dora_dropout).train()

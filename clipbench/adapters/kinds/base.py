@@ -45,6 +45,14 @@ class Factors(NamedTuple):
     scale: float
 
 
+class SharedDown(NamedTuple):
+    """``up diag(d) down``: a frozen `down [r, in]` for all branches on one input, `d [R, r]`, `up [R, out, r]`."""
+
+    down: Tensor
+    d: Tensor
+    up: Tensor
+
+
 class Branch(nn.Module):
     """R adapters on one frozen matrix `[out, in]`; a subclass is a kind.
 
@@ -94,6 +102,10 @@ class Branch(nn.Module):
     def factors(self) -> Factors:
         """The update as a product, with a gradient to the parameters."""
         raise NotImplementedError
+
+    def shared_down(self) -> SharedDown | None:
+        """The update once more, where its first matrix is not this branch's own, so that it can be computed once."""
+        return None
 
     def gain(self, weight: Tensor) -> Tensor | None:  # noqa: ARG002
         """What output rows `[R, out]` or input columns `[R, in]` are multiplied with; None for nothing."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.adapters.errors import AdapterError
-from clipbench.adapters.kinds.base import Branch, Defaults, Factors
+from clipbench.adapters.kinds.base import Branch, Defaults, Factors, SharedDown
 
 if TYPE_CHECKING:
     from clipbench.adapters.config import AdapterConfig
@@ -118,8 +118,13 @@ class VeRA(Branch):
 
     def factors(self) -> Factors:
         """``diag(d) A`` and ``diag(b) B``."""
+        down, d, up = self.shared_down()
+        return Factors(d[..., None] * down, up, 1.0)
+
+    def shared_down(self) -> SharedDown:
+        """A, d, and ``diag(b) B``."""
         A, B = self.shared.like(self.d)
-        return Factors(self.d[..., None] * A[:, : self.shape[1]], self.b[..., None] * B[: self.shape[0]], 1.0)
+        return SharedDown(A[:, : self.shape[1]], self.d, self.b[..., None] * B[: self.shape[0]])
 
     def stored(self, replica: int) -> dict[str, Tensor]:
         """The vectors, and the matrices: another version of torch may draw others from the same key."""
