@@ -27,6 +27,10 @@ def _about(data: UserData, protocols: Sequence[Protocol]) -> list[str]:
     images, folder = data.images, data.folder
     parts = [f"{folder.name}: {images.rebuilt}"] if data.has_parts else []
     lines = [f"{folder.name}: {len(images.classes)} classes; {sizes}" for sizes in _sizes(images, protocols)]
+    if all(name.isdecimal() for name in images.prompt_names):
+        lines.append(
+            f"{folder.name}: its class names are numbers, and prompts with {images.prompt_names[0]!r} say little"
+        )
     if passed_over := left_out(data):
         lines.append(f"not read in {folder.name}: {passed_over}")
     draws = sorted({(p.need("shots"), p.need("split_rule")) for p in protocols if p.shots})

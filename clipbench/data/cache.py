@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from clipbench.data.checksum import append_checksum, checksum_fits
-from clipbench.data.decode import TRANSFORMS, load_rgb
+from clipbench.data.decode import TRANSFORMS, frames, load_rgb
 from clipbench.data.digests import cache_dir, file_digests
-from clipbench.data.images import ImageSet
+from clipbench.data.images import ImageSet, first_few
 from clipbench.data.masks import blank_masks, load_mask
 from clipbench.data.progress import duration
 from clipbench.errors import UserError
@@ -25,6 +25,8 @@ from clipbench.files import beside, sweep
 __all__ = ["cache_dir", "decoded", "decoded_masks"]
 
 _SECONDS_BETWEEN_LINES = 10.0
+_WITH_FRAMES = (".tif", ".tiff", ".gif", ".png", ".webp", ".avif")
+"""Suffixes, in lower case, of files that may hold several frames."""
 
 
 def decoded(
@@ -45,13 +47,22 @@ def decoded(
     """
     view = TRANSFORMS[transform]
     files = images.files if indices is None else [images.files[i] for i in indices]
+    several: list[str] = []
 
     def one(index: int) -> np.ndarray:
+        if files[index].lower().endswith(_WITH_FRAMES) and frames(images.root / files[index]) > 1:
+            several.append(files[index])
         pixels = np.asarray(view(load_rgb(images.root / files[index], images.decoding), size, interpolation))
         return pixels.transpose(2, 0, 1)
 
     path = _path(images, f"{interpolation} {transform}", size, [[file] for file in files])
-    return _cached(path, (len(files), 3, size, size), one, f"the {len(files):,} images of {images.root}", tell)
+    found = _cached(path, (len(files), 3, size, size), one, f"the {len(files):,} images of {images.root}", tell)
+    if several:
+        tell(
+            f"{images.dataset}: of {len(several):,} files with several frames or pages the first is taken: "
+            f"{first_few(sorted(several))}"
+        )
+    return found
 
 
 def decoded_masks(

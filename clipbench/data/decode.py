@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from clipbench.data.first_bytes import what_it_is
 from clipbench.data.images import Decoding
 from clipbench.errors import UserError
 
@@ -24,6 +25,10 @@ MAX_PIXELS = 178_956_970
 """Width times height that is decoded without being asked for: twice Pillow's limit for warnings, 537 MB as RGB."""
 _LIMIT = "CLIPBENCH_MAX_PIXELS"
 _TWELVE_BITS, _SIXTEEN_BITS = 4095, 65535
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
+"""Numbers of TIFF tags."""
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+"""Values of these tags."""
 
 
 UPRIGHT = Decoding(exif="rotate")
@@ -34,8 +39,11 @@ def load_rgb(path: Path, decoding: Decoding = UPRIGHT) -> Image.Image:
     """One image as RGB. Raises ``UserError`` that names a file which cannot be read, or whose pixels have no rule."""
 
     def decoded(image: Image.Image) -> Image.Image:
+        upper, unsigned = upper_bytes_only(image), _is_unsigned(image)  # Pillow forgets both when it turns the image
         turned = ImageOps.exif_transpose(image) if decoding.exif == "rotate" else image
-        return _eight_bits(path, turned, decoding.pixel_range).convert("RGB")
+        if upper:
+            _check_upper_bytes(path, turned, decoding.pixel_range)
+        return _eight_bits(path, turned, decoding.pixel_range, unsigned=unsigned).convert("RGB")
 
     return read(path, decoded)
 
@@ -69,24 +77,40 @@ def gone(path: Path) -> str:
 def read(path: Path, use: Callable[[Image.Image], Result]) -> Result:
     """What ``use`` makes of the opened file.
 
-    Raises ``UserError`` that names a file which cannot be read, is of no format that image sets have, or has more
-    pixels than the limit.
+    Raises ``UserError`` that names a file which cannot be read, is of no format that image sets have, has more pixels
+    than the limit, or values that Pillow would change.
     """
     limit = pixel_limit()
     try:
         with Image.open(path, formats=_formats()) as image:
             if image.width * image.height > limit:
                 raise UserError(_too_large(path, image.size, limit))
+            _check_values(path, image)
             return use(image)
     except FileNotFoundError:
         raise UserError(gone(path)) from None
     except UnidentifiedImageError as error:
-        raise UserError(
-            f"the image {path} cannot be read: it is damaged, or of another format than those that are opened "
-            f"({', '.join(_formats())}). Replace it, or convert it to PNG."
-        ) from error
+        found = what_it_is(path) or (
+            f"damaged, or of another format than those that are opened ({', '.join(_formats())}). Replace it, or "
+            f"convert it to PNG"
+        )
+        raise UserError(f"the image {path} cannot be read: it is {found}.") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UserError(f"the image {path} cannot be read ({error}). It is damaged: replace it.") from error
+        raise UserError(
+            f"the image {path} cannot be read ({str(error).rstrip('.')}). It is damaged, or of a kind that Pillow does "
+            f"not know: replace it, or save it anew as PNG."
+        ) from error
+
+
+def frames(path: Path) -> int:
+    """How many frames an animation has, or pages a TIFF; 1 for photographs, whose further frames are previews."""
+    return read(path, lambda image: 1 if image.format in ("JPEG", "MPO") else int(getattr(image, "n_frames", 1)))
+
+
+def upper_bytes_only(image: Image.Image) -> bool:
+    """Whether it has several channels of 16 bits, of which Pillow reads the upper 8. Asked before it is decoded."""
+    several = image.mode[0] not in "IF" and image.format in ("PNG", "TIFF")
+    return several and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def pixel_limit() -> int:
@@ -114,11 +138,46 @@ def _too_large(path: Path, size: tuple[int, int], limit: int) -> str:
     )
 
 
-def _eight_bits(path: Path, image: Image.Image, pixel_range: str) -> Image.Image:
+def _check_values(path: Path, image: Image.Image) -> None:
+    """Refuse a TIFF whose values Pillow gives as others than are stored."""
+    tags, single = getattr(image, "tag_v2", {}), image.mode[0] in "IF"
+    wrong = ""
+    if single and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        wrong = "more than 8 bits, of which 0 is white; Pillow takes it for black"
+    elif not single and _SIGNED in _sample_format(image):
+        wrong = "signed integers of 8 bits; Pillow takes negative ones for large ones"
+    if wrong:
+        raise UserError(f"the image {path} has {wrong}. Save it with unsigned 8 bits, 0 for black.")
+
+
+def _sample_format(image: Image.Image) -> tuple[int, ...]:
+    """Of a TIFF, for each channel: 1 for unsigned integers, 2 for signed ones, 3 for floats; else empty."""
+    return tuple(getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))) if image.format == "TIFF" else ()
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether an image of 32-bit integers is one of unsigned ones, which Pillow gives as signed ones."""
+    return image.mode == "I" and _sample_format(image) == (1,)
+
+
+def _check_upper_bytes(path: Path, image: Image.Image, pixel_range: str) -> None:
+    """Refuse several channels of 16 bits where their upper 8 are not the image."""
+    brightest = int(np.asarray(image.convert("RGB")).max())
+    if pixel_range == "16-bit" or (pixel_range == "full-scale" and brightest > _TWELVE_BITS >> 8):
+        return
+    raise UserError(
+        f"the image {path} has several channels of 16 bits, of which Pillow reads the upper 8, and these go to "
+        f"{brightest} of 255; pixel_range {pixel_range!r} does not fit that. If white is 65,535, say so for the whole "
+        f"data set, --set pixel_range=16-bit; else save the images with 8 bits."
+    )
+
+
+def _eight_bits(path: Path, image: Image.Image, pixel_range: str, *, unsigned: bool) -> Image.Image:
     """An image of 8 bits as it is; any other scaled by the named rule, or refused with its mode and range."""
     if image.mode[0] not in "IF":
         return image
     values = np.asarray(image)
+    values = values.view(np.uint32) if unsigned else values
     least, largest = _range(values)
     high = largest if pixel_range == "min-max" else _white(image.mode, least, largest, pixel_range)
     if high is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from clipbench.data.decode import read
+from clipbench.data.decode import read, upper_bytes_only
 from clipbench.errors import UserError
 
 _TURNS = {
@@ -27,6 +27,8 @@ _MOST_BLANK = 0.9
 """Share of blank masks from which on something is wrong with all of them; of BUSI 17 % are empty, rightly."""
 _BLACK = {"JPEG": 8}
 """The highest level of a picture that is black throughout: rounding in a coarse JPEG lifts it above 0."""
+_LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF")
+"""Formats in which a picture of one level may have several neighbouring ones."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,21 @@ def foreground(path: Path, lies: Frame) -> np.ndarray:
 
     A pixel above half of full scale is foreground: JPEG masks have values between the two. In a mask without any such
     pixel, the higher of two levels is (0 and 1, or a palette's black and dark red). Raises ``UserError`` that names a
-    file which cannot be read, that has another size than its image, or more than two levels, none above half of full
-    scale: what is foreground in a picture of several classes is not for us to say.
+    file which cannot be read, that has another size than its image, two levels above half of full scale and none below,
+    or more than two levels, none above it: what is foreground in a picture of several classes is not for us to say.
     """
-    return read(path, lambda mask: _bright(path, _turned(path, mask, lies), _BLACK.get(mask.format or "", 0)))
+
+    def drawn(mask: Image.Image) -> np.ndarray:
+        upper, lossy = upper_bytes_only(mask), mask.format in _LOSSY
+        bright = _bright(path, _turned(path, mask, lies), _BLACK.get(mask.format or "", 0), lossy=lossy)
+        if upper and not bright.any():
+            raise UserError(
+                f"the mask {path} has several channels of 16 bits, of which Pillow reads the upper 8, and no pixel is "
+                f"bright in those. Save it with one channel and two levels, 0 for the background and 255."
+            )
+        return bright
+
+    return read(path, drawn)
 
 
 def _frame(path: Path, image: Image.Image, exif: str) -> Frame:
@@ -99,7 +112,7 @@ def _turned(path: Path, mask: Image.Image, lies: Frame) -> Image.Image:
     )
 
 
-def _bright(path: Path, mask: Image.Image, black: int) -> np.ndarray:
+def _bright(path: Path, mask: Image.Image, black: int, *, lossy: bool) -> np.ndarray:
     if mask.mode == "F":
         raise UserError(
             f"the mask {path} holds floating-point numbers (mode F). Save it with two levels, 0 for the background and "
@@ -108,6 +121,11 @@ def _bright(path: Path, mask: Image.Image, black: int) -> np.ndarray:
     deep = mask.mode.startswith("I")
     values = np.asarray(mask) if deep else _levels(path, mask)
     bright: np.ndarray = values > (32767 if deep else 127)
+    if bright.all() and not lossy and len(found := np.unique(values)) == 2:
+        raise UserError(
+            f"the mask {path} has the two levels {found[0]} and {found[1]}, both above half of full scale: it cannot "
+            f"be told whether the lower one is background. Save it with 0 for the background and 255."
+        )
     if bright.any():
         return bright
     if mask.mode == "P" and not values.any():

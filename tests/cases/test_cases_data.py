@@ -11,7 +11,6 @@ import tarfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from clipbench.data.user import UserData, left_out, user_images
 from clipbench.data.verify import verify
 from clipbench.errors import UserError
 from clipbench.registry import Protocol
+from tests.cases.pictures import pictures
 from tests.cli.commands_for_tests import Captured, call
 from tests.data.data_trees import small, split_lists, touch, write, write_split
 from tests.data.download.made import images as made_files
@@ -51,15 +51,6 @@ def case(name: str) -> Path:
 
 def silent(*_: object) -> None:
     """Nobody listens."""
-
-
-def pictures(root: Path, classes: Mapping[str, int], size: int = 24) -> Path:
-    for number, (name, count) in enumerate(classes.items()):
-        (root / name).mkdir(parents=True)
-        for i in range(count):
-            pixels = np.random.default_rng(100 * number + i).integers(0, 256, (size, size, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{i}.png")
-    return root
 
 
 # A number depends on the data

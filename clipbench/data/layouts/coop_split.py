@@ -9,15 +9,19 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from posixpath import normpath
+from typing import Any
 
 from clipbench.data.catalogue import Entry
 from clipbench.data.images import ImageSet, first_few
+from clipbench.data.layouts.label_files import Item
 from clipbench.data.layouts.listing import Listing, first_file, text_of
 from clipbench.data.layouts.locations import locations, missing
 from clipbench.data.layouts.rebuild import SENTENCE, Lists, rebuilt_lists
 from clipbench.errors import UserError
 
 PARTS = ("train", "val", "test")
+FORM = "CoOp's form (train, val and test, each a list of [image, label, class name])"
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 """How a path begins that starts at the root of a file system, of Linux or of Windows."""
 _PROBES = 200
@@ -53,30 +57,68 @@ def read_split(path: Path) -> Lists:
     """
     try:
         content = json.loads(text_of(path))
-        lists = {part: [(str(file), int(label), str(name)) for file, label, name in content[part]] for part in PARTS}
+        return relative_lists({part: entries(content[part], part) for part in PARTS}, path)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} is not a split file of CoOp's form (train, val and test, each a list of [image, label, class "
-            f"name]): {type(error).__name__} {error}. Download it again."
-        ) from error
-    return relative_lists(lists, path)
+        raise UserError(f"{path} is not a split file of {FORM}: {in_words(error)}. Download it again.") from error
 
 
-def relative_lists(lists: Lists, path: Path) -> Lists:
-    """The lists with relative paths; ``path`` is the file that they come from."""
+def entries(content: Any, part: str) -> list[Item]:
+    """The (image, label, class name) of one part of a split file.
+
+    Raises ``ValueError`` with the part and number of the first entry that is not of that form.
+    """
+    if not isinstance(content, list):
+        raise ValueError(f"{part} is no list")
+    return [_entry(entry, f"entry {number} of {part}") for number, entry in enumerate(content, start=1)]
+
+
+def in_words(error: Exception) -> str:
+    """What is wrong with a JSON file, as a clause."""
+    if isinstance(error, KeyError):
+        return f"it has no {error.args[0]}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is no JSON, or cut ({error})"
+    return "it is no table of train, val and test" if isinstance(error, TypeError) else str(error)
+
+
+def _entry(entry: Any, where: str) -> Item:
+    said = json.dumps(entry)[:100]
+    if not isinstance(entry, list) or len(entry) != 3:
+        raise ValueError(f"{where} is {said}")
+    file, label, name = entry
+    whole = str(label).removesuffix(".0") if isinstance(label, str | float) else label
+    if isinstance(label, bool) or not str(whole).lstrip("-").isdecimal():
+        raise ValueError(f"{where} is {said}, and its label is no whole number")
+    if not isinstance(file, str) or not file or not isinstance(name, str | int) or not str(name).strip():
+        raise ValueError(f"{where} is {said}, without an image or a class name")
+    return file, int(whole), str(name)
+
+
+def relative_lists(lists: Lists, path: Path, root: Path | None = None) -> Lists:
+    """The lists with relative paths; ``path`` is the file that they come from, ``root`` the images' folder if known."""
     slashed = {
         part: [(file.replace("\\", "/"), label, name) for file, label, name in items] for part, items in lists.items()
     }
-    above = len(_common_folder([file for items in slashed.values() for file, _, _ in items]))
+    files = [file for items in slashed.values() for file, _, _ in items]
+    above = 0 if root is None else _above(root, files)
+    above = above or len(_common_folder(files))
     cut = {part: [(file[above:], label, name) for file, label, name in items] for part, items in slashed.items()}
-    files = [file for items in cut.values() for file, _, _ in items]
-    outside = [file for file in files if _ABSOLUTE.match(file) or ".." in file.split("/")]
+    listed = [file for items in cut.values() for file, _, _ in items]
+    outside = [file for file in listed if _ABSOLUTE.match(file)] + [file for file in files if ".." in file.split("/")]
     if outside:
         raise UserError(
             f"{path} names images outside of the data set ({first_few(outside)}). Its paths must be relative to the "
             f"folder of the images, without '..'; mend them, or take the published file."
         )
-    return cut
+    return {part: [(normpath(file), label, name) for file, label, name in items] for part, items in cut.items()}
+
+
+def _above(root: Path, files: Sequence[str]) -> int:
+    """How many characters, the same in front of all paths, do not belong to the path of the first below ``root``."""
+    listing, first = Listing(root), files[0] if files else ""
+    starts = [0, *(at + 1 for at, sign in enumerate(first) if sign == "/")]
+    start = next((at for at in starts if listing.find(first[at:].lstrip("/"))), 0)
+    return start if all(file.startswith(first[:start]) for file in files) else 0
 
 
 def _common_folder(files: Sequence[str]) -> str:
@@ -110,7 +152,11 @@ def _classes(lists: Lists, where: str) -> tuple[str, ...]:
             if names.setdefault(label, name) != name:
                 raise UserError(f"{where}: the label {label} is both {names[label]!r} and {name!r} (at {file}).")
     if sorted(names) != list(range(len(names))):
-        raise UserError(f"{where}: the labels should be 0 to {len(names) - 1}, but {max(names, default=0)} is one.")
+        found = first_few([str(label) for label in sorted(names)], 8)
+        raise UserError(
+            f"{where}: the labels should be 0 to {len(names) - 1}, one for each class, and they are {found}. Number "
+            f"the classes from 0, without a gap."
+        )
     return tuple(names[label] for label in sorted(names))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -15,6 +17,7 @@ _ALWAYS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".
 _WITH_AVIF, _WITH_HEIF = (".avif",), (".heic", ".heif")
 _NEVER = (".jp2", ".jxl", ".psd", ".eps", ".ps", ".svg", ".ico", ".tga", ".dng", ".cr2", ".nef", ".arw", ".exr", ".hdr")
 """Pictures of other kinds, which are named where they lie between the images of a user."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NO_CLASSES = ("@eaDir", "#recycle", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 """Folders that file servers and operating systems put beside a user's."""
 
@@ -39,6 +42,12 @@ def image_names(folder: Path) -> list[str]:
     return [name for name in names if suffix(name) in suffixes()]
 
 
+def hidden_with_images(folder: Path) -> list[str]:
+    """Folders in one folder that are passed over by their names (``.net``, ``__background__``) and hold images."""
+    hidden = (e.name for e in os.scandir(folder) if e.is_dir() and e.name.startswith((".", "__")))
+    return sorted(name for name in hidden if image_names(folder / name))
+
+
 def unreadable_images(folder: Path) -> list[str]:
     """Files of one folder that are images by their name and cannot be opened here, and links to nothing."""
     known = (*_ALWAYS, *_WITH_AVIF, *_WITH_HEIF)
@@ -60,12 +69,14 @@ def folders_in(folder: Path) -> list[str]:
 
 
 def text_of(path: Path) -> str:
-    """The text of a list, without the byte order mark that Windows programs put first.
+    """The text of a list, without the byte order mark that Windows programs put first; Excel's UTF-16 too.
 
     Raises ``UserError`` for a file that is no UTF-8 text, or cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no UTF-8 text file ({error}). Save it as UTF-8, or download it again.") from None
     except OSError as error:
@@ -93,26 +104,49 @@ def same_names(some: Iterable[str], others: Iterable[str]) -> bool:
 
 
 class Listing:
-    """Looks up listed files below a root. Each folder is read once: a hundred thousand look-ups stay quick."""
+    """Looks up listed files below a root. Each folder is read once: a hundred thousand look-ups stay quick.
+
+    Names match whatever their case and Unicode form (macOS writes an accent as a sign of its own), exact ones first.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[str, dict[str, str]] = {}
+        self._folders: dict[str, str | None] = {"": ""}
 
     def find(self, path: str) -> str | None:
         """The path as it is spelled on disk (``a.jpg`` may be ``a.JPG``), or None where it is not there."""
         folder, _, name = path.rpartition("/")
-        if folder not in self._names:
-            self._names[folder] = self._read(self._root / folder)
-        actual = self._names[folder].get(name) or self._names[folder].get(name.lower())
-        return None if actual is None else f"{folder}/{actual}" if folder else actual
+        if folder not in self._folders:
+            self._folders[folder] = folder if (self._root / folder).is_dir() else self._spelled(folder)
+        inside = self._folders[folder]
+        if inside is None:
+            return None
+        if inside not in self._names:
+            self._names[inside] = _by_name(self._root / inside, folders=False)
+        actual = self._names[inside].get(name) or self._names[inside].get(_folded(name))
+        return None if actual is None else f"{inside}/{actual}" if inside else actual
 
-    @staticmethod
-    def _read(folder: Path) -> dict[str, str]:
-        if not folder.is_dir():
-            return {}
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-        return {name.lower(): name for name in names} | {name: name for name in names}
+    def _spelled(self, folder: str) -> str | None:
+        """The path of a folder as it is spelled on disk."""
+        above, _, name = folder.rpartition("/")
+        if above not in self._folders:
+            self._folders[above] = above if (self._root / above).is_dir() else self._spelled(above)
+        inside = self._folders[above]
+        actual = None if inside is None else _by_name(self._root / inside, folders=True).get(_folded(name))
+        return None if actual is None else f"{inside}/{actual}" if inside else actual
+
+
+def _by_name(folder: Path, *, folders: bool) -> dict[str, str]:
+    """The names of the files, or folders, in a folder by themselves and in one spelling."""
+    if not folder.is_dir():
+        return {}
+    names = [entry.name for entry in os.scandir(folder) if (entry.is_dir() if folders else entry.is_file())]
+    return {_folded(name): name for name in names} | {name: name for name in names}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def first_file(folders: Iterable[Path], names: Sequence[str]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from clipbench.data.images import ImageSet, first_few
 from clipbench.data.layouts.coop_split import PARTS, images_of
 from clipbench.data.layouts.rebuild import SEED, by_fractions, fraction_counts
-from clipbench.data.user.folders import ClassFolders, class_folders, not_read, part_folders
+from clipbench.data.user.folders import ClassFolders, are_parts, class_folders, not_read, part_folders
 from clipbench.data.user.prompt_names import prompt_names
 from clipbench.data.user.split_file import read_split_file
 from clipbench.errors import UserError
@@ -87,6 +88,11 @@ def _from_class_folders(folder: Path) -> ImageSet:
     if not members:
         what = f"its {len(found.loose)} images lie in no class folder" if found.loose else "no image in it or below"
         raise UserError(f"{folder}: {what}. It should hold one folder of images per class.")
+    if are_parts(members):
+        raise UserError(
+            f"{folder}: its folders {', '.join(members)} are called like the parts of a data set, and their images lie "
+            f"in no class folders. Make a folder per class in each, or name image, class and part with --split-file."
+        )
     if len(members) < 2:
         raise UserError(
             f"{folder} holds {len(members)} folders with images; it should hold one folder of images per class, and "
@@ -115,13 +121,15 @@ def _from_parts(folder: Path, found: Mapping[str, ClassFolders]) -> ImageSet:
 
 
 def _from_lists(folder: Path, split_file: Path) -> ImageSet:
-    lists = read_split_file(split_file)
+    lists = read_split_file(split_file, folder)
     images = images_of("", folder, lists, str(split_file))
     if images.absent:
         raise UserError(
             f"{split_file} lists {len(images.absent):,} images that are not in {folder} ({first_few(images.absent)}). "
-            f"Its paths must be relative to that folder."
+            f"Its paths should lead from that folder to the images, as cat/1.jpg does."
         )
+    actual = iter(images.files)  # as they are spelled on disk
+    lists = {part: [(next(actual), label, name) for _, label, name in items] for part, items in lists.items()}
     images = _in_parts(folder, images.classes, lists, split_file.name)
     images.list_files = (split_file,)
     return images
@@ -134,14 +142,35 @@ def _in_parts(
     filled = {part: items for part, items in lists.items() if items}
     if "train" not in filled or len(filled) < 2:
         raise UserError(f"{folder}: its split ({where}) needs images to train on, and others to test on.")
+    prompt_names(folder, classes)  # before Cat is said to lack the images of cat
     if len(classes) < 2:
         raise UserError(f"{folder}: its split ({where}) has one class; two classes at least can be told apart.")
     untrained = [name for name in classes if name not in {item[2] for item in filled["train"]}]
     if untrained:
         raise UserError(f"{folder}: its split ({where}) has no training image of {first_few(untrained)}.")
     tested = "" if "test" in filled else "; there is no test part: val is tested"
-    images = ImageSet("", folder, classes=tuple(classes), rebuilt=f"parts: {_AS_GIVEN} ({where}){tested}")
+    said = f"parts: {_AS_GIVEN} ({where}){tested}{_oddities(filled, where)}"
+    images = ImageSet("", folder, classes=tuple(classes), rebuilt=said)
     for part in PARTS:
         for file, label, _ in filled.get(part, ()):
             images.add(file, label, part="test" if tested and part == "val" else part)
     return images
+
+
+def _oddities(filled: Mapping[str, Sequence[tuple[str, int, str]]], where: str) -> str:
+    """What a list may mean and mostly does not. Raises ``UserError`` for an image of two classes."""
+    items = [item for part in filled.values() for item in part]
+    class_of: dict[str, str] = {}
+    for file, _, name in items:
+        if class_of.setdefault(file, name) != name:
+            raise UserError(f"{where}: the image {file} is both {class_of[file]!r} and {name!r}; it has one class.")
+    counts = Counter(file for file, _, _ in items)
+    repeated = [file for file, count in counts.items() if count > 1]
+    untested = sorted(
+        {name for _, _, name in items} - {name for _, _, name in filled.get("test", filled.get("val", ()))}
+    )
+    return "".join(
+        f"; {what} ({first_few(names)})"
+        for what, names in (("listed more than once", repeated), ("classes without a test image", untested))
+        if names
+    )

@@ -22,9 +22,9 @@ def prompt_names(folder: Path, classes: Sequence[str]) -> tuple[str, ...]:
         first = first_of.setdefault(_words(prompt), name)
         if first != name:
             raise UserError(
-                f"{folder}: the folders {first!r} and {name!r} are one name in the prompt, as CLIP's tokeniser makes "
+                f"{folder}: the classes {first!r} and {name!r} are one name in the prompt, as CLIP's tokeniser makes "
                 f"the same tokens of them ({first!a} and {name!a}), so that no model could tell the classes "
-                f"apart. Rename one, or put their images into one folder."
+                f"apart. Rename one, or make one class of them."
             )
     return names
 
