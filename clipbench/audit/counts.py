@@ -89,10 +89,14 @@ def _rests_on(number: PrintedNumber, severity: str) -> str:
     if severity not in ("impossible", "inconsistent"):
         return ""
     return (
-        f". This rests on: {number.test_size:,} test images in each of {number.n} repetition{'s' * (number.n != 1)}, "
-        "every image counted once as right or wrong, the mean taken over the repetitions with equal weight"
-        f"{', ' + number.note if number.note else ''}"
+        f". This rests on: {number.test_size:,} test images in {_repetitions(number.n or 0)}, "
+        "every image counted once as right or wrong, the mean taken over the repetitions with equal weight, none of "
+        f"them rounded before{', ' + number.note if number.note else ''}"
     )
+
+
+def _repetitions(n: int) -> str:
+    return "one repetition" if n == 1 else f"each of {n} repetitions"
 
 
 def _steps(counts: Counts) -> str:
@@ -123,7 +127,8 @@ def _std(number: PrintedNumber, mean: Decimal, std: Decimal) -> Finding:
         why = "every standard deviation of that many decimals is reachable"
         return Finding("std", number.where, shown, why, CANNOT, _image(counts))
     found, severity = _spread(std_estimators(mean, std, counts))
-    arithmetic = _tried(mean, std, counts) + _rests_on(number, severity)
+    rests_on = _rests_on(number, severity) and f"{_rests_on(number, severity)}, and a standard deviation behind the ±"
+    arithmetic = _tried(mean, std, counts) + rests_on
     return Finding("std", number.where, shown, found, severity, arithmetic)
 
 

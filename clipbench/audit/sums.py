@@ -24,7 +24,18 @@ def _finding(number: PrintedNumber, printed: Decimal, parts: Sequence[PrintedNum
         return Finding("average", number.where, number.raw, missing, CANNOT, "")
     exact, slack = combined(number.operation, values)
     found, severity = _judged(printed, exact, slack)
+    if severity != "fine" and number.operation == "average" and _re_adds_weighted(printed, parts):
+        found, severity = "re-adds only if every part counts by its number of test images", "fine"
     return Finding("average", number.where, number.raw, found, severity, _arithmetic(number.operation, values, exact))
+
+
+def _re_adds_weighted(printed: Decimal, parts: Sequence[PrintedNumber | None]) -> bool:
+    """Whether the mean over all test images together prints as this number."""
+    weighted = [(part.value, part.test_size) for part in parts if part and part.value and part.test_size]
+    images = sum(size for _, size in weighted)
+    exact = sum((value.value * size for value, size in weighted), Fraction(0)) / (images or 1)
+    slack = sum((value.unit * size for value, size in weighted), Fraction(0)) / 2 / (images or 1)
+    return len(weighted) == len(parts) and _judged(printed, exact, slack)[1] == "fine"
 
 
 def combined(operation: str, values: Sequence[Decimal]) -> tuple[Fraction, Fraction]:
@@ -33,6 +44,11 @@ def combined(operation: str, values: Sequence[Decimal]) -> tuple[Fraction, Fract
         return values[0].value - values[1].value, (values[0].unit + values[1].unit) / 2
     count = len(values)
     return sum((v.value for v in values), Fraction(0)) / count, sum((v.unit for v in values), Fraction(0)) / 2 / count
+
+
+def re_adds(operation: str, printed: Decimal, values: Sequence[Decimal]) -> bool:
+    """Whether the printed parts, or unrounded ones behind them, give the printed result."""
+    return _judged(printed, *combined(operation, values))[1] == "fine"
 
 
 def _judged(printed: Decimal, exact: Fraction, slack: Fraction) -> tuple[str, str]:

@@ -26,6 +26,7 @@ def audit_csv(path: Path) -> list[Finding]:
         raise UserError(
             f"{path}: 0 checks. No number was found in its tables: names of columns are expected in the first line, "
             "names of rows in the first column, numbers elsewhere; `clipbench audit --help` shows both forms."
+            + (f" The first cell that is none: {unread[0].found}." if unread else "")
         )
     return findings
 

@@ -30,7 +30,7 @@ class Planned:
     def origin(self) -> Origin:
         """What the record says of where the run came from."""
         where = (self.table.id, self.cell.row.id, self.cell.column.id)
-        return Origin(*where, dict(self.overrides.assume), dict(self.overrides.fields))
+        return Origin(*where, dict(self.overrides.assume), dict(self.overrides.fields), self.cell.row.printed)
 
     @property
     def column(self) -> str:

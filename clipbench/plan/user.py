@@ -129,7 +129,8 @@ def _twice(name: str, first: str) -> str:
 def with_earlier_methods(table: Table, records: Iterable[Record]) -> Table:
     """The table with a row for each of the user's methods that has records of it and no row in it.
 
-    The row stands behind the one whose recipe the method took over; it is called by the name of the method's class.
+    The row stands behind the one whose recipe the method took over, under the method's label (in older records, which
+    have none, under the name of its class).
     """
     earlier: dict[str, dict[str, Axis]] = {}
     for record in records:
@@ -138,7 +139,7 @@ def with_earlier_methods(table: Table, records: Iterable[Record]) -> Table:
             continue
         model = next((row for row in table.rows if origin.row.endswith(f"-{row.id}")), None)
         if model is not None:
-            label = name.partition("@")[0].rpartition(":")[2]
+            label = origin.label or name.partition("@")[0].rpartition(":")[2]
             row = replace(model, id=origin.row, printed=label, set={**model.set, "method": name}, extra=True)
             earlier.setdefault(model.id, {})[row.id] = row
     rows = [found for row in table.rows for found in (row, *earlier.get(row.id, {}).values())]

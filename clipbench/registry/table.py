@@ -92,6 +92,8 @@ class Table:
     rows: Sequence[Axis]
     columns: Sequence[Axis]
     source: str | None
+    x: str
+    """What the horizontal axis of curves counts: ``Epoch`` where the file says nothing else."""
     y: str | None
     panels: Sequence[Panel]
     set: Mapping[str, Any]
@@ -160,6 +162,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "rows": list,
     "columns": list,
     "source": str,
+    "x": str,
     "y": str,
     "panels": list,
     "set": dict,
@@ -190,6 +193,7 @@ def load_table(path: Path, paper: str) -> Table:
         rows=rows,
         columns=columns,
         source=read.get("source"),
+        x=read.get("x", "Epoch"),
         y=read.get("y"),
         panels=tuple(_panel(p, at / "panels") for p in read.get("panels", [])),
         set=read.get("set", {}),
@@ -212,7 +216,7 @@ def _check_kind(read: Mapping[str, Any], at: At) -> None:
     for key in needed:
         if not read.get(key):
             raise UserError(f"{at}: a file of the kind {kind} needs {key}")
-    for key in other:
+    for key in (*other, *(["x"] if kind != "curves" else [])):
         if key in read:
             raise UserError(f"{at / key}: a file of the kind {kind} has no {key}")
 

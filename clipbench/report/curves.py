@@ -68,7 +68,11 @@ def draw_curves(paper: Paper, experiment: Table, library: Library, store: Store)
     about = provenance_of(r for m in present.values() for r in m.records)
     reasons = dict.fromkeys(reason for m in present.values() for reason in m.not_comparable)
     figure = _figure(paper, experiment, source, curves, (about, tuple(reasons)))
-    return {"png": saved(figure, "png"), "svg": saved(figure, "svg"), "csv": _numbers(curves, y)}
+    return {
+        "png": saved(figure, "png"),
+        "svg": saved(figure, "svg"),
+        "csv": _numbers(curves, "step" if y == "train_loss" else experiment.x.lower(), y),
+    }
 
 
 def _series(record: Record, y: str, store: Store) -> Series:
@@ -115,6 +119,7 @@ def _figure(
         figure, drawn = framed(_SHAPE, len(panels), heading, legend, caption, warns=bool(reasons))
         for axes, panel in zip(drawn, panels, strict=True):
             _panel(axes, panel, y, curves, styles)
+            axes.set_xlabel("Optimiser step" if y == "train_loss" else experiment.x)
             axes.yaxis.label.set_visible(axes.get_position().x0 == drawn[0].get_position().x0)
         if y in _COMPARED:
             _one_range(drawn)
@@ -172,7 +177,6 @@ def _label(source: Table, name: str) -> str:
 def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str, dict[str, str]]) -> None:
     """Mean over the seeds as a line, lowest to highest seed as a band."""
     axes.set_title(panel.title, fontsize=9, loc="left")
-    axes.set_xlabel("Optimiser step" if y == "train_loss" else "Epoch")
     axes.set_ylabel(_LABELS.get(y, y))
     axes.yaxis.set_label_coords(-0.42 / _SHAPE.width, 0.5)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -189,9 +193,8 @@ def _panel(axes: Axes, panel: Panel, y: str, curves: Curves, styles: Mapping[str
             axes.set_xticks(x if len(x) <= 12 else x[:: len(x) // 10])
 
 
-def _numbers(curves: Curves, y: str) -> bytes:
+def _numbers(curves: Curves, x: str, y: str) -> bytes:
     """One line per panel, row, seed and point, with the run that it comes from."""
-    x = "step" if y == "train_loss" else "epoch"
     rows = [
         {
             "panel": panel,

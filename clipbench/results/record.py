@@ -16,20 +16,24 @@ from clipbench.registry import Protocol, Run
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
     *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
-    *("synthetic_images", "synthetic_source", "products", "compiled"),
+    *("synthetic_images", "synthetic_source", "products", "compiled", "label"),
 }
 """Keys that older records of this schema lack."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The cell that asked for the run first, and what the user changed. Not part of the run's identity."""
+    """The cell that asked for the run first, and what the user changed. Not part of the run's identity.
+
+    ``label`` is how the row is called; older records have none.
+    """
 
     experiment: str
     row: str
     column: str
     assume: Mapping[str, str]
     overrides: Mapping[str, Any]
+    label: str = ""
 
 
 @dataclass(frozen=True)

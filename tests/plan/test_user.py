@@ -467,3 +467,5 @@ def test_earlier_methods_stay_in_the_table_though_they_are_not_named_again() -> 
     assert cell.ours is not None
     assert cell.ours.mean == 60.5
     assert with_earlier_methods(found, made) is found
+    named = [replace(r, origin=replace(r.origin, label="Mine, sharper")) for r in made]
+    assert with_earlier_methods(printed, named).row("mine-clip-dora-4shot").printed == "Mine, sharper"

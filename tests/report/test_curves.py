@@ -68,6 +68,14 @@ def test_every_curve_is_in_the_legend_and_the_axes_are_named(drawn: dict[str, by
     assert "smoke" not in svg.lower()
 
 
+def test_a_figure_of_rounds_says_round_on_its_axis_and_in_its_numbers() -> None:
+    made = [record(("lora-clip/federated", "fedavg", "ucm-80"), seed, 90.0 + seed) for seed in (1, 2)]
+    drawn = draw_curves(*table("lora-clip/federated-curves"), Library(made), Store(Path("nowhere")))
+    assert ">Round<" in drawn["svg"].decode()
+    assert "Epoch" not in drawn["svg"].decode()
+    assert drawn["csv"].decode().splitlines()[0] == "panel,row,seed,round,accuracy,profile,run"
+
+
 def test_only_panels_with_runs_are_drawn_and_the_caption_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Figure] = []
     monkeypatch.setattr(curves, "saved", lambda figure, _: figures.append(figure) or b"")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 
-from clipbench.audit.user.markup import latex_tables, markdown_tables
+from clipbench.audit.user.latex import IS_LATEX, latex_tables
+from clipbench.audit.user.markup import IS_HTML, IS_MARKDOWN, html_tables, markdown_tables
 from clipbench.errors import UserError
 
 _MOST_BYTES = 20_000_000
@@ -21,8 +23,12 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_BINARY = {b"PK\x03\x04": "an Excel or OpenDocument file", b"\xd0\xcf\x11\xe0": "an old Excel file", b"%PDF": "a PDF"}
-_MARKDOWN_RULE = re.compile(r"^\s*\|?(\s*:?-{2,}:?\s*\|)+\s*(:?-{2,}:?\s*)?$", re.M)
+_BINARY = {
+    b"PK\x03\x04": "an Excel or OpenDocument file",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "a compressed file",
+}
 _NUMBER = re.compile(r"\d[.,]\d")
 
 
@@ -45,17 +51,14 @@ class RawTable:
 def read_tables(path: Path) -> list[RawTable]:
     """Every table of a file. Raises ``UserError`` where it cannot be read, or where no table can be recognised."""
     text = _decoded(path).replace("\r\n", "\n").replace("\r", "\n")
-    if re.search(r"\\begin\s*\{(tabular|longtable|tabularx|array)|&[^\n]*\\\\", text):
-        found = latex_tables(text)
-    elif _MARKDOWN_RULE.search(text):
-        found = markdown_tables(text)
-    else:
-        found = _delimited(text, path)
+    forms = ((IS_HTML, html_tables), (IS_LATEX, latex_tables), (IS_MARKDOWN, markdown_tables))
+    read = next((read for pattern, read in forms if pattern.search(text)), None)
+    found = read(text) if read else _delimited(text, path)
     tables = [RawTable(title, [Line(n, cells) for n, cells in lines]) for title, lines in found if len(lines) > 1]
     if not tables:
         raise UserError(
             f"{path} holds no numbers: a header and at least one line are needed, separated by commas, semicolons or "
-            "tabs, or a LaTeX tabular or a Markdown table."
+            "tabs, or a table in LaTeX, Markdown or HTML."
         )
     return tables
 
@@ -63,7 +66,7 @@ def read_tables(path: Path) -> list[RawTable]:
 def _decoded(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path} is no plain file; name a table saved as CSV, LaTeX or Markdown.")
+            raise UserError(f"{path} is no plain file; name a table saved as CSV, LaTeX, Markdown or HTML.")
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
@@ -73,8 +76,11 @@ def _decoded(path: Path) -> str:
         raise UserError(f"{path} is larger than {_MOST_BYTES // 10**6} MB, which no printed table is.")
     for start, what in _BINARY.items():
         if content.startswith(start):
-            raise UserError(f"{path} is {what}. Save the table as CSV there, and name that file.")
-    return _text(content)
+            raise UserError(f"{path} is {what}. Save its table as CSV, and name that file.")
+    text = _text(content)
+    if "\0" in text:
+        raise UserError(f"{path} is no text file. Name a table saved as CSV, LaTeX, Markdown or HTML.")
+    return text
 
 
 def _text(content: bytes) -> str:
@@ -96,9 +102,10 @@ Lines = list[tuple[int, list[str]]]
 
 
 def _delimited(text: str, path: Path) -> Iterator[tuple[str, Lines]]:
-    delimiter = _delimiter(text)
     if not text.strip():
         return
+    named = re.match(r"sep=(.)[^\n]*", text)  # what Excel puts in front
+    delimiter, text = (named[1], text[named.end() :]) if named else (_delimiter(text), text)
     if delimiter is None:
         raise UserError(
             f"{path}: one column was found. Is it separated by semicolons, tabs or commas? Two columns at least are "
@@ -132,7 +139,7 @@ def _delimiter(text: str) -> str | None:
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Every line that csv finds, with the number of its first line in the file; blank ones have no cells."""
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     start = 1
     for cells in reader:
         stripped = [cell.strip() for cell in cells]
@@ -151,8 +158,10 @@ def _tables(lines: Lines) -> Iterator[tuple[str, Lines]]:
     tables: list[tuple[str, Lines]] = []
     waiting = ""
     for block in blocks:
-        title = " ".join(cells[0] for _, cells in block if _alone(cells) and cells[0].startswith("#"))
-        block = [(n, cells) for n, cells in block if not (_alone(cells) and cells[0].startswith("#"))]  # noqa: PLW2901
+        widths = [len(cells) for _, cells in block]
+        usual = max(set(widths), key=widths.count, default=0)
+        title = " ".join(", ".join(cells) for _, cells in block if _comment(cells, usual))
+        block = [(n, cells) for n, cells in block if not _comment(cells, usual)]  # noqa: PLW2901
         heads = list(dropwhile(lambda line: _alone(line[1]), block))
         above = block[: len(block) - len(heads)]
         title = " ".join(filter(None, [waiting, title, *(cells[0] for _, cells in above)]))
@@ -166,6 +175,10 @@ def _tables(lines: Lines) -> Iterator[tuple[str, Lines]]:
 
 def _alone(cells: Sequence[str]) -> bool:
     return sum(bool(cell) for cell in cells) == 1 and bool(cells[0])
+
+
+def _comment(cells: Sequence[str], usual: int) -> bool:
+    return cells[0].startswith("#") and (_alone(cells) or (cells[0].startswith("# ") and len(cells) != usual))
 
 
 def _is_header(block: Lines, above: Lines) -> bool:

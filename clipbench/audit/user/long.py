@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from clipbench.audit.columns import OPTIONAL, REQUIRED
-from clipbench.audit.user.cell import has_decimal_commas, is_nothing, read_value, whole
+from clipbench.audit.user.averages import Averages, Place
+from clipbench.audit.user.cell import (
+    Value,
+    are_fractions,
+    as_percent,
+    has_decimal_commas,
+    is_nothing,
+    read_value,
+    whole,
+)
 from clipbench.audit.user.files import RawTable
-from clipbench.audit.user.words import AVERAGE, QUANTITY, SCORE, no_count, normal, role
+from clipbench.audit.user.words import QUANTITY, no_count, no_deviation, normal, role
 from clipbench.errors import UserError
+from clipbench.registry.decimal import Decimal
 from clipbench.registry.printed import Key, PrintedNumber
 
 _NAMES = {"runs": "n", "test size": "test_size", "standard deviation": "std"}
@@ -36,14 +47,66 @@ def numbers_by_line(raw: RawTable, header: Sequence[str], path: str) -> dict[Key
     ours = set(_OURS) <= set(header)
     entries = [entry for entry in _entries(raw, header, path) for entry in (_of_clipbench(entry) if ours else [entry])]
     commas = has_decimal_commas(fields["value"] for *_, fields in entries)
-    keys = {_key(fields): None for *_, fields in entries}
-    found: dict[Key, PrintedNumber] = {}
-    for where, line, fields in entries:
-        number = _number(fields, (where, line), keys, commas)
-        if number.key in found:
-            raise UserError(f"{where}: the cell {' / '.join(filter(None, number.key))} stands twice")
-        found[number.key] = number
-    return found
+    values: dict[Key, Value | None] = {}
+    for where, _, fields in entries:
+        if _key(fields) in values:
+            raise UserError(f"{where}: the cell {' / '.join(filter(None, _key(fields)))} stands twice")
+        values[_key(fields)] = _value(fields, where, commas)
+    scaled = _in_percent({_key(fields): fields for *_, fields in entries}, values)
+    tables = {key[0]: _ByName({k: v.value for k, v in scaled.items() if k[0] == key[0] and v}) for key in scaled}
+    numbers = [_number(fields, (where, line), scaled, tables[_key(fields)[0]]) for where, line, fields in entries]
+    fractions = "read as fractions of 1"
+    return {n.key: replace(n, note=fractions) if scaled[n.key] is not values[n.key] else n for n in numbers}
+
+
+class _ByName:
+    """The averages of one table, known by the names of its rows and columns."""
+
+    def __init__(self, values: Mapping[Key, Decimal]) -> None:
+        self._rows, self._columns = (
+            {name: at for at, name in enumerate(dict.fromkeys(key[place] for key in values))} for place in (1, 2)
+        )
+        self._keys = {self._place(key): key for key in values}
+        rows, columns = ({at: [name] for name, at in names.items()} for names in (self._rows, self._columns))
+        self._averages = Averages({self._place(key): value for key, value in values.items()}, rows, columns)
+
+    def _place(self, key: Key) -> Place:
+        return self._rows[key[1]], self._columns[key[2]]
+
+    def parts(self, key: Key) -> tuple[Key, ...]:
+        """The numbers that this one is the mean of; none where it is no average."""
+        parts = self._averages.parts(self._place(key))
+        return tuple(self._keys[part] for part in parts if part in self._keys)
+
+    def kinds(self, key: Key) -> tuple[str, str]:
+        """What its row and its column are."""
+        row, column = self._place(key)
+        return self._averages.rows.kinds[row], self._averages.columns.kinds[column]
+
+
+def _value(fields: Mapping[str, str], where: str, commas: bool) -> Value | None:
+    """With the standard deviation that stands in a field of its own."""
+    try:
+        value = read_value(fields["value"], decimal_commas=commas)
+        std = read_value(fields.get("std", ""), decimal_commas=commas)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    return replace(value, std=std.value) if value and std else value
+
+
+def _in_percent(
+    entries: Mapping[Key, Mapping[str, str]], values: Mapping[Key, Value | None]
+) -> dict[Key, Value | None]:
+    """The values, those of columns of fractions in percent."""
+    columns: dict[tuple[str, str], list[Value]] = {}
+    signed = {(k[0], k[2]) for k, f in entries.items() if "%" in f"{k} {f['value']} {f.get('metric')} {f.get('unit')}"}
+    for key, value in values.items():
+        if value:
+            columns.setdefault((key[0], key[2]), []).append(value)
+    inside = {column for column, those in columns.items() if column not in signed and are_fractions(those)}
+    decimals = [value.value.decimals for column in inside for value in columns[column]]
+    inside = inside if max(decimals, default=0) > 1 else set()
+    return {key: as_percent(v) if v and (key[0], key[2]) in inside else v for key, v in values.items()}
 
 
 def _entries(raw: RawTable, header: Sequence[str], path: str) -> Iterator[Entry]:
@@ -87,33 +150,33 @@ def _key(fields: Mapping[str, str]) -> Key:
     return fields.get("table", ""), fields["row"], fields["column"]
 
 
-def _number(fields: Mapping[str, str], at: tuple[str, int], keys: Mapping[Key, None], commas: bool) -> PrintedNumber:
-    where, line = at
-    try:
-        value = read_value(fields["value"], decimal_commas=commas)
-        std = read_value(fields.get("std", ""), decimal_commas=commas)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
+def _number(
+    fields: Mapping[str, str], at: tuple[str, int], values: Mapping[Key, Value | None], by_name: _ByName
+) -> PrintedNumber:
+    (where, line), key = at, _key(fields)
+    value, labels = values[key], (fields.get("metric", ""), fields["column"], fields["row"], fields.get("table", ""))
     sizes = {name: _whole(fields, name, where) for name in ("n", "test_size")}
-    operation, parts = _parts(fields, keys, where)
-    kinds = role(fields["row"]), role(fields["column"])
+    operation, parts = _parts(fields, values, where)
+    if value and not parts:
+        parts = by_name.parts(key)
+        operation = "average" if parts else ""
     source = "" if sizes["test_size"] else "test_size is not given"
-    if word := no_count(fields.get("metric", ""), fields["column"], fields["row"], fields.get("table", "")):
+    if word := no_count(*labels):
         source, sizes["test_size"] = f"{word} is no share of right answers: GRIM does not apply", None
     elif value and (
         value.signed
         or not 0 <= value.value.value <= 100
-        or QUANTITY in kinds
+        or QUANTITY in by_name.kinds(key)
         or value.suffix
         or fields.get("unit") == "M"
     ):
         source, sizes["test_size"] = "it is no percentage: GRIM does not apply", None
     return PrintedNumber(
-        key=_key(fields),
-        where=", ".join(filter(None, _key(fields))),
+        key=key,
+        where=", ".join(filter(None, key)),
         raw=fields["value"],
         value=value.value if value else None,
-        std=(std.value if std else value.std) if value else None,
+        std=value.std if value and not no_deviation(*labels) else None,
         n=sizes["n"] or (value.runs if value else None),
         test_size=sizes["test_size"],
         size_source=source,
@@ -132,13 +195,13 @@ def _whole(fields: Mapping[str, str], name: str, where: str) -> int | None:
         raise UserError(f"{where}: {name} = {error}") from None
 
 
-def _parts(fields: Mapping[str, str], keys: Mapping[Key, None], where: str) -> tuple[str, tuple[Key, ...]]:
+def _parts(fields: Mapping[str, str], keys: Collection[Key], where: str) -> tuple[str, tuple[Key, ...]]:
     """Operation and keys of the parts: columns of the same row where all names are columns, else rows."""
     operation = next((o for o in ("average", "difference") if fields.get(f"{o}_of")), "")
     names = [name.strip() for name in fields.get(f"{operation}_of", "").split("|") if name.strip()]
     table, row, column = _key(fields)
     if not names:
-        return _by_name((table, row, column), keys)
+        return "", ()
     if operation == "difference" and len(names) != 2:
         raise UserError(f"{where}: difference_of takes two names, as in ours|baseline")
     across, down = [(table, row, n) for n in names], [(table, n, column) for n in names]
@@ -148,15 +211,3 @@ def _parts(fields: Mapping[str, str], keys: Mapping[Key, None], where: str) -> t
     raise UserError(
         f"{where}: {operation}_of names {', '.join(names)}, which are neither columns nor rows of this table"
     )
-
-
-def _by_name(key: Key, keys: Mapping[Key, None]) -> tuple[str, tuple[Key, ...]]:
-    """A column or row that is called an average is one of all others of its row or column."""
-    table, row, column = key
-    if role(column) == AVERAGE:
-        parts = tuple(k for k in keys if k[:2] == (table, row) and role(k[2]) == SCORE)
-    elif role(row) == AVERAGE:
-        parts = tuple(k for k in keys if (k[0], k[2]) == (table, column) and role(k[1]) == SCORE)
-    else:
-        parts = ()
-    return ("average", parts) if len(parts) > 1 else ("", ())
