@@ -208,10 +208,13 @@ def _reasons(records: Sequence[Record], canonical: Protocol) -> tuple[str, ...]:
 
 def _of_different_data(records: Sequence[Record]) -> bool:
     """Whether runs that share class names, or a list of images, had others of them or other bytes."""
-    names = {(r.protocol.test_domain, r.data.class_names_sha256, r.data.split_file_sha256) for r in records}
-    images = {(r.data.split_sha256, r.data.images_sha256) for r in records}
-    domains, lists = {name for name, *_ in names}, {name for name, _ in images}
-    return len(names) > len(domains) or len(images) > len(lists)
+    data = [(r.protocol.test_domain, r.data) for r in records]
+    content: dict[str, set[tuple[object, object]]] = {
+        "names": {(domain, (d.class_names_sha256, d.split_file_sha256)) for domain, d in data},
+        "images": {(d.split_sha256, d.images_sha256) for _, d in data},
+        "shared images": {(d.shared_list_sha256, d.shared_images_sha256) for _, d in data},
+    }
+    return any(len({key for key, _ in pairs}) < len(pairs) for pairs in content.values())
 
 
 def _random_decoder(protocol: Protocol) -> list[str]:

@@ -29,6 +29,9 @@ class Content:
         class_names_sha256: class names, what stands for them in prompts, the data set's template, and the images' own
             prompts.
         split_file_sha256: the split files or list of class names; empty where the data set has none.
+        shared_list_sha256: names of the images that runs of other seeds use too: of the whole data set where this run
+            uses all of it, else of the test part.
+        shared_images_sha256: bytes of these and of their masks.
         copies: images of the test part that are byte by byte among those of train or val.
     """
 
@@ -36,6 +39,8 @@ class Content:
     images_sha256: str
     class_names_sha256: str
     split_file_sha256: str
+    shared_list_sha256: str
+    shared_images_sha256: str
     copies: int = 0
 
     @property
@@ -61,7 +66,17 @@ def content_of(images: ImageSet, cut: Split, digests: dict[str, str] | None = No
     lines = [" ".join(digests[name] for name in _files(images, i)) for i in used]
     seen = {digests[images.files[i]] for i in (*cut.train, *cut.val)}
     copies = sum(digests[images.files[i]] in seen for i in cut.test)
-    return Content(cut.digest, _sha256(*lines), _names_digest(images, used), images.split_file_sha256, copies)
+    every = {*cut.train, *cut.val, *cut.test}
+    shared = sorted(every if len(every) == len(images) else cut.test, key=lambda i: images.files[i])
+    return Content(
+        list_sha256=cut.digest,
+        images_sha256=_sha256(*lines),
+        class_names_sha256=_names_digest(images, used),
+        split_file_sha256=images.split_file_sha256,
+        shared_list_sha256=_sha256(*(images.files[i] for i in shared)),
+        shared_images_sha256=_sha256(*(digests[name] for i in shared for name in _files(images, i))),
+        copies=copies,
+    )
 
 
 def differences(recorded: Mapping[str, str], now: Content) -> str:

@@ -128,6 +128,8 @@ def _draft(
             class_names_sha256=content.class_names_sha256,
             split_file_sha256=content.split_file_sha256,
             content_sha256=content.sha256,
+            shared_list_sha256=content.shared_list_sha256,
+            shared_images_sha256=content.shared_images_sha256,
             copies_in_test=content.copies,
             synthetic_images=len(parts.synthetic),
             synthetic_source=images.synthetic,

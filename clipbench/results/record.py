@@ -16,6 +16,7 @@ from clipbench.registry import Protocol, Run
 SCHEMA = 2
 _ADDED = {"val_loss", "val_score", "stage"} | {
     *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
+    *("shared_list_sha256", "shared_images_sha256"),
     *("synthetic_images", "synthetic_source", "products", "compiled", "label"),
 }
 """Keys that older records of this schema lack."""
@@ -49,6 +50,9 @@ class DataUsed:
         class_names_sha256: class names, what stood for them in prompts, and prompts of single images.
         split_file_sha256: content of the split files or of the list of class names; empty where there was none.
         content_sha256: all of these digests in one; a record is used again only while the data have the same.
+        shared_list_sha256: names of the images that runs of other seeds use too: of the whole data set where this run
+            used all of it, else of the test part.
+        shared_images_sha256: bytes of these and of their masks; runs of one list and other bytes are not averaged.
         copies_in_test: test images that were byte by byte among the training or validation images.
         synthetic_images: synthetic images of the source domains, which stood beside the real ones in training.
         synthetic_source: how many there are of all domains, and what made them.
@@ -67,6 +71,8 @@ class DataUsed:
     class_names_sha256: str = ""
     split_file_sha256: str = ""
     content_sha256: str = ""
+    shared_list_sha256: str = ""
+    shared_images_sha256: str = ""
     copies_in_test: int = 0
     synthetic_images: int = 0
     synthetic_source: str = ""

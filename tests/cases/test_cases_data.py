@@ -106,6 +106,20 @@ def test_class_names_are_part_of_the_content(tmp_path: Path) -> None:
     assert content_of(images, cut).sha256 != content_of(turned, cut).sha256
 
 
+@pytest.mark.parametrize("rule", ["clip-lora", "stratified-fraction"])
+def test_what_seeds_share_depends_on_bytes_and_not_on_the_seed(tmp_path: Path, rule: str) -> None:
+    def shared(seed: int) -> tuple[str, str]:
+        cut = split(images, Protocol(split_rule=rule, shots=1, train_fraction=0.5), seed)
+        content = content_of(images, cut)
+        return content.shared_list_sha256, content.shared_images_sha256
+
+    images = user_images(UserData(pictures(tmp_path / "my", {"a": 8, "b": 8})))
+    before = shared(1)
+    assert shared(2) == before
+    Image.new("RGB", (24, 24)).save(images.root / images.files[images.parts.index("test")])
+    assert [one == two for one, two in zip(shared(2), before, strict=True)] == [True, False]
+
+
 def test_test_images_that_training_saw_are_counted(tmp_path: Path) -> None:
     images = user_images(UserData(pictures(tmp_path / "my", {"a": 6, "b": 6})))
     cut = split(images, Protocol(split_rule="coop", shots=1), 1)

@@ -28,6 +28,19 @@ def test_seeds_of_other_class_names_are_not_comparable() -> None:
     assert reasons("a", "b") == ["its seeds were measured on different data"]
 
 
+def test_seeds_of_other_shots_and_other_bytes_of_one_test_part_are_not_comparable() -> None:
+    """Each seed has a list of its own; what they share is the test part."""
+    ((paper, experiment),) = find(["lora-clip/table1"])
+    cell = next(c for c in experiment.cells() if (c.row.id, c.column.id) == CELL[1:])
+    for images, due in ({1: "a", 2: "a"}, []), ({1: "a", 2: "b"}, ["its seeds were measured on different data"]):
+        own = {seed: {"split_sha256": f"{seed}", "images_sha256": f"{seed}"} for seed in images}
+        shared = {seed: {"shared_list_sha256": "t", "shared_images_sha256": of} for seed, of in images.items()}
+        made = [record(CELL, seed, 99.0, **own[seed], **shared[seed]) for seed in images]
+        found = Library(made).cell(paper, experiment, cell)
+        assert found is not None
+        assert list(found.not_comparable) == due
+
+
 def test_an_unpublished_split_is_a_reason() -> None:
     ((paper, experiment),) = find(["lora-clip/table1"])
     cell = next(c for c in experiment.cells() if (c.row.id, c.column.id) == CELL[1:])

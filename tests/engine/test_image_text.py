@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import torch
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
 from clipbench.engine.batches import features
+from clipbench.models.clip import build
 from clipbench.models.tiny import load_tiny
+from clipbench.models.weights.sources import Sources, named_config
 from clipbench.results.store import Draft
 from tests.engine.few_shot_for_tests import TEST_VIEW, PlainRun, few_shot, step_losses
 from tests.engine.passes_for_tests import check_resuming, place, predictions, run_planned
@@ -136,8 +140,11 @@ def _batch_sizes(folder: Path, **fields: Any) -> tuple[Draft, list[int]]:
     return draft, sizes[: len(step_losses(draft))]
 
 
-def _encoded(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Sequence[int] = (1,)) -> tuple[Draft, int]:
+def _encoded(
+    row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Sequence[int] = (1,), sources: Sources | None = None
+) -> tuple[Draft, int]:
     """A pass, and how many images went through the tower."""
+    fields = {} if sources is None else {"backbone": named_config(str(sources.config))[1], "weights": "sha256:w"}
     with monkeypatch.context() as patch:
         counted = [0]
         encode = features.Images.batch
@@ -147,7 +154,8 @@ def _encoded(row: str, folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Seq
             return encode(self, index, view)
 
         patch.setattr(features.Images, "batch", batch)
-        (draft,) = run_planned(few_shot(row, seeds), place(folder)).drafts
+        context = replace(place(folder), sources=sources or Sources())
+        (draft,) = run_planned(few_shot(row, seeds, **fields), context).drafts
     return draft, counted[0]
 
 
@@ -168,6 +176,25 @@ def test_frozen_features_are_reused_from_disk(row: str, tmp_path: Path, monkeypa
     assert third.files == first.files
     assert sorted((tmp_path / "cache" / "features").iterdir()) == files
     assert _encoded(row, tmp_path, monkeypatch)[1] == 0  # mended
+
+
+@pytest.mark.parametrize("changed", [{"quick_gelu": True}, {"vision_cfg": {"head_width": 8}}])
+def test_features_of_another_network_with_the_same_tensors_are_not_reused(
+    changed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows the warning of a missing activation runs the same file under another configuration."""
+    monkeypatch.setenv("CLIPBENCH_CACHE", str(tmp_path / "cache"))
+    vision = {"image_size": 64, "layers": 2, "width": 32, "patch_size": 16, "head_width": 16}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": {"width": 32, "heads": 2, "layers": 1}}
+    torch.save(build(config, "one").state_dict(), tmp_path / "w.pt")
+    other = {**config, **changed, "vision_cfg": {**vision, **changed.get("vision_cfg", {})}}
+    encoded = []
+    for name, content in (("one", config), ("other", other), ("other", other)):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content))
+        sources = Sources(path, tmp_path / "w.pt")
+        encoded.append(_encoded("zero-shot", tmp_path, monkeypatch, sources=sources)[1] > 0)
+    assert encoded == [True, True, False]
 
 
 def test_zero_shot_and_probe_share_their_test_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -250,9 +251,11 @@ class Classification(Task):
         plain = type(self.method).image_features is Method.image_features and not any(
             p.requires_grad for p in self.pretrained.parameters()
         )
+        # Equal tensors are another network with other activations or heads: the one stands in repr, both in the name.
+        network = hashlib.sha256(f"{self.model.name} {self.model.module!r}".encode()).hexdigest()
         words = (
-            f"{self.model.weights_sha256} {p.task} {p.pooling} {p.precision} {self._device.type} {torch.__version__}"
-            f"{'' if (by := products_in_use()) == PYTORCH else f' {by}'}"
+            f"{network} {self.model.weights_sha256} {p.task} {p.pooling} {p.precision} {self._device.type} "
+            f"{torch.__version__}{'' if (by := products_in_use()) == PYTORCH else f' {by}'}"
         )
         return Encoder(encode, words if plain else None)
 
