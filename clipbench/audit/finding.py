@@ -25,7 +25,7 @@ class Finding:
     """One checked thing.
 
     ``where`` is a place that a reader finds in the paper; ``printed`` what stands there; ``found`` the outcome in
-    words; ``arithmetic`` how it was computed, with its numbers.
+    words; ``arithmetic`` how it was computed, with its numbers; ``line`` the line of a user's file, 0 in a paper.
     """
 
     check: str
@@ -34,3 +34,4 @@ class Finding:
     found: str
     severity: str
     arithmetic: str
+    line: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from clipbench.audit.counts import check_counts
@@ -28,7 +29,8 @@ def audit_csv(path: Path) -> list[Finding]:
             "names of rows in the first column, numbers elsewhere; `clipbench audit --help` shows both forms."
             + (f" The first cell that is none: {unread[0].found}." if unread else "")
         )
-    return findings
+    lines = {number.where: number.line for number in numbers.values()}
+    return [replace(finding, line=lines.get(finding.where, 0)) for finding in findings]
 
 
 def read_numbers(path: Path) -> tuple[dict[Key, PrintedNumber], list[Finding]]:

@@ -10,8 +10,7 @@ from typing import Any
 
 from clipbench.registry import Assumption, Paper, Table, find
 from clipbench.registry.resolve import assumptions_in_use
-
-_WIDTH = 110
+from clipbench.report.terminal import width
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -64,7 +63,7 @@ def _text(paper: Paper, used: Used) -> str:
 
 
 def _filled(text: str, indent: str) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
+    return textwrap.fill(text, width(), initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def _markdown(paper: Paper, used: Used) -> str:

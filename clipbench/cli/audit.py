@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipbench.audit.finding import Finding
+from clipbench.audit.finding import CANNOT, Finding
 from clipbench.audit.paper import audit_paper
 from clipbench.audit.user_table import audit_csv
 from clipbench.cli.output import show
@@ -14,11 +15,14 @@ from clipbench.errors import UserError, near
 from clipbench.registry import Paper, load_papers
 from clipbench.report.audit import render
 
+NOTHING_CHECKED = 3
+"""Exit code of ``--strict`` where no number of a file could be checked."""
+
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the audit; with ``--strict`` an impossible or inconsistent number makes the exit code 1."""
+    """Print the audit; with ``--strict`` an impossible or inconsistent number makes the exit code 1, no check a 3."""
     known = {paper.id for paper in load_papers()}
-    files = [Path(word) for word in arguments.papers if word not in known and Path(word).is_file()]
+    files = [Path(word) for word in arguments.papers if word not in known and Path(word).exists()]
     names = [word for word in arguments.papers if Path(word) not in files]
     if lost := [word for word in names if word not in known and Path(word).suffix]:
         raise UserError(
@@ -32,7 +36,15 @@ def main(arguments: argparse.Namespace) -> int:
     audits = audits or {paper.short: audit_paper(paper) for paper in papers_named(names)}
     grave = any(f.severity in ("impossible", "inconsistent") for findings in audits.values() for f in findings)
     show(render(audits, arguments.format, every=arguments.all))
-    return 1 if arguments.strict and grave else 0
+    unchecked = [name for name, findings in audits.items() if all(f.severity == CANNOT for f in findings)]
+    for name in unchecked:
+        sys.stderr.write(
+            f"{name}: nothing could be checked. The checks need repetitions and test images (rows or columns called n "
+            "and test size), or an average beside its parts; `clipbench audit --help` shows how.\n"
+        )
+    if not arguments.strict:
+        return 0
+    return 1 if grave else NOTHING_CHECKED if unchecked else 0
 
 
 def papers_named(names: Sequence[str]) -> list[Paper]:

@@ -18,7 +18,7 @@ examples:
   clipbench plan table1                         what a run would do, and what it lacks on this machine
   clipbench run table1 --data DIR               the real thing
   clipbench compare --paper table1              measured beside printed, with a verdict
-  clipbench audit my_table.csv                  can these numbers be? (LaTeX and Markdown too; or a paper's id)
+  clipbench audit my_table.csv                  can these numbers be? (LaTeX, Markdown, HTML too; or a paper)
 
 exit codes: 0 fine, 1 a check failed, 2 wrong use or missing input, 130 interrupted
 """
@@ -230,7 +230,11 @@ def _audit(p: argparse.ArgumentParser) -> None:
     p.add_argument("--csv", type=types.path, metavar="FILE", help="a file, whatever its name; also without --csv")
     types.add_format(p, "md")
     p.add_argument("--all", action="store_true", help="list what is fine or cannot be checked one by one too")
-    p.add_argument("--strict", action="store_true", help="exit with 1 if a number is impossible or inconsistent")
+    p.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 1 if a number is impossible or inconsistent, with 3 if nothing in a file could be checked",
+    )
 
 
 def _with_columns() -> dict[str, Any]:

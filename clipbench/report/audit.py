@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from clipbench.audit.finding import CHECKS, SEVERITIES, Finding
+from clipbench.report.terminal import width
 
 Audits = Mapping[str, Sequence[Finding]]
 """Findings by paper (or file)."""
 GRAVE = ("impossible", "inconsistent", "misprint")
 """Severities that are listed in full, worst first."""
-_WIDTH = 110
 LEGEND = """\
 impossible: no test results can print as this number. inconsistent: it contradicts another number or the paper's own
 description. misprint: a slip whose meaning is plain. fine: checked, and the check could have failed. cannot be checked:
@@ -28,7 +28,7 @@ def render(audits: Audits, kind: str, *, every: bool = False) -> str:
     one = _markdown if kind == "md" else _text
     body = "\n\n".join(one(name, findings, every) for name, findings in audits.items())
     legend = " ".join(LEGEND.split())
-    return f"{body}\n\n{legend}" if kind == "md" else f"{body}\n\n{textwrap.fill(legend, _WIDTH)}"
+    return f"{body}\n\n{legend}" if kind == "md" else f"{body}\n\n{textwrap.fill(legend, width())}"
 
 
 def counted(findings: Sequence[Finding]) -> str:
@@ -52,12 +52,16 @@ def _text(name: str, findings: Sequence[Finding], every: bool) -> str:
 
 
 def _entry(f: Finding) -> list[str]:
-    lines = [_indented(f"{f.where}: {f.printed}", 2), _indented(f.found, 6)]
+    lines = [_indented(f"{_place(f)}: {f.printed}", 2), _indented(f.found, 6)]
     return [*lines, *([_indented(f.arithmetic, 6)] if f.arithmetic and f.arithmetic != f.printed else [])]
 
 
+def _place(f: Finding) -> str:
+    return f"{f.where} (line {f.line})" if f.line else f.where
+
+
 def _indented(text: str, by: int) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=" " * by, subsequent_indent=" " * (by + 2))
+    return textwrap.fill(text, width(), initial_indent=" " * by, subsequent_indent=" " * (by + 2))
 
 
 def kinds(findings: Sequence[Finding]) -> list[tuple[str, int]]:
@@ -78,7 +82,8 @@ def _markdown(name: str, findings: Sequence[Finding], every: bool) -> str:
         chosen = [f for f in findings if f.severity == severity]
         if chosen and (severity in GRAVE or every):
             rows = [
-                f"| {_cell(f.where)} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |" for f in chosen
+                f"| {_cell(_place(f))} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |"
+                for f in chosen
             ]
             head = "| where | printed | found | arithmetic |\n|---|---|---|---|"
             parts.append(f"### {severity.capitalize()}\n\n" + "\n".join([head, *rows]))

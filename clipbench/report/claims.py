@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from clipbench.audit.sentences.claim import Claim
 from clipbench.audit.sentences.words import UNTOLD, WORDS, Outcome
 from clipbench.compare.stats import POWER
-
-_WIDTH = 110
+from clipbench.report.terminal import width
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _seeds(outcome: Outcome) -> str:
 
 
 def _filled(text: str, by: int) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=" " * by, subsequent_indent=" " * (by + 2))
+    return textwrap.fill(text, width(), initial_indent=" " * by, subsequent_indent=" " * (by + 2))
 
 
 def _markdown(name: str, judged: Sequence[Judged], measured: bool) -> str:
@@ -103,7 +102,7 @@ def _legend(kind: str, measured: bool) -> str:
             "5%; "
             f"the seeds that would tell give a decision with a chance of {POWER:.0%}, were mean and spread to stay."
         )
-    return text if kind == "md" else textwrap.fill(text, _WIDTH)
+    return text if kind == "md" else textwrap.fill(text, width())
 
 
 def _values(judged: Sequence[Judged]) -> list[dict[str, object]]:

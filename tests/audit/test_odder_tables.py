@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.audit.user_table import audit_csv
+from clipbench.cli.main import main
 from clipbench.errors import UserError
 
 # Three runs on 100 images cannot give 94.50, no three counts of 40 have mean 85.83 and deviation 1.20, and
@@ -269,6 +270,18 @@ def test_what_is_no_share_of_right_answers_is_known_by_its_name(tmp_path: Path) 
         grave, said = found_in(tmp_path, f"method,{name}\nn,3\ntest size,100\nx,94.50\n")
         assert not grave, name
         assert "GRIM does not apply" in said, name
+
+
+def test_what_is_grave_says_its_line_and_a_file_without_any_check_fails_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, nothing = tmp_path / "a.csv", tmp_path / "b.csv"
+    table.write_text(PLAIN, encoding="utf-8")
+    nothing.write_text("method,Dice\nn,3\nx,90.0\n", encoding="utf-8")
+    assert (main(["audit", str(table)]), main(["audit", str(table), "--strict"])) == (0, 1)
+    assert "base, A (line 5): 94.50 ± 0.50" in capsys.readouterr().out
+    assert (main(["audit", str(nothing)]), main(["audit", str(nothing), "--strict"])) == (0, 3)
+    assert "nothing could be checked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

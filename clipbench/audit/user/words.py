@@ -39,7 +39,7 @@ _QUANTITY_WORD = re.compile(
     r"^#|\b(params?|parameters?|g?flops?|g?macs?|mult adds|madds|time|runtime|wall clock|latency|throughput|fps|mem"
     r"|memory|storage|disk|vram|gpu|gb|mb|gib|mib|kb|seconds?|secs?|minutes?|mins?|hours?|hrs?|energy|joules|kwh|co2"
     r"|speed|speedup|cost|price|venue|publication|reference|year|perplexity|loss|trainable|tunable|learnable|rank"
-    r"|p values?|95 ci|stderr|ctx|(prompt|context) length|learning rate|train(ing)? (images|samples|set|size))\b"
+    r"|p values?|\d\d ?%? ci|stderr|ctx|(prompt|context) length|learning rate|train(ing)? (images|samples|set|size))\b"
     r"|\bms$|^ms (img|image|sample|batch|iter|step)|\b(imgs?|images?|samples?|iters?|it) s(ec)?\b"
 )
 _QUANTITY_ALONE = re.compile(
