@@ -52,12 +52,12 @@ def _text(name: str, findings: Sequence[Finding], every: bool) -> str:
 
 
 def _entry(f: Finding) -> list[str]:
-    lines = [_indented(f"{_place(f)}: {f.printed}", 2), _indented(f.found, 6)]
+    lines = [_indented(f"{f.where}: {f.printed}{_line(f)}", 2), _indented(f.found, 6)]
     return [*lines, *([_indented(f.arithmetic, 6)] if f.arithmetic and f.arithmetic != f.printed else [])]
 
 
-def _place(f: Finding) -> str:
-    return f"{f.where} (line {f.line})" if f.line else f.where
+def _line(f: Finding) -> str:
+    return f" (line {f.line})" if f.line else ""
 
 
 def _indented(text: str, by: int) -> str:
@@ -82,7 +82,7 @@ def _markdown(name: str, findings: Sequence[Finding], every: bool) -> str:
         chosen = [f for f in findings if f.severity == severity]
         if chosen and (severity in GRAVE or every):
             rows = [
-                f"| {_cell(_place(f))} | {_cell(f.printed)} | {_cell(f.found)} | {_cell(f.arithmetic)} |"
+                f"| {_cell(f.where)} | {_cell(f.printed)}{_line(f)} | {_cell(f.found)} | {_cell(f.arithmetic)} |"
                 for f in chosen
             ]
             head = "| where | printed | found | arithmetic |\n|---|---|---|---|"

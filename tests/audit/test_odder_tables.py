@@ -279,7 +279,7 @@ def test_what_is_grave_says_its_line_and_a_file_without_any_check_fails_where_th
     table.write_text(PLAIN, encoding="utf-8")
     nothing.write_text("method,Dice\nn,3\nx,90.0\n", encoding="utf-8")
     assert (main(["audit", str(table)]), main(["audit", str(table), "--strict"])) == (0, 1)
-    assert "base, A (line 5): 94.50 ± 0.50" in capsys.readouterr().out
+    assert "base, A: 94.50 ± 0.50 (line 5)" in capsys.readouterr().out
     assert (main(["audit", str(nothing)]), main(["audit", str(nothing), "--strict"])) == (0, 3)
     assert "nothing could be checked" in capsys.readouterr().err
 
