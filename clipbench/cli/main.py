@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from clipbench.cli.parser import build_parser
+from clipbench.engine.stop import PREEMPTED, Stop, listening
 from clipbench.errors import UserError
-from clipbench.registry.paper import PAPERS_VARIABLE
 
 INTERRUPTED = 130
 
@@ -27,7 +26,7 @@ def entry() -> None:
     # What kills Python itself (a fault in a compiled library, os.abort) says where it happened.
     faulthandler.enable()
     code = main()
-    if code == INTERRUPTED:
+    if code in (INTERRUPTED, PREEMPTED):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -35,7 +34,24 @@ def entry() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 (a check failed), 2 (wrong use, missing input) or 130 (interrupted)."""
+    """Run one command.
+
+    The exit code is 0, 1 (a check failed), 2 (wrong use, missing input), 130 (interrupted) or 75 (asked to go by a
+    batch system).
+    """
+    try:
+        with listening(Stop()):
+            return _run(argv)
+    except KeyboardInterrupt as error:
+        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return getattr(error, "code", INTERRUPTED)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    # Imported where a signal is met already.
+    from clipbench.cli.parser import build_parser
+    from clipbench.registry.paper import PAPERS_VARIABLE
+
     _prepare_streams()
     # Only files are drawn: a notebook's back end, which its kernel hands down, is not to be had here.
     os.environ["MPLBACKEND"] = "Agg"
@@ -54,9 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"clipbench {arguments.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as error:
-        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return getattr(error, "code", INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has enough. Closing stderr too keeps Python from complaining at exit.
         sys.stderr.close()

@@ -130,11 +130,13 @@ def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, 
     from clipbench.engine.context import Context
     from clipbench.launch.launcher import Launcher
     from clipbench.launch.local import Local
+    from clipbench.methods import is_own
 
     store, datasets = selection.store, selection.datasets
     checkpoints, sources = store.root / ".checkpoints", selection.sources
     context = Context(datasets.data_root, device, checkpoints, sources, datasets.user_data, datasets=datasets)
     launcher: Launcher = Local()
+    jobs = jobs_of(plan, arguments.keep)
     if arguments.launcher == "slurm":
         from clipbench.launch.slurm import Slurm, slurm_options
 
@@ -143,7 +145,12 @@ def _carry_out(arguments: argparse.Namespace, plan: Plan, selection: Selection, 
         from clipbench.launch.devices import Devices, parse_devices
 
         launcher = Devices(parse_devices(arguments.devices))
-    return launcher.launch(jobs_of(plan, arguments.keep), store, context, _options(arguments))
+    elif len(jobs) > 1 and any(is_own(job.protocol.method) for job in jobs):
+        from clipbench.launch.devices import Devices, Slot
+
+        # What ends a process (a segmentation fault, os.abort) ends a worker's, and no other run.
+        launcher = Devices([Slot(str(device))])
+    return launcher.launch(jobs, store, context, _options(arguments))
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -76,6 +77,9 @@ class Progress:
             self._bar.update(images)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self.say(f"{self.share()}  {self._what}  {self.left()} left")
+
+    def made(self, ids: Sequence[str]) -> None:
+        """The records of these runs are in place; a line says so, with their scores."""
 
     def say(self, line: str) -> None:
         """Print a line without breaking the bar; in a file, behind the time of day."""

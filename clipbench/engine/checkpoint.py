@@ -46,10 +46,12 @@ class Checkpoint:
         self._path = folder / f"{key}.pt"
         self._seconds, self._saved = seconds, time.monotonic()
 
-    def maybe_save(self, loop: Loop, state: State) -> None:
-        """Save at the end of an epoch, if the last time is long enough ago."""
-        if time.monotonic() - self._saved >= self._seconds:
+    def maybe_save(self, loop: Loop, state: State, seconds: float | None = None) -> bool:
+        """Save at the end of an epoch or before a test, if the last time is long enough ago; whether it was."""
+        due = time.monotonic() - self._saved >= min(self._seconds, seconds or self._seconds)
+        if due:
             self.save(loop, state)
+        return due
 
     def save(self, loop: Loop, state: State) -> None:
         """Save now. One that cannot be written (a full disk) costs time after a crash; the run itself goes on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,12 +63,14 @@ class Hooks:
         epoch_end: The end of an epoch, the moment for a checkpoint.
         line: A new line of every run's history.
         losses: Within an epoch, every minute: the step, and the runs' losses at it.
+        testing: Around what is validated and tested, which a checkpoint may come before.
     """
 
     advance: Callable[[int], None]
     epoch_end: Callable[[State], None]
     line: Callable[[Sequence[Epoch]], None] = _ignore
     losses: Callable[[int, Sequence[float]], None] = _ignore
+    testing: Callable[[State], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class Loop:
         if not self._budget.steps:
             self._test_untrained(state, hooks)
         began = time.perf_counter()
+        if self._line_lacks(state):
+            self._add_line(state, began, hooks)
         inputs = self._task.train_batches(self._seeds, self._plans(state.epoch))
         for plan in self._plans(state.epoch):
             self._task.start_epoch(self._seeds, plan.epoch)
@@ -135,6 +140,18 @@ class Loop:
         else:
             self.collect_losses(state)
         return state
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are steps to do."""
+        return self._budget.steps > 0
+
+    def _line_lacks(self, state: State) -> bool:
+        """Whether the state was saved before the test that ends its epoch."""
+        first = (state.epoch - 1) * len(self._slices)
+        if not state.epoch or not self._budget.line_due(first, min(first + len(self._slices), self._budget.steps)):
+            return False
+        return (state.stage, state.epoch) not in [(lines[0].stage, lines[0].epoch) for lines in state.history[-1:]]
 
     def evaluate(self) -> Tested:
         """Test the model as it is, with what is fitted after training fitted anew."""
@@ -224,12 +241,13 @@ class Loop:
         trained = time.perf_counter()
         step = min(state.epoch * len(self._slices), self._budget.steps)
         rate = self._rate(step - 1)
-        validated = self._validated(state.epoch, hooks)
         scores: Sequence[float | None] = [None] * len(self._seeds)
-        if self._test_due(step):
-            if self._fits and self._selection == "last" and step == self._budget.steps:
-                self._task.method.finish()
-            scores = self._tested(state, hooks)
+        with hooks.testing(state):
+            validated = self._validated(state.epoch, hooks)
+            if self._test_due(step):
+                if self._fits and self._selection == "last" and step == self._budget.steps:
+                    self._task.method.finish()
+                scores = self._tested(state, hooks)
         before = [lines[0].step for lines in state.history if lines[0].stage == state.stage]
         means = self._mean_losses(state, before[-1] if before else 0)
         seconds = trained - began, time.perf_counter() - trained
@@ -261,12 +279,13 @@ class Loop:
         left = self._budget.steps - state.epoch * len(self._slices)
         if self._budget.steps:
             hooks.advance(len(self._seeds) * images_trained(self._protocol, self._parts.train.shape[1], max(left, 0)))
-        best = self._restore_best()
-        if self._fits and best:
-            self._task.method.finish()
-        # One test more, of what has not been tested as it now is; with best-test it is a candidate like every epoch.
-        more = (best and (self._fits or self._selection == "best-val")) or not state.outputs
-        last: Sequence[float | None] = self._tested(state, hooks) if more else [None] * len(self._seeds)
+        with hooks.testing(state):
+            best = self._restore_best()
+            if self._fits and best:
+                self._task.method.finish()
+            # One test more, of what has not been tested as it now is; with best-test a candidate like every epoch.
+            more = (best and (self._fits or self._selection == "best-val")) or not state.outputs
+            last: Sequence[float | None] = self._tested(state, hooks) if more else [None] * len(self._seeds)
         for score, lines in zip(last, zip(*state.history, strict=True), strict=True):
             scores = [s for s in (*(line.accuracy for line in lines), score) if s is not None]
             best_test = self._selection == "best-test"

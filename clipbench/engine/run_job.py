@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -17,7 +18,6 @@ from clipbench.engine.context import Context
 from clipbench.engine.device import Meter, environment
 from clipbench.engine.loop import Hooks, Loop, State
 from clipbench.engine.outcome import Outcome, Shared, outcome
-from clipbench.engine.stop import StoppedError
 from clipbench.engine.tasks import make_task
 from clipbench.engine.tasks.classification import Classification
 from clipbench.engine.tasks.task import Parts, Task
@@ -30,9 +30,15 @@ from clipbench.registry.budget import budget, images_trained
 from clipbench.results.job import Job
 from clipbench.results.record import Cost
 
+_SECONDS_BEFORE_A_TEST = 30.0
+"""Of training since the last checkpoint: so much is saved before a test, which may take long."""
+
 
 def run_job(job: Job, context: Context) -> Outcome:
-    """Train the runs of a job together. Raises ``UserError`` for missing data, weights or memory."""
+    """Train the runs of a job together. Raises ``UserError`` for missing data, weights or memory.
+
+    Once they are trained, a stop waits until the caller has put the records in place (see ``Stop.delay``).
+    """
     began, meter = time.perf_counter(), Meter(context.device)
     protocol, seeds = job.protocol, list(job.seeds)
     images = context.listed.images_of_run(protocol)
@@ -85,12 +91,23 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
         def epoch_end(state: State, loop: Loop = loop) -> None:
             if context.stop.requested:
                 checkpoint.save(loop, state)
-                raise StoppedError(context.stop.requested)
+            context.stop.check()
             checkpoint.maybe_save(loop, state)
 
-        with context.stop.waiting():
-            hooks = Hooks(context.advance, epoch_end, context.line, context.losses)
-            state = loop.run(state, hooks, last=stage + 1 == method.stages)
+        @contextmanager
+        def testing(state: State, loop: Loop = loop) -> Iterator[None]:
+            if context.stop.requested:
+                checkpoint.save(loop, state)
+            context.stop.check()
+            saved = checkpoint.maybe_save(loop, state, _SECONDS_BEFORE_A_TEST)
+            with context.stop.delay(delayed=not saved):
+                yield
+
+        # Where nothing is trained there is nothing that a stop should wait for.
+        context.stop.delayed = loop.trains
+        hooks = Hooks(context.advance, epoch_end, context.line, context.losses, testing)
+        state = loop.run(state, hooks, last=stage + 1 == method.stages)
+        context.stop.delayed = True
     assert state is not None, "a method has at least one stage"  # noqa: S101
     return state
 

@@ -1,4 +1,4 @@
-"""A wish to stop: a signal asks for it, and training ends at the next moment at which nothing is lost."""
+"""A wish to stop: a signal asks for it, and a run ends at the next moment at which nothing is lost."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class StoppedError(KeyboardInterrupt):
 class Stop:
     """Whether somebody has asked to stop.
 
-    While ``delayed``, a request waits for the end of an epoch, where a checkpoint holds all that was done; a second one
-    takes effect at once, as the first does where there is nothing to save.
+    While ``delayed``, a request waits for a moment at which a checkpoint or a record holds all that was done; a second
+    one takes effect at once, as the first does where there is nothing to save.
     """
 
     def __init__(self) -> None:
@@ -39,19 +39,27 @@ class Stop:
         if again or not self.delayed:
             raise StoppedError(self.requested)
 
+    def check(self) -> None:
+        """Raises ``StoppedError`` where somebody has asked; for moments at which nothing is lost."""
+        if self.requested:
+            raise StoppedError(self.requested)
+
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """The time in which a stop has to wait."""
-        self.delayed = True
+    def delay(self, *, delayed: bool = True) -> Iterator[None]:
+        """A time in which a stop has to wait; or, within one, a time in which it need not."""
+        before, self.delayed = self.delayed, delayed
         try:
             yield
         finally:
-            self.delayed = False
+            self.delayed = before
 
 
 @contextmanager
 def listening(stop: Stop) -> Iterator[Stop]:
-    """Signals ask ``stop``, in the main thread of a process; elsewhere they do what they did."""
+    """Signals ask ``stop``, in the main thread of a process; elsewhere they do what they did.
+
+    A hang-up that is ignored (``nohup``) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -64,6 +72,8 @@ def listening(stop: Stop) -> Iterator[Stop]:
     before = {}
     for name in _ASKS:
         if (number := getattr(signal, name, None)) is not None:
+            if name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+                continue
             with suppress(OSError, ValueError):
                 before[number] = signal.signal(number, ask)
     try:

@@ -119,7 +119,8 @@ class _Team:
         self._members: list[_Member] = []
         self._deaths: Counter[str] = Counter()
         self._lost: dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._made: list[str] = []
+        self._lock, self._stopping = threading.Lock(), False
         self._largest = 0
 
     def run(self, slots: Sequence[Slot]) -> None:
@@ -134,7 +135,7 @@ class _Team:
         """Pass the request on, and wait until the workers have saved what they have."""
         asked = stop_signal(error.code)
         with self._lock:
-            members = list(self._members)
+            members, self._stopping = list(self._members), True
         for member in members:
             with suppress(ProcessLookupError):
                 member.process.send_signal(asked)
@@ -151,10 +152,9 @@ class _Team:
 
     def summary(self, jobs: Sequence[Job]) -> Summary:
         """What became of each run, by all workers."""
-        total = Summary()
+        total = Summary(made=list(self._made))
         for member in self._members:
             found = member.summary or {}
-            total.made += found.get("made", [])
             total.failed |= found.get("failed", {})
             total.missing_weights |= found.get("missing_weights", {})
         there = [set(m.summary["there"]) for m in self._members if m.summary is not None]
@@ -177,7 +177,7 @@ class _Team:
             member = self._started(slot)
             self._follow(member)
             code = member.process.wait()
-            if member.summary is not None or code in (130, 75):
+            if member.summary is not None or code in (130, 75) or self._stopping:
                 return
             what = member.at or "starting"
             with self._lock:
@@ -210,7 +210,7 @@ class _Team:
         member = _Member(slot, process)
         with self._lock:
             self._members.append(member)
-        threading.Thread(target=_drain, args=(process.stderr, member.errors), daemon=True).start()
+        threading.Thread(target=self._drain, args=(process.stderr, member.errors), daemon=True).start()
         return member
 
     def _follow(self, member: _Member) -> None:
@@ -223,6 +223,14 @@ class _Team:
             with self._lock:
                 self._take(member, event)
 
+    def _drain(self, stream: IO[str] | None, lines: list[str]) -> None:
+        """Pass on what a worker warns of, and keep the end of it; where it is killed, that is its last words alone."""
+        for line in stream or ():
+            lines.append(line.rstrip())
+            del lines[:-_TAIL]
+            if not any(kept.startswith("Fatal Python error") for kept in lines):
+                self._progress.say(line.rstrip())
+
     def _take(self, member: _Member, event: dict[str, Any]) -> None:
         if "total" in event and event["total"] > self._largest:
             self._largest = event["total"]
@@ -231,6 +239,7 @@ class _Team:
             member.at = event["start"]
             self._progress.start(" | ".join(m.at for m in self._members if m.process.poll() is None))
         self._progress.advance(event.get("advance", 0))
+        self._made += event.get("made", [])
         if "say" in event:
             self._progress.say(f"[{member.slot.device}] {event['say']}")
         if "summary" in event:
@@ -242,12 +251,6 @@ def stop_signal(code: int) -> int:
     if (windows := getattr(signal, "CTRL_BREAK_EVENT", None)) is not None:
         return int(windows)
     return signal.SIGTERM if code == PREEMPTED else signal.SIGINT
-
-
-def _drain(stream: IO[str] | None, lines: list[str]) -> None:
-    for line in stream or ():
-        lines.append(line.rstrip())
-        del lines[:-_TAIL]
 
 
 def _last_words(lines: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from clipbench.launch.launcher import Summary
 _SECONDS_BETWEEN = 0.5
 
 
-_KINDS = {"total", "start", "advance", "say", "summary"}
+_KINDS = {"total", "start", "advance", "made", "say", "summary"}
 
 
 def event_of(line: str) -> dict[str, Any] | None:
@@ -42,6 +43,10 @@ class Events:
         self._images += images
         if time.monotonic() - self._told > _SECONDS_BETWEEN:
             self._flush()
+
+    def made(self, ids: Sequence[str]) -> None:
+        """The records of these runs are in place: they count as made, should this process not live to sum up."""
+        self._tell(made=list(ids))
 
     def say(self, line: str) -> None:
         """A line for the user."""

@@ -59,6 +59,9 @@ class Reporter(Interface):
     def advance(self, images: int) -> None:
         """So many more images have passed through the model."""
 
+    def made(self, ids: Sequence[str]) -> None:
+        """The records of these runs are in place."""
+
     def say(self, line: str) -> None:
         """A line for the user."""
 

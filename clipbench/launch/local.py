@@ -113,6 +113,7 @@ class _Worker:
 
     def work(self, job: Job) -> None:
         """One job under a claim; a job that does not fit into the GPU's memory is halved."""
+        self.context.stop.check()
         if job.name in self.skip:
             return
         ids = [run.id for run in job.runs]
@@ -127,7 +128,8 @@ class _Worker:
             if not self.options.force and all(self.present.has(run) for run in job.runs):
                 self.summary.there += ids
                 return
-            fits = self._attempt(job, claim)
+            with self.context.stop.delay(delayed=False):
+                fits = self._attempt(job, claim)
         if not fits:
             self._halve(job)
 
@@ -195,7 +197,9 @@ class _Worker:
         outdated = any(draft.record.id in self.present.outdated for draft in outcome.drafts)
         self.store.publish(outcome.drafts, replacing=self.options.force or outdated)
         outcome.checkpoint.remove()
-        self.summary.made += [d.record.id for d in outcome.drafts]
+        ids = [d.record.id for d in outcome.drafts]
+        self.summary.made += ids
+        self.reporter.made(ids)
         for lost in outcome.diverged:
             where = _keep_diverged(lost, self.store)
             self.summary.failed[lost.run.id] = f"{lost.reason}; {where}"

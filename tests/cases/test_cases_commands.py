@@ -121,7 +121,7 @@ def test_robust_checkpoint_of_other_content(capsys: Captured, my: Path, content:
     assert "1 runs made" in said
 
 
-def stop_after_saving(checkpoint: Checkpoint, loop: Loop, state: State) -> None:
+def stop_after_saving(checkpoint: Checkpoint, loop: Loop, state: State, *_: float) -> None:
     checkpoint.save(loop, state)
     raise KeyboardInterrupt
 

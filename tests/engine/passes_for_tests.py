@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,26 @@ class KilledError(Exception):
 
 
 def check_resuming(group: Sequence[Planned], folder: Path, monkeypatch: pytest.MonkeyPatch, kills: int = 1) -> None:
-    """Killed behind the checkpoint of each of the first epochs, a job gives what it gives whole, bit for bit."""
+    """Killed behind the checkpoint before each of the first tests, and behind that of the epoch, a job gives what it
+    gives whole, bit for bit.
+    """
     due = run_planned(group, place(folder / "whole")).drafts
     where = place(folder / "cut", checkpoint_seconds=0.0)
-    save = Checkpoint.maybe_save
+    save, moments = Checkpoint.maybe_save, set[tuple[object, ...]]()
 
-    def save_and_die(self: Any, loop: Loop, state: State) -> None:
-        save(self, loop, state)
-        raise KilledError
+    def save_and_die(self: Any, loop: Loop, state: State, *before_a_test: float) -> bool:
+        saved = save(self, loop, state, *before_a_test)
+        if (moment := (state.stage, state.epoch, *before_a_test)) not in moments:
+            moments.add(moment)
+            raise KilledError
+        return saved
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "maybe_save", save_and_die)
-        for _ in range(kills):
-            with pytest.raises(KilledError):
+        for _ in range(2 * kills):
+            with suppress(KilledError):
                 run_planned(group, where)
+    assert len(moments) > kills
     found = run_planned(group, where).drafts
     assert [curve(d) for d in found] == [curve(d) for d in due]
     assert [d.files for d in found] == [d.files for d in due]
