@@ -422,13 +422,42 @@ def nameless() -> bytes:
 
 @pytest.mark.parametrize(
     ("head", "said"),
-    [(b"7z\xbc\xaf\x27\x1c", "7-Zip"), (b"Rar!\x1a\x07", "RAR"), (b"PK\x07\x08PK", "several parts")],
+    [
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+        (b"Rar!\x1a\x07", "RAR"),
+        (b"PK\x07\x08PK", "several parts"),
+        (b"\x1f\x9d\x90", r"compress \(.Z\)"),
+    ],
 )
 def test_b34_archives_of_other_kinds_are_named(tmp_path: Path, head: bytes, said: str) -> None:
     (tmp_path / "made.zip").write_bytes(head + bytes(400))
     with pytest.raises(UserError, match=f"{said}.*Unpack it yourself") as refused:
         get(made(source("http://localhost/x")), tmp_path / "root", silent, tmp_path / "made.zip")
     assert "damaged" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(zipped(made_files())), "what is inside is no tar archive.*Unpack it once"),
+        (b"version https://git-lfs.github.com/spec/v1", "no archive but a git-lfs pointer"),
+        (b'{"message": "quota exceeded"}', "no archive but JSON"),
+        (b"PAR1" + bytes(400), "no archive but a Parquet table"),
+    ],
+)
+def test_what_is_no_archive_is_called_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "made.zip").write_bytes(content)
+    with pytest.raises(UserError, match=said) as refused:
+        get(made(source("http://localhost/x")), tmp_path / "root", silent, tmp_path / "made.zip")
+    assert "damaged" not in str(refused.value)
+
+
+def test_a_part_of_an_archive_is_told_by_its_neighbours(tmp_path: Path) -> None:
+    whole = zipped(made_files())
+    for number, part in enumerate((whole[: len(whole) // 2], whole[len(whole) // 2 :]), start=1):
+        (tmp_path / f"made.zip.00{number}").write_bytes(part)
+    with pytest.raises(UserError, match=r"one of several parts: join them in order \(cat made\.zip\.\* >"):
+        get(made(source("http://localhost/x")), tmp_path / "root", silent, tmp_path / "made.zip.001")
 
 
 def test_b34_a_tar_under_another_name_is_unpacked(tmp_path: Path) -> None:

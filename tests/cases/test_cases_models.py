@@ -20,6 +20,7 @@ from clipbench.models.clip import build, load_backbone, load_model
 from clipbench.models.image_text import load_image_text
 from clipbench.models.load import load_image_tower
 from clipbench.models.weights.sources import Sources, named_config, named_weights
+from tests.data.download.made import tarred, zipped
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 32,
@@ -104,6 +105,11 @@ WRAPPED: Mapping[str, Callable[[Mapping[str, Tensor]], Any]] = {
     "torch.compile": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
     "compile in DDP": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
     "one compiled tower": lambda s: {k.replace("visual.", "visual._orig_mod."): v for k, v in s.items()},
+    "activation checkpointing": lambda s: {
+        k.replace("resblocks.0.", "resblocks.0._checkpoint_wrapped_module."): v for k, v in s.items()
+    },
+    "one key of any name": lambda s: {"clip_ema": dict(s), "epoch": 3},
+    "a number beside the tensors": lambda s: {**s, "epoch": 3, "arch": "ViT"},
     "Lightning": lambda s: {
         "epoch": 3,
         "pytorch-lightning_version": "2.4.0",
@@ -119,6 +125,60 @@ WRAPPED: Mapping[str, Callable[[Mapping[str, Tensor]], Any]] = {
 def test_weights_in_wrappings(config: Path, state: Mapping[str, Tensor], tmp_path: Path, kind: str) -> None:
     found = read(config, saved(tmp_path / "w.pt", WRAPPED[kind](state)))
     assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+def test_a_torch_file_with_the_suffix_of_another_format_is_read(
+    config: Path, state: Mapping[str, Tensor], tmp_path: Path
+) -> None:
+    file = saved(tmp_path / "w.pt", dict(state)).rename(tmp_path / "w.safetensors")
+    assert all(torch.equal(read(config, file)[key], value) for key, value in state.items())
+
+
+def test_of_two_models_in_a_file_the_one_that_is_taken_is_said(
+    config: Path, state: Mapping[str, Tensor], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    average = {key: value + 1 for key, value in state.items()}
+    found = read(config, saved(tmp_path / "w.pt", {"model": dict(state), "model_ema": average}))
+    assert torch.equal(found["visual.proj"], state["visual.proj"])
+    assert "holds several models (model, model_ema); 'model' is taken" in caplog.text
+    said = refusal(config, saved(tmp_path / "w2.pt", {"teacher": dict(state), "student": average}))
+    assert "holds several models, under 'teacher', 'student'" in said
+
+
+def shards(state: Mapping[str, Tensor], folder: Path) -> list[Path]:
+    """The model in two files and an index, as transformers saves large ones."""
+    names, half = list(state), len(state) // 2
+    parts = [{k: state[k] for k in names[:half]}, {k: state[k] for k in names[half:]}]
+    files = [saved(folder / f"model-0000{i}-of-00002.safetensors", part) for i, part in enumerate(parts, 1)]
+    written(folder / "model.safetensors.index.json", {"weight_map": {}})
+    return files
+
+
+def test_a_model_in_several_files_comes_with_the_command_that_joins_them(
+    config: Path, state: Mapping[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = shards(state, tmp_path / "hub")
+    assert "is one of several that hold a model together" in refusal(config, first)
+    with pytest.raises(MissingWeightsError, match="hub holds a model in several files") as error:
+        named_weights(str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    exec(str(error.value).partition('python -c "')[2].removesuffix('"'), {})  # noqa: S102
+    found = read(config, tmp_path / "whole.safetensors")
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"prompt_learner.ctx": torch.ones(4, 8)}, "learned prompts of CoOp's kind"),
+        ({"base_model.model.visual.lora_A.weight": torch.ones(2, 2)}, "a low-rank adapter"),
+        ({"class_embedding": torch.ones(32)}, "of the model's 62 tensors are missing"),
+        ({"optimizer": {"state": {}}}, "no dictionary of tensors, but 'optimizer'"),
+        ([torch.ones(3)], "no dictionary of tensors, but a list"),
+    ],
+)
+def test_what_is_there_in_the_place_of_a_model_is_said(config: Path, tmp_path: Path, content: Any, said: str) -> None:
+    assert said in refusal(config, saved(tmp_path / "w.pt", content))
 
 
 def test_what_is_beside_the_model_in_a_wrapper_is_named(
@@ -148,12 +208,17 @@ def test_text_towers_with_and_without_their_prefix(state: Mapping[str, Tensor], 
         (b'{"weight_map": {}}', "a JSON file"),
         (b"version https://git-lfs.github.com/spec/v1", "git-lfs pointer"),
         (b"", "empty"),
+        (b"hello\n", "neither safetensors nor a torch file"),
+        (tarred({"w.pt": b"x"}, "w"), "a tar archive. Unpack"),
+        (zipped({"w.pt": b"x"}), "a zip archive of other files (w.pt). Unpack"),
+        (zipped({"a.npy": b"x"}), "NumPy arrays"),
     ],
 )
 def test_a_file_of_another_kind_is_called_what_it_is(config: Path, tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(content)
     assert said in refusal(config, path)
+    assert "weights_only" not in refusal(config, path)
 
 
 # b11: a fine-tuned OpenAI model under a plain-GELU name; its logit scale says nothing.
@@ -192,6 +257,12 @@ def test_weights_of_another_text_length_are_refused_with_both(config: Path, tmp_
     assert "was made for 32 tokens, and that of small takes 77" in said
 
 
+def test_weights_of_another_vocabulary_are_refused_with_both(config: Path, tmp_path: Path) -> None:
+    other = build({**CONFIG, "text_cfg": {**CONFIG["text_cfg"], "vocab_size": 1000}}, "other").state_dict()
+    said = refusal(config, saved(tmp_path / "w.pt", other))
+    assert "has a vocabulary of 1,000 tokens, and that of small 49,408" in said
+
+
 # b17: a folder that is called like a tag.
 
 
@@ -204,8 +275,16 @@ def test_a_folder_called_like_a_tag_does_not_hide_it(tmp_path: Path, monkeypatch
     path, name = named_weights("./openai")
     assert path == tmp_path / "openai" / "model.safetensors"
     assert str(name).startswith("sha256:")
+    (tmp_path / "laion2b_s34b_b79k").mkdir()  # a tag of open_clip's that no paper needs
+    (tmp_path / "laion2b_s34b_b79k" / "model.safetensors").write_bytes(b"weights")
+    assert named_weights("laion2b_s34b_b79k") == (None, "laion2b_s34b_b79k")
     (tmp_path / "mine").mkdir()
     assert named_weights("mine") == (None, "mine")
+    (tmp_path / "mine" / "epoch_32.pt").write_bytes(b"weights")
+    assert named_weights("mine")[0] == tmp_path / "mine" / "epoch_32.pt"
+    (tmp_path / "mine" / "epoch_latest.pt").write_bytes(b"weights")
+    with pytest.raises(MissingWeightsError, match=r"holds epoch_32\.pt, epoch_latest\.pt: name the file"):
+        named_weights("./mine")
     (tmp_path / "mine" / "pytorch_model.bin").write_bytes(b"weights")
     assert named_weights("mine")[0] == tmp_path / "mine" / "pytorch_model.bin"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from clipbench.errors import UserError
@@ -16,8 +17,26 @@ _OTHER = {
     b"\x28\xb5\x2f\xfd": "compressed with Zstandard",
     b"PK\x07\x08": "the first part of a zip archive in several parts",
     b"MZ": "a Windows program, perhaps an archive that unpacks itself",
-    b"%PDF": "a PDF document",
+    b"LZIP": "compressed with lzip",
+    b"\x04\x22\x4d\x18": "compressed with LZ4",
+    b"\x1f\x9d": "compressed with compress (.Z)",
+    b"\x5d\x00\x00": "compressed with LZMA (.lzma)",
+    b"MSCF": "a Windows cabinet (.cab)",
+    b"07070": "a cpio archive",
 }
+_NO_ARCHIVE = {
+    b"%PDF": "a PDF document",
+    b"version https://git-lfs": "a git-lfs pointer, which `git lfs pull` replaces by the archive",
+    b"d8:announce": "a torrent, which a torrent program gets the archive with",
+    b"{": "JSON, mostly a server's answer that says why there is no archive: open it in an editor",
+    b"PAR1": "a Parquet table, as the Hugging Face hub makes them of data sets",
+    b"ARROW1": "an Arrow table, as the Hugging Face hub makes them of data sets",
+    b"\x89HDF": "an HDF5 file",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+}
+_PART = re.compile(r"\.(\d{3}|z\d\d|part\d+)$|part\d+\.rar$|\.part-?\w\w$", re.IGNORECASE)
+"""How parts of an archive are called: ``a.zip.001``, ``a.z01``, ``a.part2.rar``, ``a.tar.part-ab``."""
 
 
 def kind_of(archive: Path, expected: str) -> str:
@@ -27,6 +46,8 @@ def kind_of(archive: Path, expected: str) -> str:
     """
     with archive.open("rb") as file:
         head = file.read(_TAR_AT + len(_TAR))
+    if what := next((what for start, what in _NO_ARCHIVE.items() if head.startswith(start)), ""):
+        raise UserError(f"{archive} is no archive but {what}. Get the archive itself, and pass that with --from.")
     for start, what in _OTHER.items():
         if head.startswith(start):
             raise UserError(_not_unpacked(archive, what))
@@ -40,6 +61,33 @@ def kind_of(archive: Path, expected: str) -> str:
 def several_parts(archive: Path) -> UserError:
     """The paragraph for the last part of a zip archive in several parts."""
     return UserError(_not_unpacked(archive, "one part of a zip archive in several parts"))
+
+
+def perhaps_a_part(archive: Path) -> str:
+    """What to do with an archive that may be cut or one of several parts, by its name and its neighbours."""
+    stem = _PART.sub("", archive.name)
+    beside = sorted(p.name for p in archive.parent.iterdir() if p != archive and p.name.startswith(stem))
+    parts = [name for name in beside if _PART.search(name)]
+    if not parts and not _PART.search(archive.name):
+        return ""
+    return (
+        f" By its name it is one of several parts: join them in order (cat {stem}.* > whole-{stem}, or 7z x for parts "
+        f"of 7-Zip, RAR and zip), and pass the whole with --from."
+    )
+
+
+def compressed_alone(archive: Path) -> UserError:
+    """The paragraph for a file that is compressed and holds no tar archive."""
+    return UserError(
+        f"{archive} is compressed with gzip, bzip2 or xz, and what is inside is no tar archive, but another archive or "
+        f"a single file. Unpack it once (gunzip, bunzip2, unxz), and pass what comes with --from."
+    )
+
+
+def is_compressed(archive: Path) -> bool:
+    """Whether it begins as what tars are compressed with."""
+    with archive.open("rb") as file:
+        return file.read(8).startswith(_COMPRESSED)
 
 
 def unknown_packing(archive: Path, error: Exception) -> UserError:

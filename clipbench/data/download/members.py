@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from tarfile import HeaderError, ReadError
 from typing import IO, Self
 
-from clipbench.data.download.kinds import kind_of, several_parts
+from clipbench.data.download.kinds import compressed_alone, is_compressed, kind_of, several_parts
 from clipbench.errors import UserError
 
 DAMAGED = (
@@ -79,7 +79,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _of_tar(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r:*", tarinfo=_Header) as tar:
+    with _opened_tar(archive) as tar:
         for info in tar:
             name = _clean(info.name, archive, folder=info.isdir())
             if info.issym() or info.islnk():
@@ -93,6 +93,13 @@ def _of_tar(archive: Path) -> Iterator[Member]:
         # The checksum of a compressed tar stands behind the tar's own end mark, and is compared when it is read.
         while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
             pass
+
+
+def _opened_tar(archive: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(archive, "r:*", tarinfo=_Header)
+    except tarfile.ReadError as error:
+        raise compressed_alone(archive) if is_compressed(archive) else error from None
 
 
 def _tar_copy(tar: tarfile.TarFile, name: str, target: str, archive: Path) -> Member:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clipbench.data.download.disk import check_room, make_folder, opened, write
 from clipbench.data.download.faults import first_line, size
-from clipbench.data.download.kinds import unknown_packing
+from clipbench.data.download.kinds import perhaps_a_part, unknown_packing
 from clipbench.data.download.members import DAMAGED, Member, members
 from clipbench.errors import UserError
 
@@ -46,7 +46,7 @@ def unpack(archive: Path, kind: str, into: Path, stated: int | None = None) -> i
         raise unknown_packing(archive, error) from error
     except DAMAGED as error:
         raise DamagedArchiveError(
-            f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)})."
+            f"{archive} cannot be unpacked, it is cut or damaged ({first_line(error)}).{perhaps_a_part(archive)}"
         ) from error
     if not files:
         raise DamagedArchiveError(f"{archive} holds no file: it is empty, or cut after its first bytes.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import pickle
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.data.download.transfer import looks_like_a_page
+from clipbench.data.images import first_few
 from clipbench.errors import MissingWeightsError, UserError
+from clipbench.models.weights.sources import is_shard, joined
 
 _CONTAINERS = ("state_dict", "model", "model_state_dict", "network", "module")
 """Keys under which training scripts put the tensors, beside their optimiser and arguments."""
+_WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
+"""What ``torch.compile``, activation checkpointing and FSDP put into names, wherever they wrap a module."""
+_PARTS_OF_A_MODEL: Mapping[str, str] = {
+    "lora_": "a low-rank adapter; --weights takes a whole model, so merge it into the one that it was trained for",
+    "prompt_learner.": "learned prompts of CoOp's kind; --weights takes the model that they were learned for",
+}
+"""Parts of names that tell what a file holds in the place of a model."""
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTERS = (
@@ -68,13 +79,46 @@ def check_file(path: Path) -> None:
         raise MissingWeightsError(f"the weights file {path} does not exist.")
     with path.open("rb") as file:
         head = file.read(1024)
+    if is_shard(path):
+        raise MissingWeightsError(
+            f"the weights file {path} is one of several that hold a model together. {joined(path)}"
+        )
     kinds = {
         "empty. Download it again": not head,
         "a web page, not the weights. Download it again": looks_like_a_page(head),
     }
     kinds |= {kind: head.startswith(begins) for begins, kind in _BEGINNINGS.items()}
-    if kind := next((kind for kind, holds in kinds.items() if holds), None):
+    kinds["a tar archive. Unpack it first"] = head[257:].startswith(b"ustar")
+    if head.startswith(b"PK"):
+        kinds[_kind_of_zip(path)] = True
+    if kind := next((kind for kind, holds in kinds.items() if holds), ""):
         raise MissingWeightsError(f"the weights file {path} is {kind}.")
+
+
+def _kind_of_zip(path: Path) -> str:
+    """What a zip archive is, if not PyTorch's (which holds a ``data.pkl``, or code); empty for those and for no zip."""
+    if not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith(("data.pkl", "constants.pkl")) for name in names):
+        return ""
+    if names and all(name.endswith(".npy") for name in names):
+        return "an archive of NumPy arrays. Pass the PyTorch or safetensors file of the model"
+    return f"a zip archive of other files ({first_few(names, 2)}). Unpack it first"
+
+
+def mismatch(tensors: Mapping[str, Tensor], due: Mapping[str, Tensor]) -> str:
+    """How the names of a file's tensors differ from those of a model, as a clause; empty where they do not."""
+    missing = [key for key in due if key not in tensors and not key.endswith(_COUNTERS)]
+    others = [key for key in tensors if key not in due and not key.endswith(_COUNTERS)]
+    if not missing and not others:
+        return ""
+    if missing and (part := next((w for k, w in _PARTS_OF_A_MODEL.items() if any(k in name for name in others)), "")):
+        return f"it holds {part}"
+    lacks = f"{len(missing)} of the model's {len(due)} tensors are missing ({first_few(missing, 2)})" if missing else ""
+    more = f"{len(others)} are none of the model's ({first_few(others, 2)})" if others else ""
+    return ", and ".join(filter(None, (lacks, more)))
 
 
 def check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -109,7 +153,8 @@ def check_features(features: Mapping[str, Tensor], path: Path) -> None:
 
 def fault(error: BaseException) -> str:
     """What is wrong with a file. PyTorch's own words for a pickle advise to load it unsafely; they are not repeated."""
-    if isinstance(error, pickle.UnpicklingError):
+    raised = (pickle.UnpicklingError, LookupError, EOFError, UnicodeError, TypeError, AttributeError)
+    if isinstance(error, raised) or "weights_only" in str(error):
         return "it is neither safetensors nor a torch file that holds tensors only"
     lines = [line.strip() for line in str(error).strip().splitlines()]
     # PyTorch names the module first and the keys on the next line; the keys are what helps.
@@ -131,23 +176,49 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
-    # timm's training script stores its options as an argparse.Namespace, which holds plain values.
-    with torch.serialization.safe_globals([argparse.Namespace]):
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    while isinstance(found, dict) and (inner := next((k for k in _CONTAINERS if isinstance(found.get(k), dict)), None)):
-        found = found[inner]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError("it holds no dictionary of tensors")
-    return {str(key): value for key, value in found.items()}
+    # timm's training script stores its options as an argparse.Namespace, which holds plain values. The file is opened
+    # here, for by its path PyTorch would judge it by its suffix.
+    with torch.serialization.safe_globals([argparse.Namespace]), path.open("rb") as file:
+        return _tensors_in(torch.load(file, map_location="cpu", weights_only=True))
+
+
+def _tensors_in(found: Any) -> dict[str, Tensor]:
+    """The model's tensors in what a training script has saved; numbers and texts beside them are left out.
+
+    Raises ``UserError`` that says what is there in their place.
+    """
+    while isinstance(found, dict) and not any(isinstance(value, Tensor) for value in found.values()):
+        inner = [key for key in _CONTAINERS if isinstance(found.get(key), dict)]
+        several = [key for key, value in found.items() if _holds_tensors(value)]
+        models = inner or several
+        if len(models) > 1 and not inner:
+            raise UserError(
+                f"it holds several models, under {', '.join(map(repr, models))}; save the one that is meant"
+            )
+        if not models:
+            keys = first_few([repr(key) for key in found])
+            raise UserError(f"it holds no dictionary of tensors{f', but {keys}' if keys else ''}")
+        if len(several) > 1:
+            logging.getLogger("clipbench").warning(
+                "the weights file holds several models (%s); %r is taken", ", ".join(map(str, several)), models[0]
+            )
+        found = found[models[0]]
+    if not isinstance(found, dict) or any(isinstance(value, dict | list | tuple) for value in found.values()):
+        raise UserError(f"it holds no dictionary of tensors, but a {type(found).__name__}")
+    return {str(key): value for key, value in found.items() if isinstance(value, Tensor)}
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(inner, Tensor) for inner in value.values())
 
 
 def unwrapped(tensors: dict[str, Tensor], expected: Sequence[str]) -> dict[str, Tensor]:
     """The tensors without the prefix that a wrapper put in front of all of them (``module.``, Lightning's ``model.``).
 
-    It is what stands in front of the keys that are ``expected``; ``torch.compile``'s ``_orig_mod.`` goes wherever it
-    is. Raises ``UserError`` that names what else the wrapper holds.
+    It is what stands in front of the keys that are ``expected``; ``torch.compile``'s ``_orig_mod.`` and the like go
+    wherever they are. Raises ``UserError`` that names what else the wrapper holds.
     """
-    plain = {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}
+    plain = {_without_wrappers(key): value for key, value in tensors.items()}
     if len(plain) != len(tensors) or any(key in plain for key in expected):
         return plain
     ends = tuple(f".{name}" for name in expected)
@@ -164,3 +235,9 @@ def unwrapped(tensors: dict[str, Tensor], expected: Sequence[str]) -> dict[str, 
             f"the model alone"
         )
     return {key.removeprefix(prefix): value for key, value in plain.items()}
+
+
+def _without_wrappers(key: str) -> str:
+    for wrapper in _WRAPPERS:
+        key = key.replace(wrapper, "")
+    return key

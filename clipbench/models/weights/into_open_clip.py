@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from clipbench.errors import MissingWeightsError
-from clipbench.models.weights.files import check_file, check_numbers, fault, read_tensors, unwrapped
+from clipbench.errors import MissingWeightsError, UserError
+from clipbench.models.weights.files import check_file, check_numbers, fault, mismatch, read_tensors, unwrapped
 from clipbench.models.weights.from_transformers import (
     ANCHORS,
     as_trained,
@@ -19,6 +19,7 @@ from clipbench.models.weights.from_transformers import (
 from clipbench.models.weights.openai import NUMBERS, check_activation, from_torchscript, is_torchscript
 
 _POSITIONS = ("visual.positional_embedding", "visual.trunk.pos_embed")
+_VOCABULARIES = ("token_embedding.weight", "text.token_embedding.weight")
 _TEXT_POSITIONS = ("positional_embedding", "text.positional_embedding")
 
 
@@ -35,6 +36,8 @@ def fill(model: Any, path: Path, name: str, config: Mapping[str, Any]) -> str:
         warning = check_activation(path, name, tensors, quick_gelu=bool(config.get("quick_gelu")), other=_other(name))
         check_numbers(tensors, path)
         body = _as_expected(model, tensors)
+        if differs := mismatch(body, model.state_dict()):
+            raise UserError(differs)
         _check_positions(body, model, name, path)
         model.load_state_dict(body, strict=True)
         as_trained(model, path)
@@ -78,8 +81,17 @@ def _as_expected(model: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _check_positions(tensors: Mapping[str, Tensor], model: Any, name: str, path: Path) -> None:
-    """Raise ``MissingWeightsError`` for weights of another resolution or text length: they would be interpolated."""
+    """Raise ``MissingWeightsError`` for weights of another vocabulary, resolution or text length.
+
+    Positions would be interpolated.
+    """
     due = model.state_dict()
+    for key in _VOCABULARIES:
+        if key in due and (theirs := tensors[key].shape[0]) != (ours := due[key].shape[0]):
+            raise MissingWeightsError(
+                f"the text tower in the weights file {path} has a vocabulary of {theirs:,} tokens, and that of {name} "
+                f"{ours:,}: name the --backbone that it was trained as, whose tokeniser it needs."
+            )
     for key in (*_POSITIONS, *_TEXT_POSITIONS):
         if key not in tensors or key not in due or tensors[key].shape == due[key].shape:
             continue
