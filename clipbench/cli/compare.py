@@ -17,6 +17,7 @@ from clipbench.compare.verdict import COMPARED, summary
 from clipbench.errors import UserError
 from clipbench.plan.user import additions, with_earlier_methods
 from clipbench.registry import find
+from clipbench.registry.find import which
 from clipbench.report.comparison import render
 from clipbench.report.rows import render_rows
 from clipbench.report.terminal import as_table
@@ -39,6 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
         return _rows(arguments)
     if arguments.assumptions:
         return _assumptions(arguments)
+    sys.stderr.writelines(f"{line}\n" for line in which(arguments.tables))
     records = records_of(arguments.out)
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.tables)
@@ -62,8 +64,6 @@ def _exit_code(counts: Mapping[str, int], *, strict: bool) -> int:
 
 def _rows(arguments: argparse.Namespace) -> int:
     """Two methods beside each other, wherever both have records."""
-    if arguments.format not in ("text", "md", "json"):
-        raise UserError("--rows prints text, md or json.")
     store = Store(results_of(arguments.out))
     records, faults = store.scan()
     report(faults)
@@ -75,6 +75,9 @@ def _rows(arguments: argparse.Namespace) -> int:
         # A table on the user's own data has the paper's table in front of its name.
         and any(f"{record.origin.experiment}-".startswith(f"{name}-" if name else "") for name in wanted)
     ]
+    if not chosen:
+        of = f"{store.root} holds no record of {' or '.join(arguments.tables) or 'any table'}"
+        raise UserError(f"no record belongs to a row {arguments.rows[0]!r} or {arguments.rows[1]!r}: {of}.")
     names = (arguments.rows[0], arguments.rows[1])
     found = compare_rows(chosen, names, lambda record: image_scores(store, record), arguments.margin)
     show(render_rows(found, names, arguments.format))
@@ -87,8 +90,6 @@ def _assumptions(arguments: argparse.Namespace) -> int:
     from clipbench.report.sensitivity import render as render_choices
     from clipbench.report.sensitivity import write
 
-    if arguments.format not in ("text", "md", "json"):
-        raise UserError("--assumptions prints text, md or json.")
     records = records_of(arguments.out)
     tables = [(paper, experiment) for paper, experiment in find(arguments.tables) if not experiment.panels]
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
@@ -98,14 +99,13 @@ def _assumptions(arguments: argparse.Namespace) -> int:
         )
     print(render_choices(found, arguments.format))
     written = [path for s in found for path in write(s, arguments.out)]
-    print("\n".join(f"written: {path}" for path in written), file=sys.stderr if arguments.format == "json" else None)
+    aside = sys.stderr if arguments.format in ("json", "csv") else None
+    print("\n".join(f"written: {path}" for path in written), file=aside)
     return 0
 
 
 def _against(arguments: argparse.Namespace) -> int:
     """Two output folders, protocol by protocol."""
-    if arguments.format not in ("text", "md", "json"):
-        raise UserError("--against prints text, md or json.")
     ours, theirs = records_of(arguments.out), records_of(arguments.against)
     for folder, records in ((arguments.out, ours), (arguments.against, theirs)):
         if not records:
@@ -129,6 +129,9 @@ def _against(arguments: argparse.Namespace) -> int:
         ]
         headers = ("experiment", "row", "column", "ours", "theirs", "verdict", "why")
         table = as_table(arguments.format, headers, rows)
+        if arguments.format == "csv":
+            show(table)
+            return _exit_code(counts, strict=arguments.strict)
         counted = ", ".join(f"{n} {word}" for word, n in counts.items())
         show(f"ours: {arguments.out}; theirs: {arguments.against}\n\n{table}\n\n{counted}")
     return _exit_code(counts, strict=arguments.strict)

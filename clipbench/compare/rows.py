@@ -9,6 +9,7 @@ degrees of freedom that Satterthwaite's rule gives. McNemar's exact test looks a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,7 +30,8 @@ Read = Callable[[Record], ImageScores | None]
 _DRAWS = 1000
 _AT_ONCE = 4_000_000
 """Scores in memory at a time."""
-_DATA = ("task", "profile", "dataset", "limit", "split_rule", "split_draw", "train_part", "test_part", "label_space")
+_DATA = ("profile", "dataset", "limit", "train_part", "test_part", "label_space")
+_SPLIT = ("split_rule", "split_draw")
 _AMOUNT = ("shots", "train_fraction", "test_domain", "backbone", "weights")
 EQUAL, UNTOLD, ALONE = "equal", "cannot be told", "not comparable"
 
@@ -68,7 +70,8 @@ def compare_rows(records: Sequence[Record], names: tuple[str, str], read: Read, 
 
     Args:
         records: All records of the results folder.
-        names: Rows, columns or methods by id, or by the beginning of their ids (``clip-dora`` for ``clip-dora-1shot``).
+        names: Rows, columns or methods by id, by the beginning of their ids (``clip-dora`` for ``clip-dora-1shot``), by
+            their printed name, or a user's method as ``file.py:Class``.
         read: Gives the score of every test image of a run.
         margin: Within which two methods count as equal, points.
 
@@ -76,21 +79,26 @@ def compare_rows(records: Sequence[Record], names: tuple[str, str], read: Read, 
         UserError: A name that no record has, or one that stands for several rows of one setting.
     """
     sides = [_named(records, name) for name in names]
+    if {r.id for r in sides[0]} == {r.id for r in sides[1]}:
+        raise UserError(f"{names[0]} and {names[1]} are the same runs; name two different rows.")
     settings = _paired(sides[0], sides[1], names)
     if not settings:
         raise UserError(
-            f"{names[0]} and {names[1]} have no records on the same data (data set, split, profile); "
-            "`clipbench run` makes them."
+            f"{names[0]} and {names[1]} have no records on the same test images: {names[0]} was run on "
+            f"{_lists(sides[0])}, {names[1]} on {_lists(sides[1])}. `clipbench run` makes what is missing."
         )
     return [_compared(where, first, second, names, read, margin) for where, (first, second) in settings.items()]
 
 
 def _named(records: Sequence[Record], name: str) -> list[Record]:
-    """Records whose row (or column) has that id; else those whose id begins with it; else those of the method."""
+    """Records whose row (or column) has that id; else whose id begins with it; else of that printed name or method."""
+    path = re.sub(r"^(?:.*[/\\])?([^/\\]+)\.py:", r"\1:", name)
     tests: tuple[Callable[[Record], bool], ...] = (
         lambda r: name in (r.origin.row, r.origin.column),
         lambda r: r.origin.row.startswith(f"{name}-"),
-        lambda r: str(r.protocol.method).partition("@")[0] in (name, name.replace("-", "_")),
+        lambda r: name.casefold() == r.origin.label.casefold(),
+        lambda r: str(r.protocol.method).partition("@")[0] in (path, name.replace("-", "_")),
+        lambda r: r.origin.row.startswith(f"{name.casefold()}-"),
     )
     for test in tests:
         if found := [record for record in records if test(record)]:
@@ -102,44 +110,73 @@ def _named(records: Sequence[Record], name: str) -> list[Record]:
 Setting = tuple[list[Record], list[Record]]
 
 
+def _lists(records: Sequence[Record]) -> str:
+    """Data sets and split rules, for a message."""
+    words = (
+        f"{str(r.protocol.dataset).partition('@')[0]} ({r.protocol.profile}, {r.protocol.split_rule})" for r in records
+    )
+    return ", ".join(sorted(set(words)))
+
+
 def _paired(first: Sequence[Record], second: Sequence[Record], names: tuple[str, str]) -> dict[str, Setting]:
     """The records of both sides by the data that they have in common, and by shots and the like if need be."""
     found: dict[str, Setting] = {}
-    for key in dict.fromkeys(_values(r.protocol, _DATA) for r in first):
-        sides = [[r for r in side if _values(r.protocol, _DATA) == key] for side in (first, second)]
+    for key in dict.fromkeys(_tested(r.protocol) for r in first):
+        sides = [[r for r in side if _tested(r.protocol) == key] for side in (first, second)]
         if all(_protocols(side) == 1 for side in sides):
-            found[_words(sides[0][0])] = (sides[0], sides[1])
+            found[_words(sides)] = (sides[0], sides[1])
             continue
-        for amount in dict.fromkeys(_values(r.protocol, _AMOUNT) for r in sides[0]):
-            parts = [[r for r in side if _values(cell_of(r.protocol), _AMOUNT) == amount] for side in sides]
+        for amount in dict.fromkeys(_values(cell_of(r.protocol), _AMOUNT) for side in sides for r in side):
+            parts = [_of_amount(side, amount) for side in sides]
             if all(parts):
                 for name, part in zip(names, parts, strict=True):
                     _one_protocol(name, part)
-                found[_words(parts[0][0])] = (parts[0], parts[1])
+                found[_words(parts)] = (parts[0], parts[1])
     return found
+
+
+def _of_amount(side: Sequence[Record], amount: tuple[object, ...]) -> list[Record]:
+    """The records of so many shots and the like; zero-shot goes with any number of them, on the same backbone."""
+    backbone = dict(zip(_AMOUNT, amount, strict=True))["backbone"]
+    zero_shot = [r for r in side if r.protocol.shots == 0 and r.protocol.backbone == backbone]
+    return [r for r in side if _values(cell_of(r.protocol), _AMOUNT) == amount] or zero_shot
 
 
 def _one_protocol(name: str, records: Sequence[Record]) -> None:
     if _protocols(records) > 1:
         rows = sorted({r.origin.row for r in records})
         what = ", ".join(rows) if len(rows) > 1 else f"{_protocols(records)} protocols of the row {rows[0]}"
-        raise UserError(f"{name} stands for {what} on {_words(records[0])}; name one of them, or use another --out.")
+        raise UserError(f"{name} stands for {what} on {_words([records])}; name one of them, or use another --out.")
 
 
 def _protocols(records: Sequence[Record]) -> int:
     return len({cell_of(r.protocol).digest for r in records})
 
 
+def _tested(protocol: Protocol) -> tuple[object, ...]:
+    """What fixes the test images. Few-shot rules draw training images differently, and all test the whole test part."""
+    split = _values(protocol, _SPLIT)
+    return *_values(protocol, _DATA), *(["test part"] if protocol.shots is not None else split)
+
+
 def _values(protocol: Protocol, names: Sequence[str]) -> tuple[object, ...]:
     return tuple(getattr(cell_of(protocol), name, None) for name in names)
 
 
-def _words(record: Record) -> str:
-    protocol = record.protocol
-    amount = [f"{protocol.shots} shot{'s' * (protocol.shots != 1)}" if protocol.shots is not None else ""]
-    amount += [f"{100 * protocol.train_fraction:g}% train" if protocol.train_fraction else ""]
-    smoke = ["smoke profile"] if protocol.profile == "smoke" else []
-    return ", ".join(filter(None, [str(protocol.dataset).partition("@")[0], *amount, str(protocol.backbone), *smoke]))
+def _words(sides: Sequence[Sequence[Record]]) -> str:
+    """``dtd, 4 shots, ViT-B-16``; what the two sides differ in stands beside each other: ``0 shots / 4 shots``."""
+    parts = [_amounts(side[0].protocol) for side in sides]
+    return ", ".join(" / ".join(dict.fromkeys(filter(None, part))) for part in zip(*parts, strict=True) if any(part))
+
+
+def _amounts(protocol: Protocol) -> list[str]:
+    return [
+        str(protocol.dataset).partition("@")[0],
+        f"{protocol.shots} shot{'s' * (protocol.shots != 1)}" if protocol.shots is not None else "",
+        f"{100 * protocol.train_fraction:g}% train" if protocol.train_fraction else "",
+        str(protocol.backbone),
+        "smoke profile" if protocol.profile == "smoke" else "",
+    ]
 
 
 def _compared(

@@ -30,14 +30,15 @@ class Filter:
             known = ", ".join(_NAMES)
             hint = near(key, (*_NAMES, *FIELDS))
             raise UserError(f"--only knows {known} and the protocol's fields, not {key!r}.{hint}")
-        return cls(key, tuple(choice.strip() for choice in value.split("|")))
+        choices = (choice.strip() for choice in value.split("|"))
+        return cls(key, tuple(c.rpartition("/")[2] if key == "method" and ".py:" in c else c for c in choices))
 
     def keeps(self, cell: Cell, protocol: Protocol, panels: Sequence[tuple[int, Panel]]) -> bool:
         """Whether a run of a cell is meant; ``panels`` are those of the figure that draw it, by their number from 1."""
         found = {
             "row": [cell.row.id],
             "column": [cell.column.id],
-            "method": [cell.row.id, cell.column.id, str(protocol.get("method"))],
+            "method": [cell.row.id, cell.column.id, *_method_names(str(protocol.get("method")))],
             "dataset": [str(protocol.get("dataset")), (cell.column.dataset_name or "").lower()],
             "panel": [word for number, panel in panels for word in (str(number), panel.title, panel.title.lower())],
         }
@@ -52,6 +53,13 @@ class Filter:
     def field_value(self, protocol: Protocol) -> str:
         """The protocol's value of the field, as words of ``--only`` write it."""
         return _plain(protocol.get(self.key))
+
+
+def _method_names(name: str) -> list[str]:
+    """A method's name; of a user's own ``mine:Mine@1a2b3c`` also ``mine:Mine``, ``mine.py:Mine`` and ``Mine``."""
+    path = name.partition("@")[0]
+    module, own, kind = path.rpartition(":")
+    return [name, path, kind, f"{module}.py:{kind}"] if own else [name]
 
 
 def as_words(only: Mapping[str, object]) -> list[str]:

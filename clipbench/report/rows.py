@@ -1,4 +1,4 @@
-"""Two methods beside each other, as text, Markdown or JSON."""
+"""Two methods beside each other, as text, Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ _ABOUT = (
 
 
 def render_rows(results: Sequence[RowDifference], names: tuple[str, str], kind: str) -> str:
-    """One line per setting that both methods were run in."""
+    """One line per setting that both methods were run in; CSV and JSON have the plain numbers."""
     if kind == "json":
         return json.dumps({"first": names[0], "second": names[1], "settings": [_values(r) for r in results]}, indent=1)
+    if kind == "csv":
+        values = [_values(r) | {"seeds": " ".join(map(str, r.seeds))} for r in results]
+        heads = [head for head in values[0] if head != "mcnemar"]
+        return as_table(kind, heads, [["" if v[head] is None else v[head] for head in heads] for v in values])
     headers = ("data", "seeds", *names, "difference (90% interval)", "verdict")
     rows = [(r.where, " ".join(map(str, r.seeds)), *_numbers(r), r.verdict) for r in results]
     notes = [*(f"{r.where}: {_right(r, names)}" for r in results), _ABOUT]

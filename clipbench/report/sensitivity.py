@@ -28,6 +28,9 @@ def render(results: Sequence[Sensitivity], kind: str) -> str:
     """Every experiment in one of the formats."""
     if kind == "json":
         return json.dumps([_values(s) for s in results], indent=1, ensure_ascii=False)
+    if kind == "csv":
+        lines = [(s.experiment.id, *_line(x, s.gains)) for s in results for x in s.measured]
+        return as_table(kind, ("experiment", *_HEADERS), lines)
     return "\n\n".join(_block(s, kind) for s in results)
 
 

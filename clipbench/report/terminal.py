@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import re
@@ -41,7 +42,11 @@ _WIDE = 120
 
 
 def as_table(kind: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table for the format ``md``, else one for the terminal."""
+    """A Markdown table for the format ``md``, CSV for ``csv``, else one for the terminal."""
+    if kind == "csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([headers, *rows])
+        return out.getvalue().rstrip("\n")
     return tabulate(rows, headers, "github", disable_numparse=True) if kind == "md" else text_table(headers, rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,10 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     assert main([*words, "fewshot"]) == 0
     assert main([*words, "lora-clip"]) == 2
     assert "no record belongs to a row" in capsys.readouterr().err
+    assert main([*words, "--format", "csv"]) == 0
+    heads, line = capsys.readouterr().out.splitlines()
+    assert heads == "data,seeds,first,second,difference,low,high,verdict,why"
+    assert line.startswith('"eurosat, 1 shot, ViT-B-16-quickgelu",1 2 3,')
 
 
 def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
@@ -136,10 +141,32 @@ def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
     )
 
 
+def test_rows_go_by_their_printed_names_and_zero_shot_goes_with_any_number_of_shots() -> None:
+    """CoOp draws its training images by another rule than CLIP-DoRA; both test the whole test part."""
+    rows = ("zero-shot", "clip-dora-1shot", "clip-dora-4shot", "coop-16-1shot", "linear-probe-1shot")
+    made = {row: record(("clip-dora/table1", row, "dtd"), 1) for row in rows}
+    own = replace(made["clip-dora-1shot"].protocol, method="mine:Mine@0123456789ab")
+    mine = replace(
+        made["clip-dora-1shot"],
+        id="f" * 16,
+        protocol=own,
+        origin=replace(made["clip-dora-1shot"].origin, row="m-1shot"),
+    )
+    mine = replace(mine, origin=replace(mine.origin, label="My method"))
+    records = [*made.values(), mine]
+    for names in (("My method", "coop-16"), ("a/mine.py:Mine", "clip-dora-1shot"), ("M", "linear-probe")):
+        (found,) = compare_rows(records, names, lambda _: None, 0.5)
+        assert found.where == "dtd, 1 shot, ViT-B-16-quickgelu"
+    where = [found.where for found in compare_rows(records, ("zero-shot", "clip-dora"), lambda _: None, 0.5)]
+    assert where == [f"dtd, 0 shots / {n}, ViT-B-16-quickgelu" for n in ("1 shot", "4 shots")]
+
+
 def test_wrong_names_are_told_with_those_that_there_are(tmp_path: Path) -> None:
     made = [record(DORA, 1), record(LORA, 2)]
     with pytest.raises(UserError, match=r"no record belongs to a row 'clip-dorra'; there are .*Did you mean clip-dora"):
         compare_rows(made, ("clip-dorra", "clip-lora"), lambda _: None, 0.5)
+    with pytest.raises(UserError, match="are the same runs; name two different rows"):
+        compare_rows(made, ("clip-dora", "CLIP-DoRA"), lambda _: None, 0.5)
     (found,) = compare_rows(made, ("clip-dora", "clip-lora"), lambda _: None, 0.5)
     assert found.reason == "no seed in common: clip-dora has 1, clip-lora has 2"
 

@@ -20,9 +20,10 @@ from clipbench.data.user import UserData, user_images
 from clipbench.errors import UserError
 from clipbench.methods import is_own, method, own_method
 from clipbench.methods.base import Method
+from clipbench.plan.filters import Filter
 from clipbench.plan.user import Additions, additions, with_earlier_methods
 from clipbench.registry import Cell, Overrides, resolve
-from tests.factory import records, table
+from tests.factory import record, records, table
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = {"red_square": (220, 30, 30), "green field": (40, 180, 60), "blue_lake": (30, 60, 210)}
@@ -451,6 +452,15 @@ def test_smoke_does_not_call_the_users_images_generated(tmp_path: Path) -> None:
     (text,) = (file.read_text() for file in (tmp_path / "tables").rglob("*.md"))
     assert "SMOKE PROFILE: a tiny model." in text
     assert "generated images" not in text + done.stderr
+
+
+def test_only_takes_a_users_method_as_it_is_named_on_the_command_line() -> None:
+    _, printed = table("clip-dora/table1")
+    cell = next(printed.cells())
+    protocol = replace(record(("clip-dora/table1", "clip-dora-4shot", "dtd"), 1).protocol, method="mine:Mine@01234567")
+    for word in ("mine.py:Mine", "./dir/mine.py:Mine", "mine:Mine", "Mine"):
+        assert Filter.read(f"method={word}").keeps(cell, protocol, ()), word
+    assert not Filter.read("method=other.py:Mine").keeps(cell, protocol, ())
 
 
 def test_earlier_methods_stay_in_the_table_though_they_are_not_named_again() -> None:
