@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import re
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from clipbench.errors import UserError
 
 _TAR_AT, _TAR = 257, b"ustar"
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_COMPRESSED: Mapping[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 """gzip, bzip2, xz: what a tar is compressed with, as far as Python reads it."""
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _OTHER = {
@@ -53,7 +63,7 @@ def kind_of(archive: Path, expected: str) -> str:
             raise UserError(_not_unpacked(archive, what))
     if head.startswith(_ZIP):
         return "zip"
-    if head.startswith(_COMPRESSED) or head[_TAR_AT:].startswith(_TAR):
+    if head.startswith(tuple(_COMPRESSED)) or head[_TAR_AT:].startswith(_TAR):
         return "tar"
     return expected
 
@@ -84,10 +94,18 @@ def compressed_alone(archive: Path) -> UserError:
     )
 
 
-def is_compressed(archive: Path) -> bool:
-    """Whether it begins as what tars are compressed with."""
+def is_compressed_whole(archive: Path) -> bool:
+    """Whether it begins as what tars are compressed with, and its beginning can be decompressed."""
     with archive.open("rb") as file:
-        return file.read(8).startswith(_COMPRESSED)
+        head = file.read(8)
+    opened = next((opener for start, opener in _COMPRESSED.items() if head.startswith(start)), None)
+    if opened is None:
+        return False
+    try:
+        with opened(archive) as inside:
+            return bool(inside.read(_TAR_AT))
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+        return False
 
 
 def unknown_packing(archive: Path, error: Exception) -> UserError:

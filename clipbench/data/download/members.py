@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from tarfile import HeaderError, ReadError
 from typing import IO, Self
 
-from clipbench.data.download.kinds import compressed_alone, is_compressed, kind_of, several_parts
+from clipbench.data.download.kinds import compressed_alone, is_compressed_whole, kind_of, several_parts
 from clipbench.errors import UserError
 
 DAMAGED = (
@@ -99,7 +99,7 @@ def _opened_tar(archive: Path) -> tarfile.TarFile:
     try:
         return tarfile.open(archive, "r:*", tarinfo=_Header)
     except tarfile.ReadError as error:
-        raise compressed_alone(archive) if is_compressed(archive) else error from None
+        raise compressed_alone(archive) if is_compressed_whole(archive) else error from None
 
 
 def _tar_copy(tar: tarfile.TarFile, name: str, target: str, archive: Path) -> Member:
