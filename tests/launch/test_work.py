@@ -150,7 +150,7 @@ def test_a_stop_waits_while_there_is_something_to_save() -> None:
 def test_a_terminated_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """SIGTERM in training: code 75, a checkpoint, no claim; the same command then gives what an unbroken one gives."""
     many = [*RUN, "--seeds", "1", "--out"]
-    many[many.index("--epochs") + 1] = "60"
+    many[many.index("--epochs") + 1] = "24"
     process = subprocess.Popen(
         [sys.executable, "-m", "clipbench", *many, str(tmp_path / "cut")], stderr=subprocess.PIPE
     )
