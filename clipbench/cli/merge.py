@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     for run_id, reason in found.differ.items():
         print(f"differs: {run_id}, {reason}; the record in {arguments.out} stays.")
     for fault in found.faults:
-        print(f"no record: {fault.path}: {fault.reason}")
+        print(f"no record: {fault}")
     for folder in found.empty:
         print(f"no record: {folder} holds none.")
     return 1 if found.differ or found.faults or found.empty else 0

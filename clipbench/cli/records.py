@@ -22,6 +22,6 @@ def report(faults: Sequence[Fault]) -> None:
     """Name the directories that are no trustworthy records, beside the output so that JSON and CSV stay whole."""
     for fault in faults:
         print(
-            f"not used: {fault.path}: {fault.reason}. It is left as it is; `clipbench run` makes the record again.",
+            f"not used: {fault}. It is left as it is; `clipbench run` makes the record again.",
             file=sys.stderr,
         )

@@ -165,8 +165,9 @@ def _error(records: Sequence[Record], model: Model) -> Error | None:
             continue
         ratio = model.seconds(record.protocol, found) * record.cost.replicas / record.cost.seconds
         factors.append(max(ratio, 1 / ratio))
-        shares.append(abs(model.memory(found, record.cost.replicas) / record.cost.peak_memory_bytes - 1))
-    return Error(len(factors), median(factors), median(shares)) if factors else None
+        if record.cost.peak_memory_bytes:
+            shares.append(abs(model.memory(found, record.cost.replicas) / record.cost.peak_memory_bytes - 1))
+    return Error(len(factors), median(factors), median(shares)) if shares else None
 
 
 def _passed(protocol: Protocol, train: int, test: int) -> tuple[int, int]:

@@ -14,6 +14,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 from clipbench.registry import Protocol, Run
 
 SCHEMA = 2
+_PERCENT = ("accuracy", "dice", "h_score")
+"""Ends of the names of metrics that are percentages."""
+_MOST = 2**62
+"""More than a run has of anything."""
 _ADDED = {"val_loss", "val_score", "stage"} | {
     *("unpublished", "images_sha256", "class_names_sha256", "split_file_sha256", "content_sha256", "copies_in_test"),
     *("shared_list_sha256", "shared_images_sha256"),
@@ -217,13 +221,21 @@ def _check(record: Record) -> None:
     datetime.fromisoformat(record.finished)
     if not record.history or not record.metrics:
         raise ValueError("its history or its metrics are empty")
+    if not {"accuracy", "dice"} & set(record.metrics):
+        raise ValueError("its metrics have neither an accuracy nor a Dice")
     for name, value in record.metrics.items():
         if not math.isfinite(value):
             raise ValueError(f"its metric {name} is {value!r}, not a number")
+        if name.endswith(_PERCENT) and not 0.0 <= value <= 100.0:
+            raise ValueError(f"its metric {name} is {value!r}, not a percentage")
     counts = record.data.classes, record.data.test_images, record.model.total_parameters, record.cost.replicas
-    if min(*counts) < 1 or min(record.data.train_images, record.model.trainable_parameters) < 0:
-        raise ValueError("it counts fewer classes, images, parameters or replicas than a run has")
-    if any(Path(name).name != name for name in record.files):
+    others = record.data.train_images, record.model.trainable_parameters, record.cost.peak_memory_bytes
+    if min(counts) < 1 or min(others) < 0 or max(*counts, *others) > _MOST:
+        raise ValueError("it counts fewer or more classes, images, parameters, bytes or replicas than a run can have")
+    cost = record.cost.seconds, record.cost.energy_joules or 0.0, record.cost.training_images_per_second
+    if not all(0.0 <= value <= _MOST for value in cost) or not record.cost.seconds:
+        raise ValueError("its seconds, energy or speed are no numbers that a run can have")
+    if any(Path(name).name != name or name == ".." for name in record.files):
         raise ValueError("it names files outside of its folder")
     if record.run.id != record.id:
         raise ValueError(f"its protocol hashes to {record.run.id}, not to its id {record.id}")

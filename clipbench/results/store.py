@@ -34,6 +34,10 @@ class Fault:
     path: Path
     reason: str
 
+    def __str__(self) -> str:
+        """Path and reason in one line, without signs that steer a terminal: both may come from foreign hands."""
+        return _one_line(f"{self.path}: {self.reason}")
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -196,7 +200,7 @@ def _read(path: Path) -> Record | Fault:
     except (RecursionError, MemoryError):
         return Fault(path, "its record.json cannot be used: it is nested or filled beyond any record")
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, UserError, OSError) as error:
-        return Fault(path, f"its record.json cannot be used: {_one_line(error)}")
+        return Fault(path, f"its record.json cannot be used: {_one_line(error)[:300]}")
     why = ""
     if record.id != path.name:
         why = f"it holds the record of {record.id}"
@@ -218,10 +222,10 @@ def _parsed(file: Path) -> tuple[Record, Mapping[str, Any], object]:
     return Record.from_json(values), values, seal
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | str) -> str:
     """A message without what a foreign file could put into it: line breaks and signs that steer a terminal."""
     text = f"{error}" if not isinstance(error, KeyError) else f"{error.args[0]!r} is missing"
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _seal(values: Mapping[str, Any]) -> str:
@@ -229,5 +233,9 @@ def _seal(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(json.loads(json.dumps(values)), sort_keys=True).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a plain file; None of anything else."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

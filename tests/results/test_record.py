@@ -56,6 +56,13 @@ def test_signs_that_break_a_line_or_steer_a_terminal_become_spaces() -> None:
         ("model", "total_parameters", None),
         ("cost", "seconds", "long"),
         ("cost", "replicas", 0),
+        ("cost", "seconds", 0.0),
+        ("cost", "seconds", float("nan")),
+        ("cost", "energy_joules", -1.0),
+        ("cost", "peak_memory_bytes", 10**400),
+        ("metrics", "accuracy", 190.0),
+        ("metrics", "dice", -5.0),
+        ("files", "..", "missing"),
         ("origin", "assume", []),
         ("origin", "row", 3),
     ],
@@ -63,5 +70,7 @@ def test_signs_that_break_a_line_or_steer_a_terminal_become_spaces() -> None:
 def test_a_value_of_another_type_or_one_that_cannot_be_is_refused(part: str, name: str, value: object) -> None:
     values = _plain(record())
     values[part][name] = value  # type: ignore[index]
-    with pytest.raises(ValueError, match=r"its .*(not of the type|not a table|counts fewer)|it counts fewer"):
+    with pytest.raises(
+        ValueError, match=r"its .*(not of the type|not a table|not a perc|no numbers)|it (counts fewer|names files)"
+    ):
         Record.from_json(values)
