@@ -80,7 +80,7 @@ class Datasets:
         """
         if protocol.dataset in self.user_data or (protocol.limit is not None and self._is_here(protocol)):
             return _sizes_of(self.images(protocol), protocol)
-        official = entry(protocol.need("dataset"))
+        official = self._official(protocol.need("dataset"))
         if protocol.profile != "smoke":
             return rule(protocol.need("split_rule")).sizes(official, protocol)
         if official.layout == "class-folders":
@@ -101,10 +101,22 @@ class Datasets:
         except UserError:
             return False
 
+    def _official(self, name: str) -> Entry:
+        """The catalogue's entry. Raises ``UserError`` for another name, and for a user's folder that is not given."""
+        if "@" not in name:
+            return entry(name)
+        folder = name.rpartition("@")[0]
+        given = ", ".join(self.user_data)
+        here = f"; what is given is {given}, with other names, sizes or parts of its files" if given else ""
+        raise UserError(
+            f"{name} is a data set of the user's own, the folder {folder!r} as its files were then{here}. Name it with "
+            f"--dataset-dir DIR, and the --split-file where it had one."
+        )
+
     def _list(self, name: str, protocol: Protocol) -> ImageSet:
         if (data := self.user_data.get(name)) is not None:
             return replace(data.images, dataset=name)
-        official = entry(name)
+        official = self._official(name)
         return _embedded(official) if protocol.profile == "smoke" else _real(official, protocol, self.data_root)
 
 

@@ -8,11 +8,13 @@ how much it was off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from clipbench.data.load import Datasets
+from clipbench.errors import UserError
 from clipbench.plan.speed import Rates
 from clipbench.plan.work import Work, work
 from clipbench.registry import Protocol
@@ -160,7 +162,9 @@ def _power(records: Sequence[Record]) -> float | None:
 def _error(records: Sequence[Record], model: Model) -> Error | None:
     factors, shares = [], []
     for record in records:
-        found = model.work(record.protocol)
+        found = None
+        with suppress(UserError):  # of a folder or method of the user's that this command does not name
+            found = model.work(record.protocol)
         if found is None:
             continue
         ratio = model.seconds(record.protocol, found) * record.cost.replicas / record.cost.seconds

@@ -69,6 +69,10 @@ def test_b03_repaired_images_are_run_again(tmp_path: Path, capsys: Captured) -> 
     assert "records of other data than those that are here now (the images have other bytes)" in progress
     results = tmp_path / "out" / "results"
     assert len(list(results.glob("[0-9a-f]*"))) == len(list(results.glob(".replaced-*"))) == 1
+    # A plan for another folder is held against these records, whose images it cannot count.
+    other = pictures(tmp_path / "other", {"a": 5, "b": 5})
+    plan = ["plan", "fewshot", "--dataset-dir", other, "--only", "row=zero-shot", *FEW[:4], "--out", tmp_path / "out"]
+    assert call(capsys, *plan)[0] == 0
 
 
 def test_a_second_look_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

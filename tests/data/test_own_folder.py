@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clipbench.data.load import Datasets
 from clipbench.data.splits import shortage, split
 from clipbench.data.user import UserData, user_images
 from clipbench.data.user.folders import class_folders, not_read
@@ -52,6 +53,11 @@ def test_a_folder_that_will_not_do_says_why(tmp_path: Path, files: list[str], sa
     touch(tmp_path, files)
     with pytest.raises(UserError, match=said):
         user_images(UserData(tmp_path))
+
+
+def test_a_record_of_a_folder_that_is_not_given_says_how_to_name_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'my' as its files were then\. Name it with --dataset-dir"):
+        Datasets(tmp_path).images(Protocol(dataset="my@0123456789ab", split_rule="official"))
 
 
 def test_no_folder_at_all_is_said(tmp_path: Path) -> None:
