@@ -46,9 +46,10 @@ def _used(paper: Paper, tables: Sequence[Table]) -> Used:
 
 
 def _text(paper: Paper, used: Used) -> str:
-    lines = [f"{paper.short}: {len(used)} questions that the paper leaves open (* is the choice taken)"]
+    lines = [_filled(f"{paper.short}: {len(used)} questions that the paper leaves open (* is the choice taken)", "")]
     for a, where in used:
-        lines += ["", f"{a.id}: {a.question}  [{', '.join(where)}]", _filled(" ".join(a.why.split()), "    ")]
+        question = f"{a.id}: {a.question}  [{', '.join(where)}]"
+        lines += ["", _filled(question, ""), _filled(" ".join(a.why.split()), "    ")]
         for choice in a.choices.values():
             mark = "*" if choice.name == a.take else " "
             missing = f" (cannot run yet: {choice.missing})" if choice.missing else ""
@@ -58,7 +59,8 @@ def _text(paper: Paper, used: Used) -> str:
         next((r.name for r in first.choices.values() if r.name != first.take and not r.missing), "") if first else ""
     )
     if first and other:
-        lines += ["", f"another choice: clipbench run EXPERIMENT --assume {first.id}={other}; every one: --assume all"]
+        example = f"another choice: clipbench run TABLE --assume {first.id}={other}; every one: --assume all"
+        lines += ["", _filled(example, "")]
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ def listing_text(found: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            f"data sets below {found['data_root']} (--data DIR or CLIPBENCH_DATA name another folder)",
+            wrapped(f"data sets below {found['data_root']} (--data DIR or CLIPBENCH_DATA name another folder)"),
             text_table(("data set", "here", "images", "where", "standing"), data),
             text_table(("backbone", "weights", "here", "from", "standing"), weights),
             text_table(("experiment", "data still needed", "weights still needed"), lacking),

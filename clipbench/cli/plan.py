@@ -114,7 +114,8 @@ def _cost(expected: _Expected) -> list[str]:
     lines = [f"The {expected.runs} that are left pass {images}, one seed at a time:"]
     if cost.seconds is not None:
         hours = " of this GPU" if expected.rates.device == "cuda" else ""
-        lines.append(f"  time     about {duration(cost.seconds)}{hours}, {_basis(expected)}")
+        time = f"time     about {duration(cost.seconds)}{hours}, {_basis(expected)}"
+        lines.append(wrapped(time, "  ", " " * len("time     ")))
     if cost.kilowatt_hours is not None:
         lines.append(
             f"  energy   about {cost.kilowatt_hours:.2g} kWh at the {cost.watts:.0f} W of earlier runs here, "

@@ -53,7 +53,7 @@ def _text(paper: Paper, table: Table, overrides: Overrides, *, protocol: bool) -
     if protocol:
         yield from _protocol(paper, source, overrides)
     else:
-        yield "\n--protocol shows every field of the protocol and where it comes from"
+        yield "\n" + wrapped("--protocol shows every field of the protocol and where it comes from")
 
 
 def _numbers(table: Table, printed: Mapping[tuple[str, str, str], PrintedNumber]) -> str:
@@ -102,7 +102,7 @@ def _protocol(paper: Paper, table: Table, overrides: Overrides) -> Iterator[str]
         yield from _differing(resolved, axis, constant)
     for name in rest:
         values = ", ".join(f"{c.row.id}/{c.column.id}: {_value(r, name)}" for c, r in resolved.items())
-        yield f"\n{name} differs from cell to cell: {values}"
+        yield "\n" + wrapped(f"{name} differs from cell to cell: {values}")
     yield from _assumptions(paper, table)
 
 

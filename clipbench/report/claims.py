@@ -48,7 +48,7 @@ def _counts(outcomes: Sequence[Outcome]) -> str:
 
 
 def _text(name: str, judged: Sequence[Judged], measured: bool) -> str:
-    lines = [f"{name}: {summary(judged, measured=measured)}"]
+    lines = [_filled(f"{name}: {summary(judged, measured=measured)}", 0)]
     for j in judged:
         printed = f" [printed {j.claim.printed}]" if j.claim.printed else ""
         lines += ["", _filled(f"{j.claim.where}: {j.claim.says}{printed}", 0)]

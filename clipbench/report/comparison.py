@@ -12,6 +12,7 @@ from clipbench.compare.verdict import Comparison
 from clipbench.report.by_domain import domain_sides
 from clipbench.report.numbers import decimals_of, difference_text, measured_text, side_text
 from clipbench.report.table import cell_values
+from clipbench.report.terminal import wrapped
 from clipbench.report.verdict_table import block
 
 _HEADERS = ("row", "column", "printed", "measured", "difference", "verdict", "why")
@@ -38,7 +39,8 @@ def render(
                 indent=1,
                 ensure_ascii=False,
             )
-    return _blocks(results, summary_line(counts, margin), kind, by_domain)
+    line = summary_line(counts, margin)
+    return _blocks(results, line if kind == "md" else wrapped(line), kind, by_domain)
 
 
 def summary_line(counts: Mapping[str, int], margin: float) -> str:

@@ -13,6 +13,8 @@ from clipbench.report.table import Line, Table
 
 _WIDE = 7
 """A table with more columns of numbers than this goes over both columns of a page."""
+_TALL = 0.58
+"""The share of a page's height that a table may take: its caption and notes need the rest."""
 _SIGNS = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -109,7 +111,7 @@ def _line(line: Line) -> str:
 def _environment(
     caption: str, label: str, columns: str, head: Sequence[str], body: Sequence[str], notes: Sequence[str]
 ) -> str:
-    """One table. What is wider than the line is scaled to it; notes stand below, ragged, so that nothing runs over."""
+    """One table. What is wider than the line, or leaves its notes no room on a page, is scaled; notes stand ragged."""
     kind = "table*" if columns.count("r") > _WIDE else "table"
     name = re.sub(r"[^a-zA-Z0-9-]+", "-", label)
     small = f"{{\\footnotesize\\raggedright {' '.join(map(tex, notes))}\\par}}"
@@ -118,13 +120,14 @@ def _environment(
         "\\centering",
         f"\\caption{{{tex(caption)}}}",
         f"\\label{{tab:{name}}}",
+        f"\\resizebox*{{!}}{{\\ifdim\\totalheight>{_TALL}\\textheight {_TALL}\\textheight\\else\\totalheight\\fi}}{{"
         f"\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{\\begin{{tabular}}{{{columns}}}",
         "\\toprule",
         *head,
         "\\midrule",
         *body,
         "\\bottomrule",
-        "\\end{tabular}}",
+        "\\end{tabular}}}",
         *(["\\par\\smallskip", small] if notes else []),
         f"\\end{{{kind}}}\n",
     ]

@@ -39,6 +39,7 @@ def tabular(cell: str, lone: str = "VALUE", *changes: tuple[str, str]) -> str:
 SIUNITX = re.sub(r"\\pm (\d)\.(\d\d)", lambda m: f"({int(m[1] + m[2])})", tabular(r"VALUE\pm STD"))
 PM = r"VALUE $\pm$ STD"
 SAME = {
+    "several signs": tabular(r"\textbf{VALUE $\pm$ STD (3)$^\dagger$$^\P$}", r"VALUE$^\S$"),
     "dagger above, deviation below": tabular(r"$VALUE^{\dagger}_{\pm STD}$"),
     "deviation below, dagger above": tabular(r"$VALUE_{\pm STD}^{\dagger}$"),
     "deviation below without its sign": tabular(r"$VALUE_{STD}^{\ast}$"),

@@ -34,7 +34,7 @@ _GAIN = re.compile(r"\\(?:up|down|gain|inc|dec|imp|improve|drop|better|worse|del
 _WRAPPED = re.compile(r"\\[a-zA-Z]+\*?\s*(?:\[[^\]]*\])?\{([^{}]*)\}")
 _STYLE = re.compile(
     r"\\(?:bf|it|rm|tt|sc|em|bfseries|itshape|tiny|(?:script|footnote)size|small|normalsize|large|Large|centering|quad"
-    r"|qquad|checkmark|d?dag(?:ger)?|star|ast|textdagger(?:dbl)?|left|right|(?:display|script|text)style|selectfont)"
+    r"|qquad|checkmark|d?dag(?:ger)?|star|ast|textdagger(?:dbl)?|[SP]|textsection|textparagraph|left|right|(?:display|script|text)style|selectfont)"
     r"(?![a-zA-Z])|\\[,;:! ]|\\\\\*?(?:\[[^\]]*\])?"
 )
 _SIGNS = re.compile(r"[*†‡§¶♯♢♦•✓★☆◆`$¹²³⁰-⁹ᵃ-ᶻ]|<sup>.*?</sup>|<[a-zA-Z/][^<>]*>")
@@ -97,7 +97,7 @@ def _without_commands(text: str) -> str:
 def _attached(text: str) -> str:
     """Deviations that hang on a number as its index, and the number without what else hangs on it."""
     text = re.sub(r"[_^]\s*\{\s*(\(?\s*±\s*[^{}]*)\}", r" \1", text)
-    text = re.sub(r"\^\s*(?:\{[^{}]*\}|\w|$)", "", text)
+    text = re.sub(r"\^\s*(?:\{[^{}]*\}|\w|(?=\^)|$)", "", text)
     text = re.sub(r"_\s*\{?\s*\(?(\d*[.,]\d+)\)?\s*\}?\s*$", r" ± \1", text)
     return re.sub(r"[{}]|(?<!\w)_{1,2}(?=\S)|(?<=\S)_{1,2}(?!\w)", "", text.replace("~", " "))
 
