@@ -15,7 +15,7 @@ from clipbench.data.catalogue import entry
 from clipbench.data.images import ImageSet
 from clipbench.data.load import image_set
 from clipbench.data.splits import split
-from clipbench.engine.tasks.prompts import prompts_of
+from clipbench.engine.tasks.prompts import Prompts, check_told_apart, prompts_of
 from clipbench.errors import UserError
 from clipbench.methods.base import Setting
 from clipbench.methods.zero_shot import ZeroShot
@@ -126,3 +126,11 @@ def by_hand(data: ImageSet, test: object, protocol: Protocol) -> list[int]:
     tokens = open_clip.tokenize([(protocol.template or "").format(name) for name in names], 77)
     image, text, _ = model(pictures, tokens)
     return [columns[i] for i in (image @ text.T).argmax(dim=1).tolist()]
+
+
+def test_classes_of_the_same_tokens_are_refused_by_their_names() -> None:
+    """SigLIP's tokeniser drops signs that CLIP's keeps."""
+    found = Prompts(("c++", "bird", "c"), "a photo of a {}.", range(3), 3)
+    check_told_apart(found, torch.tensor([[1, 2], [1, 3], [1, 4]]), "ViT-B-16-SigLIP")
+    with pytest.raises(UserError, match=r"'c\+\+' and 'c' are the same tokens to ViT-B-16-SigLIP"):
+        check_told_apart(found, torch.tensor([[1, 2], [1, 3], [1, 2]]), "ViT-B-16-SigLIP")

@@ -24,7 +24,7 @@ from clipbench.engine.context import Context
 from clipbench.engine.random import stream
 from clipbench.engine.tasks.class_metrics import calibration, class_metrics
 from clipbench.engine.tasks.head import LinearHead
-from clipbench.engine.tasks.prompts import prompts_of
+from clipbench.engine.tasks.prompts import check_told_apart, prompts_of
 from clipbench.engine.tasks.task import Outputs, Parts, Results, Task
 from clipbench.errors import UserError
 from clipbench.methods import method as method_of
@@ -67,6 +67,8 @@ class Classification(Task):
         self.head = LinearHead(seeds, len(images.classes), model.width, protocol) if head else None
         self._protocol, self._parts, self._seeds, self._device = protocol, parts, tuple(seeds), context.device
         self._prompts = prompts = prompts_of(images, protocol, rejects=method.rejects)
+        if isinstance(model, ImageText) and "@" in images.dataset:  # names of the user's own
+            check_told_apart(prompts, model.prompts(prompts.texts).ids, model.name)
         self._images = JobImages(images, model, protocol, context)
         self._known = torch.tensor(list(parts.known), dtype=torch.long)
         due = budget(protocol, parts.train.shape[1])

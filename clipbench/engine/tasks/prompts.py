@@ -59,6 +59,21 @@ class Prompts:
         return sent(position, truth.device)[truth]
 
 
+def check_told_apart(prompts: Prompts, tokens: Tensor, model: str) -> None:
+    """Raise ``UserError`` for two classes of which the model's tokeniser makes the same ``tokens`` ``[C, L]``.
+
+    Folders are compared as CLIP's tokeniser sees their names when they are listed; others, such as SigLIP's, drop more.
+    """
+    first_of: dict[tuple[int, ...], str] = {}
+    for name, ids in zip(prompts.names, tokens.tolist(), strict=True):
+        first = first_of.setdefault(tuple(ids), name)
+        if first != name:
+            raise UserError(
+                f"the classes {first!r} and {name!r} are the same tokens to {model}, so that it could not tell them "
+                f"apart. Rename one, or make one class of them."
+            )
+
+
 def prompts_of(images: ImageSet, protocol: Protocol, *, rejects: bool = False) -> Prompts:
     """One prompt per class; the template ``dataset`` is the data set's own.
 
