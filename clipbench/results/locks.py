@@ -28,6 +28,8 @@ RENEW_SECONDS = 20.0
 """How often a lease is renewed."""
 TORN_SECONDS = 3.0
 """A lease without content, or a lock on a single step, is what a kill left behind once it is this old."""
+_MOST_BYTES = 100_000
+"""A claim has some 300."""
 _CLEARING = ".clearing-"
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
@@ -177,7 +179,7 @@ def _is_gone(owner: dict[str, Any]) -> bool | None:
     if owner.get("namespace", me["namespace"]) != me["namespace"]:
         return None
     pid = _number(owner.get("pid"))
-    return pid is None or not process_runs(pid, _number(owner.get("started")))
+    return pid is None or pid >= 2**31 or not process_runs(pid, _number(owner.get("started")))
 
 
 def _age(path: Path) -> float:
@@ -194,12 +196,18 @@ def _age(path: Path) -> float:
 
 
 def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else None
+    """A number of a process or of a restart; None for what can be none."""
+    with suppress(ValueError):
+        if isinstance(value, int | str) and not isinstance(value, bool) and 0 <= int(value) < 2**63:
+            return int(value)
+    return None
 
 
 def _content(path: Path) -> dict[str, Any] | None:
-    """What a claim says; None where it was torn."""
+    """What a claim says; None where it was torn, or is no plain file (a pipe would be waited for)."""
     try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -354,6 +355,20 @@ def test_a_claim_is_held_until_its_end(store: Store) -> None:
     with store.claim(ids(1, 2, 3)) as after:
         assert after is not None
     assert not list((store.root / ".claims").iterdir())
+
+
+@pytest.mark.parametrize("content", [f'{{"host": "HOST", "pid": {10**30}}}', '{"host": "HOST", "pid": 3000000000}', ""])
+def test_an_odd_claim_is_what_a_kill_left(store: Store, content: str) -> None:
+    """A process number that is none; a pipe, which no command waits for."""
+    path = store.root / ".claims" / ids(1)[0]
+    path.parent.mkdir(parents=True)
+    if content:
+        path.write_text(content.replace("HOST", socket.gethostname()))
+    else:
+        os.mkfifo(path)
+    os.utime(path, (1, 1))
+    with Store(store.root).claim(ids(1)) as claim:
+        assert claim is not None
 
 
 def test_a_claim_ends_with_an_exception(store: Store) -> None:
