@@ -109,10 +109,13 @@ def _cached(
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The array of a cache file that is whole; None for one that is absent, cut, damaged or of another shape."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         pixels = _open(path)
-        return pixels if pixels.shape == shape and checksum_fits(path) else None
-    except (OSError, ValueError, EOFError, SyntaxError):
+        of_form = pixels.dtype == np.uint8 and pixels.shape == shape
+        return pixels if of_form and checksum_fits(path) else None
+    except Exception:  # numpy raises whatever a damaged header leads its tokeniser to
         return None
 
 

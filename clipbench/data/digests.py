@@ -66,7 +66,7 @@ def _stamp(path: Path) -> Stamp:
 def _read(store: Path) -> dict[str, tuple[str, Stamp]]:
     """What the cache file holds; nothing where it is absent, torn or of another form."""
     with suppress(OSError, ValueError):
-        content = store.read_bytes()
+        content = store.read_bytes() if store.is_file() else b""
         head, _, body = content.partition(b"\n")
         if head == _head(body):
             rows = (line.split("\t", 4) for line in os.fsdecode(body).split("\0") if line)

@@ -123,6 +123,21 @@ def test_the_second_call_reads_the_file_and_says_nothing(tmp_path: Path, monkeyp
     assert "decoding the 1 images" in said[0]
 
 
+@pytest.mark.parametrize(("old", "new"), [(b", }", b", ("), (b"'shape': (", b"'shape': (-"), (b"", b"")])
+def test_a_damaged_header_or_a_pipe_is_made_again(tmp_path: Path, folder: Path, old: bytes, new: bytes) -> None:
+    images, said = photo(tmp_path), []
+    first = np.array(decoded(images, 24, "bicubic", silent))
+    (kept,) = folder.iterdir()
+    content = kept.read_bytes().replace(old, new, 1)
+    kept.unlink()
+    if old:
+        kept.write_bytes(content)
+    else:
+        os.mkfifo(kept)
+    np.testing.assert_array_equal(decoded(images, 24, "bicubic", said.append), first)
+    assert "their cache is damaged" in said[0]
+
+
 def test_what_could_change_the_pixels_changes_the_file(tmp_path: Path, folder: Path) -> None:
     images = photo(tmp_path)
     first = np.array(decoded(images, 24, "bicubic", silent))

@@ -89,11 +89,14 @@ def _file(images: Images, used: Tensor, encoder: Encoder, view: int) -> Path | N
 
 def _read(path: Path, count: int) -> Tensor | None:
     """The features of a whole file; None where there is none, or one that is torn or damaged."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     with suppress(OSError, SafetensorError, KeyError, ValueError):
         with safe_open(path, "pt") as file:
             features: Tensor = file.get_tensor("features")
-            whole = (file.metadata() or {}).get("sha256") == _digest(features)
-        return features if whole and len(features) == count else None
+            of_form = features.dtype == torch.float32 and len(features) == count
+            whole = of_form and (file.metadata() or {}).get("sha256") == _digest(features)
+        return features if whole else None
     return None
 
 
