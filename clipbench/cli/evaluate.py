@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", action="append", default=[], metavar="FILE.py:CLASS", help="your own method")
     parser.add_argument("--backbone", metavar="FILE", help="your own config, where the run had one")
     parser.add_argument("--weights", metavar="FILE", help="your own weights, where the run had them")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
+    types.add_format(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     name, score = next(iter(found.metrics.items()))
     due = record.metrics[name]
     same = score == due and not found.differs
-    if arguments.json:
+    if arguments.format == "json":
         print(json.dumps(asdict(found) | {"recorded": due, "same": same}, indent=1))
         return 0 if same else 1
     print(f"{record.id}, seed {record.seed}: {name} {score:.4f} %; its record says {due:.4f} %.")

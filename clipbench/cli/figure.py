@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from clipbench.cli.records import report
 from clipbench.errors import UserError
@@ -20,5 +21,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"no run behind these figures has a record in {arguments.out / 'results'}; `clipbench run` makes them."
         )
-    print("\n".join(f"written: {path}" for path in written))
+    if arguments.format == "json":
+        print(json.dumps({"written": [str(path) for path in written]}, indent=1))
+    else:
+        print("\n".join(f"written: {path}" for path in written))
     return 0

@@ -264,12 +264,14 @@ def _table(p: argparse.ArgumentParser) -> None:
     _by_domain(p)
     _added(p)
     _profile(p, "use these records only")
+    types.add_format(p, "md", "csv", "tex")
 
 
 def _figure(p: argparse.ArgumentParser) -> None:
     _names(p, "figures (default: every one with measured runs)", many=True)
     _out(p)
     _profile(p, "use these records only")
+    types.add_format(p)
 
 
 def _profile(p: argparse.ArgumentParser, which: str) -> None:

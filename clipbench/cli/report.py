@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from clipbench.cli import option_types as types
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out", nargs="?", type=types.path, default=Path(), metavar="DIR", help="folder that holds results/ (here)"
     )
+    types.add_format(parser)
     parser.add_argument(
         "--tables", nargs="+", default=[], metavar="TABLE", help="tables, figures or papers (default: all)"
     )
@@ -40,5 +42,5 @@ def main(arguments: argparse.Namespace) -> int:
     report(store.scan()[1])
     to = arguments.to or arguments.out / "report.html"
     write_bytes(to, page(chosen, store, arguments.profile, arguments.margin).encode())
-    print(f"written: {to}")
+    print(json.dumps({"written": [str(to)]}, indent=1) if arguments.format == "json" else f"written: {to}")
     return 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from pathlib import Path
+
+from clipbench.cli import option_types as types
 
 _LINES = 5
 
@@ -13,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``clipbench status``."""
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="the folder of results/ (here)")
     parser.add_argument("--lines", type=int, default=_LINES, metavar="N", help="lines of each log (default: 5)")
+    types.add_format(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -28,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"nothing was submitted from {arguments.out}: `clipbench run TABLE --launcher slurm --out {arguments.out}`."
         )
-    code = 0
+    code, jobs = 0, list[dict[str, object]]()
     for folder, elements in found:
         runs = [run for job in Work.read(folder / "jobs.json").jobs for run in job.runs]
         done = sum(store.has(run.id) for run in runs)
@@ -36,11 +40,16 @@ def main(arguments: argparse.Namespace) -> int:
         counts = Counter(state.lower() for state in states.values())
         ended = len(elements) - len(states)
         shown = ", ".join([*(f"{count} {state}" for state, count in counts.items()), f"{ended} ended"])
-        print(f"{folder.name}: {done} of {len(runs)} runs are done; elements of the array: {shown}")
+        if arguments.format == "json":
+            jobs.append({"jobs": folder.name, "runs": len(runs), "done": done, "states": dict(counts), "ended": ended})
+        else:
+            print(f"{folder.name}: {done} of {len(runs)} runs are done; elements of the array: {shown}")
         if done < len(runs):
             code = 4 if states else max(code, 1)
-            for element in elements if not states else list(states):
+            for element in (elements if not states else list(states)) if arguments.format == "text" else ():
                 _print_log(folder, element, arguments.lines)
+    if arguments.format == "json":
+        print(json.dumps(jobs, indent=1))
     return code
 
 

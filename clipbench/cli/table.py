@@ -15,7 +15,7 @@ from clipbench.report.write import write_tables
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the tables, and show each: to a terminal what was measured, to a file or a pipe the Markdown."""
+    """Write the tables, and show each: to a terminal what was measured, to a pipe the Markdown, or the format named."""
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, out, profile = added.fitting(arguments.tables)[0], arguments.out, arguments.profile
     tables: list[Table] = []
@@ -27,6 +27,11 @@ def main(arguments: argparse.Namespace) -> int:
             f"no table of this selection has a record in {arguments.out / 'results'}; `clipbench run` makes them."
         )
     paths = "\n".join(f"written: {path}" for path in written)
+    if arguments.format != "text":
+        texts = [path.read_text(encoding="utf-8") for path in written if path.suffix == f".{arguments.format}"]
+        show(f"[{','.join(texts)}]" if arguments.format == "json" else "\n".join(texts))
+        sys.stderr.write(f"{paths}\n")
+        return 0
     if sys.stdout.isatty():
         show("\n".join([*map(plain, tables), paths]))
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from clipbench.cli.list import line
 from clipbench.cli.main import main
+from clipbench.cli.parser import build_parser
 from clipbench.plan.needs import Here
 from clipbench.registry import load_papers
 from tests.cli.commands_for_tests import CELL, NEAR, Captured, as_json, call, publish
@@ -124,3 +126,13 @@ def test_every_table_of_extra_rows_has_a_figure_and_is_listed_as_not_in_the_pape
                 for each in (experiment, *drawn):
                     found = line(paper, each, [], [], Here(tmp_path))
                     assert found.printed_as == f"not in the paper ({each.printed})"
+
+
+def test_json_is_format_json_in_every_command_that_prints_something_to_read() -> None:
+    (commands,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    silent = {"work", "quickstart", "completion", "data"}
+    for name, command in commands.choices.items():
+        options = {option: action for action in command._actions for option in action.option_strings}
+        if name not in silent:
+            assert {"text", "json"} <= set(options["--format"].choices), name
+            assert (options["--json"].dest, options["--json"].const) == ("format", "json"), name
