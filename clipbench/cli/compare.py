@@ -95,7 +95,7 @@ def _assumptions(arguments: argparse.Namespace) -> int:
     found = [s for p, e in tables if (s := sensitivity(p, e, records, arguments.profile)) is not None]
     if not found:
         raise UserError(
-            "no choice beside the default has a record here; `clipbench run EXPERIMENT --assume all` makes them."
+            "no choice beside the default has a record here; `clipbench run TABLE --assume all` makes them."
         )
     print(render_choices(found, arguments.format))
     written = [path for s in found for path in write(s, arguments.out)]

@@ -54,9 +54,9 @@ def listing_text(found: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             wrapped(f"data sets below {found['data_root']} (--data DIR or CLIPBENCH_DATA name another folder)"),
-            text_table(("data set", "here", "images", "where", "standing"), data),
-            text_table(("backbone", "weights", "here", "from", "standing"), weights),
-            text_table(("experiment", "data still needed", "weights still needed"), lacking),
+            text_table(("data set", "here", "images", "where", "availability"), data),
+            text_table(("backbone", "weights", "here", "from", "availability"), weights),
+            text_table(("table", "data still needed", "weights still needed"), lacking),
             wrapped("`clipbench data get NAME` fetches a data set; a run fetches the weights that it needs."),
         ]
     )

@@ -137,7 +137,7 @@ def in_words(report: Mapping[str, Any]) -> str:
     lines += [f"data incomplete: {', '.join(report['data']['incomplete']) or 'none'}"]
     lines += [f"weights: {', '.join(report['weights']) or 'none in the caches'}, and the embedded tiny model", ""]
     lines += [tabulate([tuple(e.values()) for e in report["tables"]], headers=_COUNTED), ""]
-    lines += ["`clipbench data list EXPERIMENT` says what is lacking; --smoke needs neither data nor weights"]
+    lines += ["`clipbench data list TABLE` says what is lacking; --smoke needs neither data nor weights"]
     return "\n".join(lines)
 
 

@@ -20,7 +20,8 @@ examples:
   clipbench compare --paper table1              measured beside printed, with a verdict
   clipbench audit my_table.csv                  can these numbers be? (LaTeX, Markdown, HTML too; or a paper)
 
-exit codes: 0 fine, 1 a check failed, 2 wrong use or missing input, 130 interrupted
+exit codes: 0 fine, 1 a check failed, 2 wrong use or missing input, 3 --strict had nothing to compare or check,
+4 some runs are queued or run elsewhere, 130 interrupted
 """
 _RUN_EXAMPLES = """\
 examples:
