@@ -185,6 +185,15 @@ OTHER: dict[str, tuple[str | bytes, set[str]]] = {
         "method,A\nn,3\ntest size,100\nx,95.33\nx std,0.58\ny,94.50\n± std,0.50\n",
         {"impossible mean: y, A"},
     ),
+    "deviations below the numbers": (
+        "method,A,B\nn,3,3\ntest size,100,40\nx,95.33,87.50\n,(0.58),(2.50)\ny,94.50,85.83\n,±0.50,±1.20\n",
+        {"impossible mean: y, A", "impossible std: y, B"},
+    ),
+    "columns of means and deviations": (
+        "method,A mean,A sd,B mean,B sd\nn,3,,3,\ntest size,100,,40,\nx,95.33,0.58,87.50,2.50\n"
+        "y,94.50,0.50,85.83,1.20\n",
+        {"impossible mean: y, A mean", "impossible std: y, B mean"},
+    ),
     "rows of gains": (
         "method,A\nn,3\ntest size,100\nx,95.33\nGain over CLIP,1.33\nImprovement vs. y,0.50\nΔ (x - y),0.50\n",
         set(),

@@ -23,6 +23,7 @@ class Axis:
             for at, names in labels.items()
         }
         places = {normal(names[-1]): at for at, names in labels.items()}
+        places |= {mean.removesuffix(" mean"): at for mean, at in places.items() if mean.endswith(" mean")}
         self.std_of = {places[own]: at for at, names in labels.items() if (own := std_of(names[-1])) in places}
         self.kinds |= dict.fromkeys(self.std_of.values(), STD)
         for at, kind in self.kinds.items():

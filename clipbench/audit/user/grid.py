@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from clipbench.errors import UserError
 
 _LONGEST_LABEL = 60
 _MOST_HEADS = 4
+_DEVIATION = re.compile(r"\(\s*±?\s*(\d*[.,]?\d+)\s*%?\s*\)|±\s*(\d*[.,]?\d+)\s*%?")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,9 @@ def _rows(lines: Sequence[Line], texts: Sequence[int]) -> list[Row]:
     group = above = ""
     for line in lines:
         first = plain(line.cells[0])
+        if rows and (deviations := _deviations(line)):
+            rows.append(Row(f"{rows[-1].label} (line {line.number})", ("std",), Line(line.number, deviations)))
+            continue
         if (sum(bool(cell) for cell in line.cells) == 1 and first) or _one_cell_throughout(line):
             group, above = first, ""
             continue
@@ -146,6 +151,14 @@ def _rows(lines: Sequence[Line], texts: Sequence[int]) -> list[Row]:
         shown = f"{label} (line {line.number})" if label in taken else label
         rows.append(Row(shown, (*reversed(words), label), line))
     return rows
+
+
+def _deviations(line: Line) -> list[str]:
+    """The cells of a line that has no name and holds deviations only: (0.58) or ±0.58 below each number; else none."""
+    found = [_DEVIATION.fullmatch(plain(cell)) for cell in line.cells]
+    if any(cell and match is None for cell, match in zip(line.cells, found, strict=True)) or not any(found):
+        return []
+    return [match[1] or match[2] if match else "" for match in found]
 
 
 def _one_cell_throughout(line: Line) -> bool:
