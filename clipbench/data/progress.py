@@ -64,6 +64,10 @@ class Progress:
             self._bar.total = self._total
             self._bar.refresh()
 
+    def more(self, images: int) -> None:
+        """There are so many images more to do than was said, or fewer."""
+        self.expect(self._total + images)
+
     def start(self, what: str) -> None:
         """Name the job that begins."""
         self._what = what

@@ -35,6 +35,8 @@ class Context:
         user_data: The user's own data sets, by their names in protocols.
         datasets: Both of them, each data set listed once.
         advance: Takes the number of images that have passed through the model since the last call.
+        more: Takes how many images more (or fewer) a job has to do than its protocol says: an earlier stage, what a
+            checkpoint has done.
         say: Takes a line for the user.
         line: Takes a new line of every run's history.
         losses: Takes, within an epoch, a step and the runs' losses at it.
@@ -50,6 +52,7 @@ class Context:
     products: str = AUTO
     compiled: bool = False
     advance: Callable[[int], None] = _ignore
+    more: Callable[[int], None] = _ignore
     say: Callable[[str], None] = _ignore
     datasets: Datasets | None = None
     line: Callable[[Sequence[Epoch]], None] = _ignore

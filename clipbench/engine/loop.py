@@ -93,7 +93,8 @@ class Loop:
     ) -> None:
         _check(protocol, seeds, parts)
         self._task, self._parts = task, parts
-        self._protocol, self._seeds, self._device = protocol, tuple(seeds), device
+        self.protocol = protocol
+        self._seeds, self._device = tuple(seeds), device
         self._budget = budget(protocol, parts.train.shape[1])
         trains = self._budget.steps > 0
         size, drop = (protocol.need("batch_size"), bool(protocol.need("drop_last"))) if trains else (1, False)
@@ -193,7 +194,7 @@ class Loop:
         method = self._task.method
         combine = method.combine if type(method).combine is not Method.combine else None
         groups = self._task.parameter_groups() if trains else []
-        return Optimiser(groups, self._protocol, self._device, len(self._seeds), combine)
+        return Optimiser(groups, self.protocol, self._device, len(self._seeds), combine)
 
     @torch.no_grad()
     def _put(self, values: Mapping[str, Tensor]) -> None:
@@ -263,7 +264,7 @@ class Loop:
     def _test_due(self, step: int) -> bool:
         """Whether the test images are looked at now; not before the end, where only the best epoch's test counts."""
         waits = self._validation is not None and self._selection == "best-val"
-        every = self._protocol.need("tested") == "every-epoch"
+        every = self.protocol.need("tested") == "every-epoch"
         return self._last_stage and not waits and (every or step == self._budget.steps)
 
     def _validated(self, epoch: int, hooks: Hooks) -> list[tuple[float | None, float | None]]:
@@ -278,7 +279,7 @@ class Loop:
         """Test the best epoch where the protocol wants it; what an early stop has saved counts as done."""
         left = self._budget.steps - state.epoch * len(self._slices)
         if self._budget.steps:
-            hooks.advance(len(self._seeds) * images_trained(self._protocol, self._parts.train.shape[1], max(left, 0)))
+            hooks.advance(len(self._seeds) * images_trained(self.protocol, self._parts.train.shape[1], max(left, 0)))
         with hooks.testing(state):
             best = self._restore_best()
             if self._fits and best:

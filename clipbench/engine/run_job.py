@@ -81,8 +81,10 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
         else:
             stage_parts = parts
         loop = Loop(task, stage_parts, method.stage_protocol(stage), seeds, context.device)
+        last, tested = stage + 1 == method.stages, 0
         if saved:
             state, saved = checkpoint.restore(loop, saved), None
+            tested = len(state.outputs) * stage_parts.test.numel()
         elif state is None:
             state = State()
         else:
@@ -103,10 +105,15 @@ def _train(task: Task, images: ImageSet, parts: Parts, job: Job, context: Contex
             with context.stop.delay(delayed=not saved):
                 yield
 
+        count = stage_parts.train.shape[1]
+        skipped = min(state.epoch * budget(loop.protocol, count).steps_per_epoch, budget(loop.protocol, count).steps)
+        known = images_trained(loop.protocol, count) if last else 0
+        due = images_trained(loop.protocol, count) - images_trained(loop.protocol, count, skipped)
+        context.more(len(seeds) * (due - known) - tested)
         # Where nothing is trained there is nothing that a stop should wait for.
         context.stop.delayed = loop.trains
         hooks = Hooks(context.advance, epoch_end, context.line, context.losses, testing)
-        state = loop.run(state, hooks, last=stage + 1 == method.stages)
+        state = loop.run(state, hooks, last=last)
         context.stop.delayed = True
     assert state is not None, "a method has at least one stage"  # noqa: S101
     return state

@@ -235,6 +235,9 @@ class _Team:
         if "total" in event and event["total"] > self._largest:
             self._largest = event["total"]
             self._progress.expect(self._largest)
+        if "more" in event:
+            self._largest += event["more"]
+            self._progress.expect(self._largest)
         if "start" in event:
             member.at = event["start"]
             self._progress.start(" | ".join(m.at for m in self._members if m.process.poll() is None))

@@ -14,7 +14,7 @@ from clipbench.launch.launcher import Summary
 _SECONDS_BETWEEN = 0.5
 
 
-_KINDS = {"total", "start", "advance", "made", "say", "summary"}
+_KINDS = {"total", "start", "advance", "more", "made", "say", "summary"}
 
 
 def event_of(line: str) -> dict[str, Any] | None:
@@ -43,6 +43,10 @@ class Events:
         self._images += images
         if time.monotonic() - self._told > _SECONDS_BETWEEN:
             self._flush()
+
+    def more(self, images: int) -> None:
+        """There are so many images more to do than was said, or fewer."""
+        self._tell(more=images)
 
     def made(self, ids: Sequence[str]) -> None:
         """The records of these runs are in place: they count as made, should this process not live to sum up."""

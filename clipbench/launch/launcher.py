@@ -59,6 +59,9 @@ class Reporter(Interface):
     def advance(self, images: int) -> None:
         """So many more images have passed through the model."""
 
+    def more(self, images: int) -> None:
+        """There are so many images more to do than was said, or fewer."""
+
     def made(self, ids: Sequence[str]) -> None:
         """The records of these runs are in place."""
 

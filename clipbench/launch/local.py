@@ -64,7 +64,7 @@ class Local:
             if left := tuple(seed for seed in job.seeds if seed not in there):
                 todo.append(replace(job, seeds=left))
         reporter = self._report(sum(sum(images_seen(job.protocol, context.listed)) * len(job.seeds) for job in todo))
-        watched = replace(context, say=reporter.say, datasets=context.listed)
+        watched = replace(context, say=reporter.say, more=reporter.more, datasets=context.listed)
         watched = replace(watched, products=options.products, compiled=options.compiled)
         worker = _Worker(store, present, watched, reporter, summary, options, self._skip)
         try:

@@ -26,6 +26,7 @@ from clipbench.launch.launcher import Options
 from clipbench.launch.local import Local
 from clipbench.models.image_tower import CLIP_MEAN, CLIP_STD
 from clipbench.models.tiny import load_tiny
+from clipbench.plan.cost import images_seen
 from clipbench.plan.jobs import jobs_of
 from clipbench.plan.select import Plan
 from clipbench.registry import Overrides, Protocol
@@ -264,3 +265,22 @@ def test_splits_of_different_size_do_not_train_together() -> None:
     images = image_set(protocol, Path())
     with pytest.raises(UserError, match="--replicas 1"):
         jobs.parts_of(images, [Split([0, 1], [2], ""), Split([0], [1, 2], "")], protocol)
+
+
+@pytest.mark.parametrize("row", ["lora-r4", "resnet50-eam"])
+def test_what_is_done_is_what_was_said(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images of an earlier stage count beside the protocol's; those of epochs that a checkpoint holds do not."""
+    group = planned(row, (1,), batch_size=8, **({"first_epochs": 1} if row == "resnet50-eam" else {}))
+    done: list[int] = []
+    more: list[int] = []
+    where = place(tmp_path, checkpoint_seconds=0.0, advance=done.append, more=more.append)
+    protocol = group[0].run.protocol
+    due = sum(images_seen(protocol, where.listed))
+    patched = _killed_after(1, monkeypatch)
+    with pytest.raises(KilledError):
+        run_planned(group, where)
+    patched.__exit__(None, None, None)
+    done.clear()
+    more.clear()
+    run_planned(group, where)
+    assert 0 < sum(done) == due + sum(more)
