@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal as Exact
+from functools import lru_cache
 from html import unescape
 
 from clipbench.registry.decimal import Decimal
@@ -72,6 +73,7 @@ def are_fractions(values: Collection[Value]) -> bool:
     return bool(values) and all(0 <= value.value.value <= 1 and not value.signed for value in values)
 
 
+@lru_cache(maxsize=10_000)
 def plain(text: str) -> str:
     """A cell without markup: LaTeX, Markdown and HTML styles, footnote signs, and the several signs for minus."""
     text = unescape(text) if re.search(r"&#?\w+;", text) else text

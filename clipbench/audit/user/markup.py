@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 
 Lines = list[tuple[int, list[str]]]
-IS_MARKDOWN = re.compile(r"^\s*\|?(\s*:?-+:?\s*\|)+\s*(:?-+:?\s*)?$", re.M)
+IS_MARKDOWN = re.compile(r"^[ \t]*\|?([ \t]*:?-+:?[ \t]*\|)+[ \t]*(:?-+:?[ \t]*)?$", re.M)
 IS_HTML = re.compile(r"<table\b[^>]*>.*?<tr\b", re.S | re.I)
 
 
