@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clipbench.engine.batches.views import EpochPlan, batches
+from clipbench.engine.heap import give_back_freed_memory
 from clipbench.engine.kept import moving, trained
 from clipbench.engine.optimiser import Optimiser
 from clipbench.engine.schedule import learning_rate
@@ -345,6 +346,7 @@ class Loop:
     def _examine(self, part: str, epoch: int, hooks: Hooks) -> Tested:
         """The model on each run's images of ``val`` or ``test``; the loss is taken of the former alone."""
         self._task.eval()
+        give_back_freed_memory()
         index: Tensor = getattr(self._parts, part)
         pieces, losses = [], torch.zeros(len(self._seeds))
         size = self._task.method.test_batch() or max(self._task.rows // len(self._seeds), 1)

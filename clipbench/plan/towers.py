@@ -48,16 +48,17 @@ class Stack:
         last = one if self.reads_one else whole
         return 2.0 * ((self.tower.blocks - 1) * whole + last + self.outside)
 
-    def kept(self, *, weights: bool) -> float:
+    def kept(self, *, weights: bool, adapters: float = 0.0) -> float:
         """Bytes of a token that the backward pass waits for.
 
         Per block: the inputs of both norms, queries, keys, values, attention's output, and the activation's inputs;
-        where ``weights`` are trained, the inputs of their products too.
+        where ``weights`` are trained, the inputs of their products too; and for every unit of the width, what
+        ``adapters`` keep.
         """
         width, hidden = self.tower.width, self.tower.hidden
         maps = 6 * width + (2 if self.gated else 1) * hidden + (2 * width + hidden if weights else 0)
         blocks = self.tower.blocks - (1 if self.reads_one else 0)
-        return float(FLOAT * blocks * maps)
+        return float(blocks * (FLOAT * maps + adapters * width))
 
     @property
     def passing(self) -> float:

@@ -1,7 +1,7 @@
 """The work of a run from the sizes of its model and data: operations, and bytes of memory. No PyTorch here.
 
 Counted are the matrix products of both towers, forward and backward, and the activations that wait for the backward
-pass. What adapters, heads and optimisers add is a few per cent, and is left out.
+pass. The products of adapters, heads and optimisers are a few per cent, and are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ _ENCODED = 128
 """Images in a pass for features that are kept (``FeatureBank``)."""
 _KEPT, _AT_ONCE = 8192, 2048
 """Prompt tokens whose activations are kept, and those that are computed again together (``ImageText.encode_text``)."""
+_ADAPTED = {"qv": (1, 2), "qkv": (1, 3), "qkvo": (1, 4), "attention": (1, 4), "attention+mixer": (1, 4)} | {
+    "qkv+mlp": (6, 8),
+    "all-linear": (6, 9),
+}
+"""Inputs that a frozen block does not keep, and inputs or outputs of all adapted matrices: multiples of the width."""
 _SUBWORDS = 1.3
 """Tokens of a word of a class name, on average."""
 _UNKNOWN_NAME = "class name"
@@ -89,6 +94,7 @@ class _Passed:
         weights_move: All weights of what a gradient passes through are trained.
         per_image: Every image has prompts of its own.
         copies: How often each image passes, under prompts of its own each time.
+        adapters: Bytes that adapters keep for every token, block and unit of the width.
     """
 
     train: int
@@ -107,6 +113,7 @@ class _Passed:
     weights_move: bool
     per_image: bool
     copies: int
+    adapters: float
 
     @classmethod
     def of(cls, protocol: Protocol, datasets: Datasets, tokens: int) -> _Passed:
@@ -137,6 +144,7 @@ class _Passed:
             weights_move=through == "weights",
             per_image=bool(declared and declared.prompts_per_image),
             copies=protocol.need(declared.image_copies) if declared and declared.image_copies else 1,
+            adapters=_kept_by_adapters(protocol, declared),
         )
 
     @property
@@ -175,12 +183,23 @@ def _activations(passed: _Passed, towers: Towers, pixels: int) -> float:
     weights = passed.weights_move
     train: float = FLOAT * pixels * passed.batch
     if passed.images_move:
-        train += passed.copies * passed.batch * passed.tokens * towers.vision.kept(weights=weights)
+        train += (
+            passed.copies * passed.batch * passed.tokens * towers.vision.kept(weights=weights, adapters=passed.adapters)
+        )
     if passed.texts_move:
         kept = min(passed.prompt_tokens, _KEPT) + min(max(passed.prompt_tokens - _KEPT, 0), _AT_ONCE)
-        train += kept * towers.text.kept(weights=weights)
+        train += kept * towers.text.kept(weights=weights, adapters=passed.adapters)
     trained = 4 * FLOAT * towers.parameters if weights else 0  # gradient, two averages of Adam, the optimiser's step
     return max(test, train + trained)
+
+
+def _kept_by_adapters(protocol: Protocol, declared: Declared | None) -> float:
+    """The common input of the adapted matrices, a mask of one byte for each that drops, and what a norm multiplies."""
+    if declared is None or "adapter_dropout" not in declared.uses:
+        return 0.0
+    inputs, matrices = _ADAPTED[protocol.need("targets")]
+    masks = matrices if protocol.need("adapter_dropout") else 0
+    return FLOAT * (inputs + (matrices if "norm_axis" in declared.uses else 0)) + masks
 
 
 def _prompts_of_a_class(protocol: Protocol, declared: Declared | None) -> int:
