@@ -20,6 +20,7 @@ from clipbench.adapters.parsing import (
     parse_patterns,
     parse_targets,
 )
+from clipbench.errors import near
 
 Scaling = Literal["alpha/r", "alpha/sqrt(r)", "alpha"]
 Towers = Literal["vision", "text", "both", "all"]
@@ -43,6 +44,11 @@ PEFT_NAMES = {
     "target_modules": "targets (words such as 'qkvo', a list of layer names, or a regular expression)",
     "exclude_modules": "exclude",
     "layers_to_transform": "layers",
+    "bias": "requires_grad = True on the biases, after adapt: they are saved with the adapters",
+    "fan_in_fan_out": "not needed",
+    "vera_dropout": "dropout",
+    "d_initial": "options={'d_initial': ...} of kind='vera'",
+    "total_step": "options={'total_steps': ...} of kind='adalora'",
     "lora_dropout": "dropout",
     "init_lora_weights": "init",
     "modules_to_save": "also_trained",
@@ -226,12 +232,16 @@ def _require_known(values: Mapping[str, Any]) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
         named = "; ".join(f"peft's {n} is {PEFT_NAMES[n]} here" for n in unknown if n in PEFT_NAMES)
-        raise AdapterError(f"AdapterConfig: unknown keys {unknown}; {named + '; ' * bool(named)}allowed are {known}.")
+        others = "".join(near(n, known) for n in unknown if n not in PEFT_NAMES)
+        raise AdapterError(
+            f"AdapterConfig: unknown keys {unknown}; {named + '; ' * bool(named)}allowed are {known}.{others}"
+        )
 
 
 def _require_choice(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if value not in allowed:
-        raise AdapterError(f"AdapterConfig: {name} = {value!r} is not one of {', '.join(map(repr, allowed))}.")
+        meant = near(str(value).lower(), map(str, allowed))
+        raise AdapterError(f"AdapterConfig: {name} = {value!r} is not one of {', '.join(map(repr, allowed))}.{meant}")
 
 
 def _require_count(name: str, value: object) -> None:

@@ -10,20 +10,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from clipbench.adapters import peft_format
+from clipbench.adapters import peft_format, peft_writing
 from clipbench.adapters.base_model import describe_adapted, describe_base, trained_beside
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.errors import AdapterError
-from clipbench.adapters.inject import adapt
+from clipbench.adapters.inject import activate, adapt, deactivate
 from clipbench.adapters.merging import choose_replica, require_unmerged
 from clipbench.adapters.places import find_places
+from clipbench.adapters.raw_files import read_json, read_pickled, read_tensors
 from clipbench.adapters.sets import remove
-from clipbench.adapters.state import State, find_state, get_state, unwrap
+from clipbench.adapters.state import State, find_sets, find_state, get_state, unwrap
 from clipbench.files import write_bytes
 
 FORMAT = "clipbench-adapter/1"
@@ -79,7 +79,7 @@ def save(
     chosen = choose_replica(state.config.replicas, replica, "save")
     trained = {n: _plain(t) for n, t in trained_beside(model, state, chosen).items()}
     if format == "peft":
-        config, tensors = peft_format.written(state, chosen, trained)
+        config, tensors = peft_writing.written(unwrap(model), state, chosen, trained)
         folder = Path(path)
         json_path, tensor_path = folder / peft_format.CONFIG, folder / peft_format.TENSORS
         write_bytes(tensor_path, safetensors.torch.save(tensors, {"format": "pt"}), _ADVICE)
@@ -138,13 +138,11 @@ def load(model: nn.Module, path: str | Path, replica: int | None = None) -> nn.M
 
 
 def _read(root: nn.Module, path: str | Path) -> tuple[Stored, Path]:
-    folder = Path(path)
-    if (folder / peft_format.CONFIG).is_file():
-        sidecar = _json(folder / peft_format.CONFIG)
-        tensors = _tensors(folder / peft_format.TENSORS, None)
-        return Stored(*peft_format.read(root, sidecar, tensors, folder)), folder
+    folder = _peft_folder(Path(path))
+    if folder is not None:
+        return _read_peft(root, folder), folder
     tensor_path, json_path = _paths(path, "load")
-    sidecar = _json(json_path)
+    sidecar = read_json(json_path)
     base, names = sidecar.get("base"), sidecar.get("trained", [])
     described = isinstance(base, dict) and all(isinstance(base.get(key), str) for key in ("class", "blocks", "weights"))
     described &= isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -154,9 +152,39 @@ def _read(root: nn.Module, path: str | Path) -> tuple[Stored, Path]:
         config = AdapterConfig.from_dict(cast(dict[str, Any], sidecar.get("config")))
     except AdapterError as error:
         raise AdapterError(f"load: {json_path} does not describe an adapter: {error}") from error
-    found = _tensors(tensor_path, sidecar["tensors_sha256"])
+    found = read_tensors(tensor_path, sidecar["tensors_sha256"])
     trained = {name: found.pop(_TRAINED + name) for name in names if _TRAINED + name in found}
     return Stored(config, _everywhere(found), trained, cast(dict[str, str], base)), tensor_path
+
+
+def _peft_folder(path: Path) -> Path | None:
+    """The folder of peft that is meant, by its name or that of a file in it; None for a file of ours."""
+    inside = (peft_format.CONFIG, peft_format.TENSORS, peft_format.PICKLED)
+    folder = path.parent if path.name in inside else path
+    if (folder / peft_format.CONFIG).is_file():
+        return folder
+    if path.is_dir() and not _paths(path, "load")[1].is_file():
+        held = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+        raise AdapterError(
+            f"load: the folder {path} has no {peft_format.CONFIG}, so it is none that peft saved; it holds {held}. "
+            "Give the folder with that file, or the name of a file that clipbench saved."
+        )
+    return None
+
+
+def _read_peft(root: nn.Module, folder: Path) -> Stored:
+    """Layers are looked up in the model without its adapters."""
+    sidecar = read_json(folder / peft_format.CONFIG)
+    path, pickled = folder / peft_format.TENSORS, folder / peft_format.PICKLED
+    tensors = read_pickled(pickled) if pickled.is_file() and not path.is_file() else read_tensors(path, None)
+    sets = find_sets(root)
+    if sets is not None:
+        deactivate(root)
+    try:
+        return Stored(*peft_format.read(root, sidecar, tensors, folder))
+    finally:
+        if sets is not None:
+            activate(root, sets.active)
 
 
 def _paths(path: str | Path, action: str) -> tuple[Path, Path]:
@@ -205,40 +233,11 @@ def _version() -> str:
         return "source tree"
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        sidecar = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise AdapterError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
-    except (ValueError, RecursionError) as error:
-        raise AdapterError(f"load: {path} is not JSON: {error}. Save the adapter again.") from error
-    except OSError as error:
-        raise AdapterError(f"load: {path} cannot be read: {error.strerror}.") from error
-    if not isinstance(sidecar, dict):
-        raise AdapterError(f"load: {path} does not describe an adapter: it is no table.")
-    return sidecar
-
-
-def _tensors(path: Path, digest: str | None) -> dict[str, Tensor]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise AdapterError(f"load: there is no {path}. An adapter is a pair of files; copy both.") from error
-    except OSError as error:
-        raise AdapterError(f"load: {path} cannot be read: {error.strerror}.") from error
-    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-        raise AdapterError(
-            f"load: {path} is damaged, or the JSON beside it belongs to another file. Save the adapter again."
-        )
-    try:
-        return cast(dict[str, Tensor], safetensors.torch.load(data))
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise AdapterError(f"load: {path} is not a safetensors file: {error}.") from error
-
-
 def _require_sound(stored: Stored, path: Path) -> None:
     for name, tensor in (stored.tensors | stored.trained).items():
-        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.isfinite().all()):
+        if name in stored.tensors and not (tensor.is_floating_point() or tensor.dtype == torch.bool):
+            raise AdapterError(f"load: {name} in {path} is of type {tensor.dtype}, not floating point.")
+        if tensor.is_complex() or (tensor.is_floating_point() and not tensor.double().isfinite().all()):
             raise AdapterError(f"load: {name} in {path} holds NaN or infinite numbers: the training had diverged.")
     sizes = {size for tensor in stored.tensors.values() for size in tensor.shape}
     config = stored.config

@@ -98,15 +98,18 @@ class Host(nn.Module):
         dtype = _compute_dtype(x)
         grouped = _group(x, self.config.replicas).to(dtype)
         weight = weight.to(dtype)
+        trained = bias is not None and bias.requires_grad  # added outside: the product has no gradient for it
         with self._restoring_again(weight, cut):
-            y = self._adapted(grouped, weight, None if bias is None else bias.to(dtype), blocks)
+            y = self._adapted(grouped, weight, None if bias is None or trained else bias.to(dtype), blocks)
+        if bias is not None and trained:
+            y = y + bias.to(dtype)
         if self.observer is not None:
             self.observer(self, blocks, grouped, y)
         return y.view(*x.shape[:-1], -1)
 
     def _adapted(self, x: Tensor, weight: Tensor, bias: Tensor | None, blocks: Blocks) -> Tensor:
-        if weight.requires_grad or (bias is not None and bias.requires_grad):
-            raise AdapterError("An adapted matrix and its bias are frozen; set requires_grad = False on them again.")
+        if weight.requires_grad:
+            raise AdapterError("An adapted matrix is frozen; set requires_grad = False on it again.")
         config, rows = self.config, tuple(blocks.values())
         shared = [part for part in (self.branch(n).shared_down() for n in blocks) if part is not None]
         keep, masks = self._masks(x, blocks)

@@ -49,6 +49,11 @@ def adapt(model: nn.Module, config: AdapterConfig, name: str = "default") -> nn.
     Raises:
         AdapterError: The model has a set of this name already, or lacks something that `config` asks for.
     """
+    if not isinstance(config, AdapterConfig):
+        raise AdapterError(
+            f"adapt: {type(config).__name__} is no AdapterConfig. Write AdapterConfig(kind='lora', rank=8, alpha=16), "
+            "or AdapterConfig.from_dict(...) for a table of its fields; peft's names raise an error that names ours."
+        )
     sets = find_sets(model)
     if sets is not None and name in sets.by_name:
         raise AdapterError(
@@ -73,7 +78,7 @@ def _installed(root: nn.Module, config: AdapterConfig) -> State:
     require_adaptable(root, places)
     free = _also_trained(root, config)
     base = describe_base(root, places, weights=config.branch_type.quantised)
-    shapes = [shape for place in places for shape in _shapes(root.get_submodule(place.path), place)]
+    shapes = [shape for place in places for shape in matrix_shapes(root.get_submodule(place.path), place)]
     shared = config.branch_type.share(shapes, config)
     # All hosts are made before the first stands in the model: a failure leaves it untouched.
     sites = [_site(root, place, config, shared) for place in places]
@@ -204,7 +209,7 @@ def _rows(out_features: int, place: Place) -> dict[str, tuple[int, int]]:
     }
 
 
-def _shapes(module: nn.Module, place: Place) -> list[tuple[int, int]]:
+def matrix_shapes(module: nn.Module, place: Place) -> list[tuple[int, int]]:
     """Output and input size of every adapted matrix of a place."""
     if isinstance(module, nn.MultiheadAttention):
         return [(module.embed_dim, module.embed_dim)] * len(place.parts)

@@ -1,4 +1,4 @@
-"""The files of peft: what a folder of LoRA, DoRA, VeRA or AdaLoRA means here, and what peft loads of ours.
+"""The files of peft: what a folder of LoRA, DoRA, VeRA or AdaLoRA means here.
 
 Source of the names: peft 0.21 ``src/peft/utils/save_and_load.py`` and the ``config.py`` of each tuner.
 """
@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clipbench.adapters.config import AdapterConfig
 from clipbench.adapters.errors import AdapterError
-from clipbench.adapters.kinds import AdaLoRA, Branch, DoRA, LoRA, VeRA
+from clipbench.adapters.inject import matrix_shapes
+from clipbench.adapters.kinds import VeRA
 from clipbench.adapters.kinds.adalora import AdaLoRAOptions
 from clipbench.adapters.kinds.vera import VeRAOptions
-from clipbench.adapters.layouts import Block, find_blocks, hugging_face_name, hugging_face_place, locate
-from clipbench.adapters.places import config_for
-from clipbench.adapters.state import State
+from clipbench.adapters.layouts import Block, find_blocks, hugging_face_place, locate
+from clipbench.adapters.places import config_for, find_places
 
-CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+CONFIG, TENSORS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+PREFIX = "base_model.model."
 _KEYS = {
     "lora_A": "A", "lora_B": "B", "lora_E": "E", "lora_magnitude_vector": "magnitude",
     "vera_lambda_b": "b", "vera_lambda_d": "d",
@@ -31,8 +32,24 @@ _KEYS = {
 _OTHER_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga", "mica")
 """Starts that change the frozen weights, so that the adapter alone does not tell what was trained."""
 
-Matrices = dict[str, dict[str, Tensor]]
-"""Path of a linear layer to the tensors of its adapter."""
+_OTHER_MATHEMATICS = (
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "lora_bias", "monteclora_config",
+    "use_bdlora", "use_qalora", "velora_config",
+)  # fmt: skip
+"""Settings of peft with which LoRA's numbers mean something else."""
+_NEEDS = {"LORA": {"A", "B"}, "VERA": {"b", "d"}, "ADALORA": {"A", "B", "E"}}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The adapter of one matrix: the linear layer as peft calls it, and the tensors by our names."""
+
+    path: str
+    held: dict[str, Tensor]
+
+
+Matrices = dict[str, Matrix]
+"""Our name of a matrix, as in `adapted_modules`, to its adapter."""
 
 
 def read(
@@ -43,45 +60,96 @@ def read(
     Raises:
         AdapterError: It is of another kind, or the model has no layer for one of its matrices.
     """
-    matrices, shared, trained = _sorted_out(tensors, folder)
+    kind = str(config.get("peft_type"))
+    _require_kind(config, kind, folder)
+    found, shared, trained = _sorted_out(tensors, folder)
+    needs = _NEEDS[kind] | ({"magnitude"} if config.get("use_dora") else set())
+    for path, held in found.items():
+        if set(held) != needs:
+            raise AdapterError(
+                f"load: {folder} holds {', '.join(sorted(held))} of {path}; a {kind} of peft with this "
+                f"{CONFIG} has {', '.join(sorted(needs))}. Save the adapter again."
+            )
+    matrices = _ours(model, found, folder)
+    if not matrices:
+        raise AdapterError(f"load: {folder} holds no adapter of a linear layer that this {type(model).__name__} calls.")
     readers: dict[str, Callable[..., AdapterConfig]] = {
         "LORA": _read_lora,
         "VERA": _read_vera,
         "ADALORA": _read_adalora,
     }
-    kind = str(config.get("peft_type"))
-    if kind not in readers or not matrices:
-        raise AdapterError(
-            f"load: {folder} holds adapters of peft's kind {kind}; LORA, VERA and ADALORA can be loaded."
-        )
-    blocks = list(find_blocks(model))
-    names = {path: _our_name(model, blocks, path, folder) for path in matrices}
     try:
-        plain = readers[kind](config, matrices, names)
-    except (TypeError, KeyError, ValueError) as error:
+        plain = readers[kind](config, matrices)
+    except (AttributeError, KeyError, TypeError, ValueError, re.error) as error:
         if isinstance(error, AdapterError):
             raise
         raise AdapterError(f"load: {folder / CONFIG} does not describe an adapter of peft: {error!r}.") from error
-    ours = {f"{names[path]}.{key}": tensor for path, held in matrices.items() for key, tensor in held.items()}
-    ours |= {f"{name}.shared.{key}": tensor for name in names.values() for key, tensor in shared.items()}
-    return config_for(model, set(names.values()), plain), ours, trained
+    ours = {f"{name}.{key}": tensor for name, matrix in matrices.items() for key, tensor in matrix.held.items()}
+    described = config_for(model, set(matrices), plain)
+    if kind == "VERA":
+        shared = shared or _drawn(model, described)
+        ours |= {f"{name}.shared.{key}": tensor for name in matrices for key, tensor in shared.items()}
+    return described, ours, trained
 
 
-def _sorted_out(tensors: Mapping[str, Tensor], folder: Path) -> tuple[Matrices, dict[str, Tensor], dict[str, Tensor]]:
-    matrices: Matrices = {}
+def _require_kind(config: Mapping[str, Any], kind: str, folder: Path) -> None:
+    if kind not in _NEEDS:
+        raise AdapterError(
+            f"load: {folder} holds an adapter of peft's kind {kind}; LORA (with or without use_dora), VERA and ADALORA "
+            "can be loaded."
+        )
+    other = [name for name in _OTHER_MATHEMATICS if config.get(name)]
+    if other:
+        raise AdapterError(
+            f"load: {folder / CONFIG} sets peft's {other[0]}, with which the numbers are no plain {kind}. It cannot be "
+            "loaded here; use peft for it, or train without."
+        )
+    start = config.get("init_lora_weights", True)
+    if isinstance(start, str) and start.lower().startswith(_OTHER_BASE):
+        raise AdapterError(
+            f"load: these adapters were started with peft's {start!r}, which changes the base's weights. Save them "
+            "with peft's path_initial_model_for_weight_conversion, which makes plain LoRA of them."
+        )
+
+
+def _sorted_out(
+    tensors: Mapping[str, Tensor], folder: Path
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor], dict[str, Tensor]]:
+    matrices: dict[str, dict[str, Tensor]] = {}
     shared: dict[str, Tensor] = {}
     trained: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        match = re.fullmatch(rf"{re.escape(_PREFIX)}(.+)\.({'|'.join(_KEYS)})(?:\.weight)?", key)
+        plain = key.replace(".base_layer.", ".")  # what peft calls a layer inside of an adapted one, and its bias
+        match = re.fullmatch(rf"{re.escape(PREFIX)}(.+)\.({'|'.join(_KEYS)})(?:\.weight)?", plain)
         if match:
             matrices.setdefault(match[1], {})[_KEYS[match[2]]] = tensor
         elif re.fullmatch(r"base_model\.vera_[AB]", key):
             shared[key[-1]] = tensor
-        elif key.startswith(_PREFIX) and "lora_" not in key and "vera_" not in key:
-            trained[key.removeprefix(_PREFIX)] = tensor
+        elif key.startswith(PREFIX) and not re.search(r"lora_|vera_|token_adapter", key):
+            trained[plain.removeprefix(PREFIX)] = tensor
         else:
             raise AdapterError(f"load: {folder} holds {key}, which has no counterpart here.")
     return matrices, shared, trained
+
+
+def _ours(model: nn.Module, found: dict[str, dict[str, Tensor]], folder: Path) -> Matrices:
+    """What peft holds, by our names: q, k and v for the fused projection of an attention.
+
+    An adapter that peft puts on the output projection alone of an ``nn.MultiheadAttention`` is left out: the attention
+    never calls it, there as here.
+    """
+    modules, blocks = dict(model.named_modules()), list(find_blocks(model))
+    matrices: Matrices = {}
+    for path, held in found.items():
+        parent = path.rpartition(".")[0]
+        if isinstance(modules.get(path), nn.MultiheadAttention):
+            for target, up in zip("qkv", held["B"].chunk(3), strict=True):
+                matrices[f"{path}.{target}"] = Matrix(path, {**held, "B": up})
+        elif isinstance(modules.get(parent), nn.MultiheadAttention):
+            matrices |= {f"{parent}.o": Matrix(path, held)} if parent in found else {}
+        else:
+            matrices[_our_name(model, blocks, path, folder)] = Matrix(path, held)
+    return matrices
 
 
 def _our_name(model: nn.Module, blocks: list[Block], path: str, folder: Path) -> str:
@@ -98,47 +166,44 @@ def _our_name(model: nn.Module, blocks: list[Block], path: str, folder: Path) ->
             located = locate(model, block, place[2])
             if located is not None:
                 return f"{located[0]}.{place[2]}"
-    raise AdapterError(f"load: {folder} adapts {path}, and this {type(model).__name__} has no such layer.")
+    raise AdapterError(f"load: {folder} adapts {path}, and this {type(model).__name__} has no such linear layer.")
 
 
-def _read_lora(config: Mapping[str, Any], matrices: Matrices, names: Mapping[str, str]) -> AdapterConfig:
-    start = config.get("init_lora_weights", True)
-    if isinstance(start, str) and start.lower().startswith(_OTHER_BASE):
-        raise AdapterError(
-            f"load: these adapters were started with peft's {start!r}, which changes the base's weights. Save them "
-            "with peft's path_initial_model_for_weight_conversion, which makes plain LoRA of them."
-        )
-    alphas = {path: float(config["lora_alpha"]) for path in matrices}
-    for path in matrices:
-        for pattern, alpha in (config.get("alpha_pattern") or {}).items():
-            alphas[path] = float(alpha) if re.match(rf"(.*\.)?({pattern})$", path) else alphas[path]
+def _of_pattern(patterns: Any, path: str, default: Any) -> Any:
+    """What peft's rank_pattern or alpha_pattern gives to a layer: the first that matches counts."""
+    found = (value for pattern, value in (patterns or {}).items() if re.match(rf"(.*\.)?({pattern})$", path))
+    return next(found, default)
+
+
+def _read_lora(config: Mapping[str, Any], matrices: Matrices) -> AdapterConfig:
     rank, alpha = int(config["r"]), float(config["lora_alpha"])
-    ranks = {path: held["A"].shape[0] for path, held in matrices.items()}
+    ranks = {name: int(_of_pattern(config.get("rank_pattern"), m.path, rank)) for name, m in matrices.items()}
+    alphas = {name: float(_of_pattern(config.get("alpha_pattern"), m.path, alpha)) for name, m in matrices.items()}
     return AdapterConfig(
         "dora" if config.get("use_dora") else "lora",
         rank,
         alpha,
         "alpha/sqrt(r)" if config.get("use_rslora") else "alpha/r",
         dropout=float(config.get("lora_dropout") or 0.0),
-        rank_pattern={names[path].replace(".", r"\."): r for path, r in ranks.items() if r != rank},
-        alpha_pattern={names[path].replace(".", r"\."): a for path, a in alphas.items() if a != alpha},
+        rank_pattern={name.replace(".", r"\."): r for name, r in ranks.items() if r != rank},
+        alpha_pattern={name.replace(".", r"\."): a for name, a in alphas.items() if a != alpha},
     )
 
 
-def _read_vera(config: Mapping[str, Any], matrices: Matrices, names: Mapping[str, str]) -> AdapterConfig:  # noqa: ARG001
+def _read_vera(config: Mapping[str, Any], matrices: Matrices) -> AdapterConfig:  # noqa: ARG001
     options = VeRAOptions(int(config.get("projection_prng_key", 0)), float(config.get("d_initial", 0.1)))
     return AdapterConfig(
         "vera", int(config["r"]), dropout=float(config.get("vera_dropout") or 0.0), options=options
     )  # fmt: skip
 
 
-def _read_adalora(config: Mapping[str, Any], matrices: Matrices, names: Mapping[str, str]) -> AdapterConfig:  # noqa: ARG001
+def _read_adalora(config: Mapping[str, Any], matrices: Matrices) -> AdapterConfig:
     """Pruned triplets, which peft leaves out, come back as zeros; the divisor stays the rank at the start."""
     rank = int(config["init_r"])
     left = {key.removesuffix(".lora_E"): kept for key, kept in (config.get("rank_pattern") or {}).items()}
-    left = {path.removeprefix(_PREFIX): torch.tensor(kept, dtype=torch.bool) for path, kept in left.items()}
-    for path, held in matrices.items():
-        kept = left.get(path, torch.ones(rank, dtype=torch.bool))
+    left = {path.removeprefix(PREFIX): torch.tensor(kept, dtype=torch.bool) for path, kept in left.items()}
+    for matrix in matrices.values():
+        held, kept = matrix.held, left.get(matrix.path, torch.ones(rank, dtype=torch.bool))
         for key, dim in (("A", 0), ("E", 0), ("B", 1)):
             if held[key].shape[dim] == rank:
                 continue
@@ -152,113 +217,9 @@ def _read_adalora(config: Mapping[str, Any], matrices: Matrices, names: Mapping[
     return AdapterConfig("adalora", rank, alpha, "alpha/r", dropout=dropout, options=options)
 
 
-def written(state: State, replica: int, trained: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Configuration and tensors for peft of one replica.
-
-    Raises:
-        AdapterError: peft cannot hold it.
-    """
-    if state.config.norm_axis != "output" and state.config.kind == "dora":
-        raise AdapterError(
-            "save: peft's DoRA has one magnitude per output; norm_axis = 'input' cannot be written for it."
-        )
-    branches = {_their_name(state, name): branch for name, branch in state.branches().items()}
-    kind = next(iter(branches.values()))
-    writer = next(w for cls, w in _WRITERS if isinstance(kind, cls))
-    config, tensors = writer(state.config, branches, replica)
-    modules = sorted({name.rpartition(".")[0] for name in trained})
-    tensors |= {_PREFIX + name: tensor for name, tensor in trained.items()}
-    return {
-        "auto_mapping": None,
-        "base_model_name_or_path": "",
-        "inference_mode": True,
-        "task_type": None,
-        "target_modules": list(branches),
-        "modules_to_save": modules or None,
-        **config,
-    }, {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _their_name(state: State, name: str) -> str:
-    """The linear layer that peft adapts for our matrix: the same, or that of Hugging Face's CLIP for a fused one."""
-    path, _, target = name.rpartition(".")
-    place = next(site.place for site in state.sites if site.place.path == path)
-    if all(isinstance(s.original, nn.Linear) and (0, 1) in s.place.parts.values() for s in state.sites):
-        return path
-    there = hugging_face_name(place.tower, place.layer, target)
-    if there is None:
-        raise AdapterError(f"save: {name} has no counterpart in Hugging Face's CLIP, so peft cannot load it.")
-    return there
-
-
-def _write_lora(
-    config: AdapterConfig, branches: Mapping[str, Branch], replica: int
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """LoRA and DoRA as they are, every other kind as the LoRA that its factors make."""
-    tensors: dict[str, Tensor] = {}
-    sizes: dict[str, tuple[int, float]] = {}
-    for path, branch in branches.items():
-        down, up, scale = branch.factors()
-        tensors[f"{_PREFIX}{path}.lora_A.weight"] = down[replica]
-        tensors[f"{_PREFIX}{path}.lora_B.weight"] = up[replica]
-        sizes[path] = (down.shape[1], scale * down.shape[1])
-        if isinstance(branch, DoRA):
-            tensors[f"{_PREFIX}{path}.lora_magnitude_vector"] = branch.magnitude[replica]
-    rank, alpha = next(iter(sizes.values()))
-    return {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": alpha,
-        "lora_dropout": config.dropout,
-        "use_dora": config.kind == "dora",
-        "rank_pattern": {path: r for path, (r, _) in sizes.items() if r != rank},
-        "alpha_pattern": {path: a for path, (_, a) in sizes.items() if a != alpha},
-    }, tensors
-
-
-def _write_vera(
-    config: AdapterConfig, branches: Mapping[str, Branch], replica: int
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    options = cast(VeRAOptions, config.options)
-    tensors: dict[str, Tensor] = {}
-    for path, branch in branches.items():
-        held = branch.stored(replica)
-        tensors[f"{_PREFIX}{path}.vera_lambda_b"], tensors[f"{_PREFIX}{path}.vera_lambda_d"] = held["b"], held["d"]
-        tensors["base_model.vera_A"], tensors["base_model.vera_B"] = held["shared.A"], held["shared.B"]
-    return {
-        "peft_type": "VERA",
-        "r": config.rank,
-        "projection_prng_key": options.key,
-        "d_initial": options.d_initial,
-        "save_projection": True,
-        "vera_dropout": config.dropout,
-    }, tensors
-
-
-def _write_adalora(
-    config: AdapterConfig, branches: Mapping[str, Branch], replica: int
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if config.scaling != "alpha/r" or config.rank_pattern or config.alpha_pattern:
-        raise AdapterError("save: peft's AdaLoRA has one rank and one alpha, and the scaling alpha/r.")
-    options = cast(AdaLoRAOptions, config.options)
-    first, last = options.phases()
-    keys = (("lora_A", "A"), ("lora_B", "B"), ("lora_E", "E"))
-    tensors = {f"{_PREFIX}{p}.{t}": b.stored(replica)[o] for p, b in branches.items() for t, o in keys}
-    return {
-        "peft_type": "ADALORA",
-        "r": config.rank,
-        "init_r": config.rank,
-        "target_r": options.target_rank,
-        "total_step": options.total_steps or 1,
-        "tinit": first if options.total_steps else 0,
-        "tfinal": last if options.total_steps else 0,
-        "deltaT": options.interval,
-        "beta1": options.beta1,
-        "beta2": options.beta2,
-        "orth_reg_weight": options.orthogonality,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-    }, tensors
-
-
-_WRITERS: tuple[tuple[type[Branch], Any], ...] = ((AdaLoRA, _write_adalora), (VeRA, _write_vera), (LoRA, _write_lora))
+def _drawn(model: nn.Module, config: AdapterConfig) -> dict[str, Tensor]:
+    """VeRA's shared matrices where peft saved none (``save_projection=False``): both draw the same from the key."""
+    places = find_places(model, config)
+    shapes = [shape for place in places for shape in matrix_shapes(model.get_submodule(place.path), place)]
+    down, up = VeRA.share(shapes, config).like(torch.empty(0))
+    return {"A": down, "B": up}

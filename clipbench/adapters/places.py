@@ -53,8 +53,26 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
     places = [place for place in (_without_excluded(place, config) for place in _joined(found)) if place.parts]
     if not places:
         raise AdapterError(_nothing_found(model, config, blocks))
+    _require_heeded(model, config, places, found)
     order = {name: i for i, (name, _) in enumerate(model.named_modules())}
     return sorted(places, key=lambda place: order[place.path])
+
+
+def _require_heeded(model: nn.Module, config: AdapterConfig, places: list[Place], found: list[Place]) -> None:
+    """A rank, an alpha or an exclusion for a matrix that is not there would be lost without a word."""
+    adapted = {name for place in places for name in (place.path, *place.names())}
+    before = {name for place in found for name in (place.path, *place.names())}
+    for field, patterns, names in (
+        ("rank_pattern", [rf"(?:.*\.)?(?:{pattern})" for pattern, _ in config.rank_pattern], adapted),
+        ("alpha_pattern", [rf"(?:.*\.)?(?:{pattern})" for pattern, _ in config.alpha_pattern], adapted),
+        ("exclude", config.exclude, before),
+    ):
+        for pattern in patterns:
+            if not any(matches(pattern, name) for name in names):
+                raise AdapterError(
+                    f"adapt: {field}: {pattern!r} matches the whole name of no adapted matrix of this "
+                    f"{type(model).__name__}. Some of them: {', '.join(sorted(names, reverse=True)[:4])}."
+                )
 
 
 def places_in_block(model: nn.Module, block: Block, targets: Iterable[str]) -> list[Place]:
@@ -138,7 +156,7 @@ def _pattern_places(model: nn.Module, config: AdapterConfig, blocks: list[Block]
     for pattern in config.patterns:
         outside = [Place(name, "pattern", None, name, {"linear": (0, 1)}) for name in linears]
         hits = [p for p in outside if matches(pattern, p.path, f"{p.path}.linear")]
-        _require_called(model, hits)
+        _require_called(model, [hit for hit in hits if _without_excluded(hit, config).parts])
         for place in known:
             parts = {t: part for t, part in place.parts.items() if matches(pattern, f"{place.path}.{t}")}
             hits += [replace(place, parts=parts)] if parts else []
@@ -156,7 +174,8 @@ def _require_called(model: nn.Module, places: list[Place]) -> None:
         if isinstance(model.get_submodule(place.path.rpartition(".")[0]), nn.MultiheadAttention):
             raise AdapterError(
                 f"AdapterConfig: a pattern matches {place.path}, which its nn.MultiheadAttention never calls: an "
-                "adapter there would do nothing. Name it with targets='o', and keep it out of the patterns."
+                "adapter there would do nothing. In a block it goes by targets='o'; leave it out of the patterns with "
+                f"exclude={place.path!r}."
             )
 
 
