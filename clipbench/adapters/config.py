@@ -148,7 +148,7 @@ class AdapterConfig:
         alpha = defaults.alpha if self.alpha is None else self.alpha
         for name, value in {
             "rank": defaults.rank if self.rank is None else self.rank,
-            "alpha": float(alpha) if _is_number(alpha) else alpha,
+            "alpha": float(alpha) if is_number(alpha) else alpha,
             "scaling": defaults.scaling if self.scaling is None else self.scaling,
             "targets": targets,
             "layers": parse_layers(self.layers),
@@ -166,11 +166,11 @@ class AdapterConfig:
         if not isinstance(self.detach_norm, bool):
             raise AdapterError(f"AdapterConfig: detach_norm = {self.detach_norm!r} must be True or False.")
         for name, value in (("alpha", self.alpha), *((f"alpha_pattern[{k!r}]", v) for k, v in self.alpha_pattern)):
-            if not _is_number(value) or value == 0:
+            if not is_number(value) or value == 0:
                 raise AdapterError(f"AdapterConfig: {name} = {value!r} is not a finite number other than zero.")
         for key, rank in self.rank_pattern:
             _require_count(f"rank_pattern[{key!r}]", rank)
-        if not _is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
+        if not is_number(self.dropout) or not 0.0 <= self.dropout < 1.0:
             raise AdapterError(f"AdapterConfig: dropout = {self.dropout!r} must lie in [0, 1).")
         if self.init_seeds is not None and len(self.init_seeds) != self.replicas:
             raise AdapterError(
@@ -249,7 +249,8 @@ def _require_count(name: str, value: object) -> None:
         raise AdapterError(f"AdapterConfig: {name} = {value!r} must be a whole number of at least 1.")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite whole or floating-point number."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     try:

@@ -97,8 +97,14 @@ def _installed(root: nn.Module, config: AdapterConfig) -> State:
 
 
 def deactivate(model: nn.Module) -> None:
-    """Take the active set out of the model without forgetting it."""
+    """Take the active set out of the model without forgetting it, nor what is trained beside it."""
     state, root = get_state(model), unwrap(model)
+    ours = {id(parameter) for branch in state.branches().values() for parameter in branch.parameters()}
+    free = {n: p for n, p in root.named_parameters() if p.requires_grad and id(p) not in ours}
+    moving = {name: root.get_buffer(name) for name in state.statistics}
+    state.beside = {name: tensor.detach().clone() for name, tensor in (free | moving).items()}
+    for parameter in free.values():
+        parameter.requires_grad_(False)
     for module, weight, original in state.folded:
         setattr(module, weight, original)
     state.folded, state.merged = [], None
@@ -113,6 +119,10 @@ def activate(model: nn.Module, name: str) -> None:
     for site in sets.by_name[name].sites:
         site.host.to(next(site.original.parameters()).device)
         site.put_host(root)
+    have = dict(root.named_parameters()) | dict(root.named_buffers())
+    for key, value in sets.by_name[name].beside.items():
+        have[key].data.copy_(value)
+        have[key].requires_grad_(isinstance(have[key], nn.Parameter))
 
 
 def adapted_modules(model: nn.Module) -> dict[str, Branch]:

@@ -133,7 +133,7 @@ def _sorted_out(
 
 
 def _ours(model: nn.Module, found: dict[str, dict[str, Tensor]], folder: Path) -> Matrices:
-    """What peft holds, by our names: q, k and v for the fused projection of an attention.
+    """What peft holds, by our names.
 
     An adapter that peft puts on the output projection alone of an ``nn.MultiheadAttention`` is left out: the attention
     never calls it, there as here.
@@ -141,13 +141,12 @@ def _ours(model: nn.Module, found: dict[str, dict[str, Tensor]], folder: Path) -
     modules, blocks = dict(model.named_modules()), list(find_blocks(model))
     matrices: Matrices = {}
     for path, held in found.items():
-        parent = path.rpartition(".")[0]
         if isinstance(modules.get(path), nn.MultiheadAttention):
-            for target, up in zip("qkv", held["B"].chunk(3), strict=True):
-                matrices[f"{path}.{target}"] = Matrix(path, {**held, "B": up})
-        elif isinstance(modules.get(parent), nn.MultiheadAttention):
-            matrices |= {f"{parent}.o": Matrix(path, held)} if parent in found else {}
-        else:
+            raise AdapterError(
+                f"load: {folder} adapts the whole nn.MultiheadAttention {path}, which cannot be loaded here. Train with "
+                "targets='qkvo' instead, which does not unfuse it."
+            )
+        if not isinstance(modules.get(path.rpartition(".")[0]), nn.MultiheadAttention):
             matrices[_our_name(model, blocks, path, folder)] = Matrix(path, held)
     return matrices
 

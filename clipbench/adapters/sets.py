@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from clipbench.adapters.config import AdapterConfig
+from clipbench.adapters.config import AdapterConfig, is_number
 from clipbench.adapters.errors import AdapterError
 from clipbench.adapters.inject import activate, adapt, deactivate
 from clipbench.adapters.kinds import LoRA
@@ -29,6 +29,8 @@ def names(model: nn.Module) -> list[str]:
 
 def set_active(model: nn.Module, name: str) -> nn.Module:
     """Use the set of adapters `name`; the others are kept beside the model, their numbers untouched.
+
+    What is trained beside a set, such as a head, goes with it: it gets the values back that it had with this set.
 
     `trainable_parameters`, `state_dict`, `merge` and `save` see the active set alone. What was merged is unmerged.
 
@@ -100,7 +102,9 @@ def add_weighted(model: nn.Module, weights: Mapping[str, float], name: str) -> n
         AdapterError: A set is unknown, has another number of replicas, or is no update that is added to W (DoRA).
     """
     sets = get_sets(model)
-    for other in weights:
+    for other, weight in weights.items():
+        if not is_number(weight):
+            raise AdapterError(f"add_weighted: the weight {weight!r} of {other!r} is not a finite number.")
         _require_set(model, other, "add_weighted")
         if not sets.by_name[other].config.branch_type.additive:
             kind = sets.by_name[other].config.kind

@@ -71,6 +71,8 @@ class State:
         statistics: Running statistics of normalisation layers as they were before.
         merged: The replica whose weights are folded in; None if none is.
         folded: What the folded weights replaced.
+        beside: Names and values of what is trained beside the adapters, and of running statistics, while another set is
+            in use.
     """
 
     config: AdapterConfig
@@ -79,6 +81,7 @@ class State:
     statistics: dict[str, Tensor] = field(default_factory=dict)
     merged: int | None = None
     folded: list[tuple[nn.Module, str, nn.Parameter]] = field(default_factory=list)
+    beside: dict[str, Tensor] = field(default_factory=dict)
 
     def branches(self) -> dict[str, Branch]:
         """Every adapter by its name: the replaced module's, then the target's."""
