@@ -143,8 +143,8 @@ def _ours(model: nn.Module, found: dict[str, dict[str, Tensor]], folder: Path) -
     for path, held in found.items():
         if isinstance(modules.get(path), nn.MultiheadAttention):
             raise AdapterError(
-                f"load: {folder} adapts the whole nn.MultiheadAttention {path}, which cannot be loaded here. Train with "
-                "targets='qkvo' instead, which does not unfuse it."
+                f"load: {folder} adapts the whole nn.MultiheadAttention {path}, which cannot be loaded here. Train "
+                "with targets='qkvo' instead, which does not unfuse it."
             )
         if not isinstance(modules.get(path.rpartition(".")[0]), nn.MultiheadAttention):
             matrices[_our_name(model, blocks, path, folder)] = Matrix(path, held)
