@@ -165,7 +165,7 @@ def _our_name(model: nn.Module, blocks: list[Block], path: str, folder: Path) ->
             located = locate(model, block, place[2])
             if located is not None:
                 return f"{located[0]}.{place[2]}"
-    raise AdapterError(f"load: {folder} adapts {path}, and this {type(model).__name__} has no such linear layer.")
+    raise AdapterError(f"load: {folder} adapts {path}, and this {type(model).__name__} has no such layer.")
 
 
 def _of_pattern(patterns: Any, path: str, default: Any) -> Any:
