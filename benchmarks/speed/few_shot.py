@@ -272,7 +272,7 @@ def replicas(options: argparse.Namespace, shape: str, classes: int, count: int) 
 def of_methods(options: argparse.Namespace) -> list[list[str]]:
     """A line for each published method: a training step of ours against its plain form."""
     rows, shape, classes = [], options.shapes[0], options.method_classes
-    for name in WORK if classes else ():
+    for name in options.methods if classes else ():
         ours, plain = (Worker(options, side, shape, classes, method=name) for side in ("ours", "plain"))
         ratio = pair(ours, plain, options.rounds)
         seconds = [f"{statistics.median(w.seconds):.2f}" for w in (ours, plain)]
@@ -381,6 +381,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--work", choices=["ours", "plain"], help=argparse.SUPPRESS)
     parser.add_argument("--method-classes", type=int, default=100, help="classes of each method's row; 0 leaves it out")
+    parser.add_argument("--methods", nargs="+", default=list(WORK), choices=list(WORK), help="rows of them")
     parser.add_argument("--product-classes", type=int, default=10, help="classes of the rows on oneDNN; 0: none")
     parser.add_argument("--products", default=PYTORCH, help=argparse.SUPPRESS)
     parser.add_argument("--method", default=LORA, help=argparse.SUPPRESS)
