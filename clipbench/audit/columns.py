@@ -30,6 +30,5 @@ or one line per printed number, with a header naming these columns:
   same_as              any word: numbers with the same word must be equal
 The CSV files that `clipbench table` and `clipbench compare` write are read as well.
 
-What is not given cannot be checked, and the output says so. A file without numbers is an error (exit 2); with --strict,
-one in which nothing could be checked exits with 3.
+What is not given cannot be checked, and the output says so. A file without numbers is an error (exit 2).
 """

@@ -15,12 +15,9 @@ from clipbench.errors import UserError, near
 from clipbench.registry import Paper, load_papers
 from clipbench.report.audit import render
 
-NOTHING_CHECKED = 3
-"""Exit code of ``--strict`` where no number of a file could be checked."""
-
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the audit; with ``--strict`` an impossible or inconsistent number makes the exit code 1, no check a 3."""
+    """Print the audit; with ``--strict`` an impossible or inconsistent number makes the exit code 1."""
     known = {paper.id for paper in load_papers()}
     files = [Path(word) for word in arguments.papers if word not in known and Path(word).exists()]
     names = [word for word in arguments.papers if Path(word) not in files]
@@ -36,15 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
     audits = audits or {paper.short: audit_paper(paper) for paper in papers_named(names)}
     grave = any(f.severity in ("impossible", "inconsistent") for findings in audits.values() for f in findings)
     show(render(audits, arguments.format, every=arguments.all))
-    unchecked = [name for name, findings in audits.items() if all(f.severity == CANNOT for f in findings)]
-    for name in unchecked:
+    for name in (name for name, findings in audits.items() if all(f.severity == CANNOT for f in findings)):
         sys.stderr.write(
-            f"{name}: nothing could be checked. The checks need repetitions and test images (rows or columns called n "
-            "and test size), or an average beside its parts; `clipbench audit --help` shows how.\n"
+            f"{name}: nothing could be checked; the reasons stand above, and `clipbench audit --help` says what the "
+            "checks need.\n"
         )
-    if not arguments.strict:
-        return 0
-    return 1 if grave else NOTHING_CHECKED if unchecked else 0
+    return int(grave and arguments.strict)
 
 
 def papers_named(names: Sequence[str]) -> list[Paper]:

@@ -17,7 +17,6 @@ from clipbench.compare.verdict import COMPARED, summary
 from clipbench.errors import UserError
 from clipbench.plan.user import additions, with_earlier_methods
 from clipbench.registry import find
-from clipbench.registry.find import which
 from clipbench.report.comparison import render
 from clipbench.report.rows import render_rows
 from clipbench.report.terminal import as_table
@@ -40,7 +39,6 @@ def main(arguments: argparse.Namespace) -> int:
         return _rows(arguments)
     if arguments.assumptions:
         return _assumptions(arguments)
-    sys.stderr.writelines(f"{line}\n" for line in which(arguments.tables))
     records = records_of(arguments.out)
     added = additions(arguments.dataset_dir, arguments.method, arguments.split_file)
     words, _ = added.fitting(arguments.tables)

@@ -234,7 +234,7 @@ def _audit(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--strict",
         action="store_true",
-        help="exit with 1 if a number is impossible or inconsistent, with 3 if nothing in a file could be checked",
+        help="exit with 1 if a number is impossible or inconsistent",
     )
 
 

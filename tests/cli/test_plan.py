@@ -23,7 +23,7 @@ def test_what_blocks_runs_is_named_and_nothing_could_run(capsys: Captured, tmp_p
     assert out.startswith("table1 is lora-clip/table1, Table I of LoRA-CLIP; CLIP-DoRA's Table 1 is called")
     assert "4 runs on cpu: 0 done, 0 to run, 4 blocked" in out
     assert "data: aid. the data set AID" in out
-    assert len(out.splitlines()) < 20
+    assert len(out.splitlines()) < 24  # a screen
     assert not (tmp_path / "out").exists()
 
 
