@@ -195,7 +195,7 @@ def _activations(passed: _Passed, towers: Towers, pixels: int) -> float:
 
 def _kept_by_adapters(protocol: Protocol, declared: Declared | None) -> float:
     """The common input of the adapted matrices, a mask of one byte for each that drops, and what a norm multiplies."""
-    if declared is None or "adapter_dropout" not in declared.uses:
+    if declared is None or not {"adapter_dropout", "targets"} <= {*declared.uses}:
         return 0.0
     inputs, matrices = _ADAPTED[protocol.need("targets")]
     masks = matrices if protocol.need("adapter_dropout") else 0

@@ -10,11 +10,15 @@ import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from clipbench.adapters import AdapterConfig, adapt
 from clipbench.data.load import Datasets
+from clipbench.models import TINY
+from clipbench.models.image_text import load_image_text
 from clipbench.plan.select import make_plan
 from clipbench.plan.towers import Stack, towers_of
-from clipbench.plan.work import work
+from clipbench.plan.work import _kept_by_adapters, work
 from clipbench.registry import Overrides, Protocol
+from clipbench.registry.method_fields import declared_by
 
 TOLERANCE = 0.02
 """PyTorch counts no bias, norm or activation, and neither does the plan; what is left are poolings and projections."""
@@ -75,3 +79,34 @@ def test_an_image_under_several_prompts_counts_as_often() -> None:
     prompts = 40 * towers.text.kept(weights=False)  # for each token of a prompt, of which there are ten and more
     assert images < plot.activations < images + 16 * prompts
     assert coop.activations < images / 3  # a batch of test images, without a gradient
+
+
+def kept_for_backward(kind: str, dropout: float) -> float:
+    """Bytes that PyTorch keeps of four images in the tiny tower, for every token, block and unit of the width."""
+    model = load_image_text(TINY, "embedded")
+    adapt(model.module, AdapterConfig(kind, 1, targets="qkv", towers="vision", dropout=dropout)).train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.module.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.encode_image(torch.randn(4, 3, model.image_size, model.image_size))
+    numbers = 4 * len(model.module.get_parameter("visual.positional_embedding")) * model.image_width
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / numbers / model.image_layers
+
+
+def test_what_adapters_keep_is_what_pytorch_keeps() -> None:
+    """Masks of LoRA's dropout, and what DoRA's norms multiply; the last block keeps less, as one token is read."""
+    plain = kept_for_backward("lora", 0.0)
+    for kind, dropout in (("lora", 0.25), ("dora", 0.0)):
+        counted = [
+            _kept_by_adapters(Protocol(method=method, targets="qkv", adapter_dropout=rate), declared_by(method))
+            for method, rate in (("lora", 0.0), (kind, dropout))
+        ]
+        more = counted[1] - counted[0]
+        blocks = load_image_text(TINY, "embedded").image_layers
+        assert more * (blocks - 1) / blocks < kept_for_backward(kind, dropout) - plain < more
